@@ -1,0 +1,296 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap_complete::Shell;
+use holdfast_domain::{
+    id::{ApplicationId, BackupId, PlanId, ServiceName},
+    retention::{ScheduledPolicy, simulate::DayRange},
+};
+
+use crate::moment::{self, Expiry};
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done · 1 failed, also when the backup failed · 2 wrong usage · 130 interrupted";
+
+/// Backups of applications: their databases and their files.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// What to print on standard output: text for people, or one JSON document.
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// No colours.
+    #[arg(long, global = true, env = "NO_COLOR", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(crate) no_color: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which API to talk to, and as whom.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Connection {
+    /// Address of the API: the output `ApiUrl` of the stack.
+    #[arg(long, global = true, env = "HOLDFAST_API", value_name = "URL")]
+    pub(crate) api: Option<String>,
+    /// Region of the API [default: the one its address names, else that of the AWS configuration].
+    #[arg(long, global = true)]
+    pub(crate) region: Option<String>,
+    /// Profile of the AWS configuration to take credentials from.
+    #[arg(long, global = true)]
+    pub(crate) profile: Option<String>,
+}
+
+/// What standard output gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Applications: what is backed up.
+    #[command(subcommand)]
+    Apps(Apps),
+    /// Plans: when, and what is kept.
+    #[command(subcommand)]
+    Plans(Plans),
+    /// Backups: make, look at, download, delete.
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Retention: what is kept, and why.
+    #[command(subcommand)]
+    Retention(Retention),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Apps {
+    /// List the applications.
+    List,
+    /// Show an application.
+    Get { app: ApplicationId },
+    /// Register an application, or change its registration.
+    Put {
+        app: ApplicationId,
+        #[command(flatten)]
+        document: Document,
+    },
+    /// Remove an application.
+    Delete {
+        app: ApplicationId,
+        /// What becomes of its backups.
+        #[arg(long, value_enum)]
+        backups: Fate,
+        /// Only if it is still in this version.
+        #[arg(long)]
+        version: Option<u64>,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plans {
+    /// List the plans.
+    List,
+    /// Show a plan.
+    Get { plan: PlanId },
+    /// Make or change a plan.
+    Put {
+        plan: PlanId,
+        #[command(flatten)]
+        document: Document,
+    },
+}
+
+/// A document to send, and what it may replace.
+#[derive(Debug, Args)]
+pub(crate) struct Document {
+    /// File with the JSON document; `-` for standard input.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Change what is there, if it is still in this version.
+    #[arg(long, conflicts_with = "overwrite")]
+    pub(crate) version: Option<u64>,
+    /// Change what is there, whatever its version.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// What becomes of the backups of an application that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fate {
+    /// They stay until somebody deletes them.
+    Keep,
+    /// They are deleted.
+    Delete,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Backup {
+    /// Make a backup now, and follow it until it ends.
+    Create(Create),
+    /// List an application's backups, newest first.
+    List(List),
+    /// Show a backup.
+    Show {
+        app: ApplicationId,
+        /// Its id, or `latest` for the newest that succeeded.
+        #[arg(value_name = "ID|latest")]
+        backup: Which,
+    },
+    /// Follow a running backup until it ends.
+    Follow { app: ApplicationId, id: BackupId },
+    /// Cancel a running backup.
+    Cancel { app: ApplicationId, id: BackupId },
+    /// Delete a backup.
+    Delete {
+        app: ApplicationId,
+        id: BackupId,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Download what a backup holds; a broken download goes on where it broke off.
+    Download(Download),
+    /// Show who did what to an application's backups, newest first.
+    Events {
+        app: ApplicationId,
+        /// Show at most so many.
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    pub(crate) app: ApplicationId,
+    /// Back up this service; may be given several times [default: all].
+    #[arg(long = "service", value_name = "NAME")]
+    pub(crate) services: Vec<ServiceName>,
+    /// What to remember about it.
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+    /// Discard it then whatever the policy: an RFC 3339 time, or a while from now such as `14d`, `12h`, `2w`.
+    #[arg(long, value_name = "TIME|DURATION", value_parser = moment::parse_expiry)]
+    pub(crate) expires: Option<Expiry>,
+    /// Repeating a request with the same key never makes a second backup [default: a random one].
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Do not follow it: return as soon as it is accepted.
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    pub(crate) app: ApplicationId,
+    /// Only in this state; may be given several times.
+    #[arg(long = "state", value_name = "STATE", value_parser = STATES)]
+    pub(crate) states: Vec<String>,
+    /// Only with this trigger.
+    #[arg(long, value_parser = ["scheduled", "on_demand"])]
+    pub(crate) trigger: Option<String>,
+    /// Only with this label.
+    #[arg(long, value_parser = ["daily", "weekly", "monthly"])]
+    pub(crate) label: Option<String>,
+    /// Only created then or later: an RFC 3339 time, or a day in UTC.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_time)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Only created before: an RFC 3339 time, or a day in UTC.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_time)]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// Show at most so many.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) limit: usize,
+}
+
+const STATES: [&str; 7] = ["queued", "running", "succeeded", "failed", "cancelled", "expiring", "expired"];
+
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    pub(crate) app: ApplicationId,
+    /// The backup's id, or `latest` for the newest that succeeded.
+    #[arg(value_name = "ID|latest")]
+    pub(crate) backup: Which,
+    /// Download this service; may be given several times [default: all].
+    #[arg(long = "service", value_name = "NAME")]
+    pub(crate) services: Vec<ServiceName>,
+    /// Folder to download to; it is made if need be.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) to: PathBuf,
+    /// Replace files that are there and differ.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// Which backup is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The newest that succeeded.
+    Latest,
+    /// This one.
+    Id(BackupId),
+}
+
+impl std::str::FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        text.parse()
+            .map(Self::Id)
+            .map_err(|_| "use an id as `holdfast backup list` shows it, or `latest`".to_owned())
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Retention {
+    /// Show what the next run would keep, relabel and discard, and why. Changes nothing.
+    Show { app: ApplicationId },
+    /// Try a policy out on a calendar: one success a day. Needs no API, no AWS and no network.
+    Simulate(Simulate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// The policy: `gfs:DAILIES/WEEKLIES/MONTHLIES`.
+    #[arg(long, default_value = "gfs:7/4/12")]
+    pub(crate) policy: ScheduledPolicy,
+    /// The first day.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) from: NaiveDate,
+    /// How many days.
+    #[arg(long, value_name = "N")]
+    pub(crate) days: u32,
+    /// Days without a success, first and last included; may be given several times.
+    #[arg(long = "skip", value_name = "DATE..DATE")]
+    pub(crate) skipped: Vec<DayRange>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+use clap::{CommandFactory as _, error::ErrorKind};
+use rstest::rstest;
+
+use super::*;
+
+const ID: &str = "018bcfe5-6800-7707-8707-070707070707";
+
+fn parse(line: &str) -> Result<Arguments, clap::Error> {
+    Arguments::try_parse_from(std::iter::once("holdfast").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Arguments::command().debug_assert();
+}
+
+#[rstest]
+#[case("apps list")]
+#[case("apps put shop --file -")]
+#[case("apps put shop --file shop.json --version 3")]
+#[case("apps delete shop --backups keep --yes")]
+#[case("plans put weekly -f plan.json --overwrite")]
+#[case("backup create shop --service DEFAULT --service MEDIA --note x --expires 14d --detach")]
+#[case("backup create shop --expires 2027-01-01T00:00:00Z --idempotency-key release-42")]
+#[case(
+    "backup list shop --state failed --state cancelled --trigger scheduled --label weekly --since 2026-01-01 --limit 5"
+)]
+#[case("backup show shop latest")]
+#[case("backup show shop 018bcfe5-6800-7707-8707-070707070707 --output json")]
+#[case("backup download shop latest --service MEDIA --to /tmp/x --overwrite")]
+#[case("--api https://example.org --region eu-central-1 --profile me backup events shop")]
+#[case("backup events shop --api https://example.org --region eu-central-1 --profile me")]
+#[case(
+    "retention simulate --from 2025-01-01 --days 400 --skip 2025-03-01..2025-03-10 --skip 2025-04-01..2025-04-01"
+)]
+#[case("completions bash")]
+fn good_lines_are_understood(#[case] line: &str) {
+    parse(line).unwrap();
+}
+
+#[rstest]
+#[case("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, "Usage")]
+#[case("backups", ErrorKind::InvalidSubcommand, "backup")]
+#[case("apps get Shop!", ErrorKind::ValueValidation, "lower-case letters")]
+#[case("apps put shop", ErrorKind::MissingRequiredArgument, "--file")]
+#[case("apps put shop --file x --version 1 --overwrite", ErrorKind::ArgumentConflict, "--overwrite")]
+#[case("apps delete shop", ErrorKind::MissingRequiredArgument, "--backups")]
+#[case("apps delete shop --backups burn", ErrorKind::InvalidValue, "keep, delete")]
+#[case("backup create shop --expires tomorrow", ErrorKind::ValueValidation, "14d")]
+#[case("backup create shop --service 1st", ErrorKind::ValueValidation, "starting with a letter")]
+#[case("backup list shop --state broken", ErrorKind::InvalidValue, "cancelled")]
+#[case("backup show shop newest", ErrorKind::ValueValidation, "latest")]
+#[case("backup cancel shop latest", ErrorKind::ValueValidation, "id")]
+#[case("retention simulate --from 2025-02-30 --days 1", ErrorKind::ValueValidation, "2025-02-30")]
+#[case("retention simulate --days 1", ErrorKind::MissingRequiredArgument, "--from")]
+#[case("retention simulate --from 2025-01-01 --days -1", ErrorKind::UnknownArgument, "-1")]
+#[case("retention simulate --from 2025-01-01 --days 1 --policy forever", ErrorKind::ValueValidation, "gfs:")]
+#[case(
+    "retention simulate --from 2025-01-01 --days 1 --skip 2025-02-02..2025-01-01",
+    ErrorKind::ValueValidation,
+    "earlier"
+)]
+#[case("backup list shop --output yaml", ErrorKind::InvalidValue, "json")]
+fn wrong_lines_say_what_is_wrong(#[case] line: &str, #[case] kind: ErrorKind, #[case] says: &str) {
+    let error = parse(line).unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(says), "{error}");
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn a_backup_is_named_by_its_id_or_as_the_latest() {
+    assert_eq!("latest".parse(), Ok(Which::Latest));
+    assert_eq!(ID.parse::<Which>().unwrap().to_string(), ID);
+}

@@ -1,0 +1,43 @@
+//! `holdfast backup`: making, following, finding, downloading and deleting backups.
+
+mod create;
+mod download;
+mod events;
+mod follow;
+mod list;
+mod remove;
+mod show;
+mod view;
+
+use holdfast_domain::id::ApplicationId;
+
+use crate::{
+    arguments::{Backup, Which},
+    client::Client,
+    failure::Failure,
+    terminal::Terminal,
+};
+
+/// Runs one of the commands.
+pub(crate) async fn run(command: Backup, client: &Client, terminal: &Terminal) -> Result<(), Failure> {
+    match command {
+        Backup::Create(options) => create::run(options, client, terminal).await,
+        Backup::List(options) => list::run(options, client, terminal).await,
+        Backup::Show { app, backup } => show::run(&app, backup, client, terminal).await,
+        Backup::Follow { app, id } => follow::run(&app, &id.to_string(), client, terminal).await,
+        Backup::Cancel { app, id } => remove::cancel(&app, id, client, terminal).await,
+        Backup::Delete { app, id, yes } => remove::delete(&app, id, yes, client, terminal).await,
+        Backup::Download(options) => download::run(options, client, terminal).await,
+        Backup::Events { app, limit } => events::run(&app, limit, client, terminal).await,
+    }
+}
+
+/// The path of an application's backups.
+fn path(app: &ApplicationId) -> String {
+    format!("/v1/applications/{app}/backups")
+}
+
+/// The path of one backup.
+fn path_of(app: &ApplicationId, backup: Which) -> String {
+    format!("{}/{backup}", path(app))
+}

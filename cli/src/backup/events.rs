@@ -1,0 +1,54 @@
+//! `holdfast backup events`: the audit trail.
+
+use chrono::{DateTime, Utc};
+use holdfast_domain::id::ApplicationId;
+use serde::Deserialize;
+
+use crate::{
+    client::{Call, Client},
+    failure::Failure,
+    listing, moment,
+    table::Table,
+    terminal::Terminal,
+};
+
+/// What the table shows of an entry.
+#[derive(Deserialize)]
+struct Entry {
+    at: DateTime<Utc>,
+    actor: String,
+    action: String,
+    backup: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    reason: Option<String>,
+}
+
+/// Shows who did what, newest first.
+pub(super) async fn run(
+    app: &ApplicationId,
+    limit: usize,
+    client: &Client,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let items = listing::items(client, Call::get(format!("/v1/applications/{app}/events")), limit).await?;
+    if terminal.is_json() {
+        return terminal.json(&listing::document(&items));
+    }
+    let mut table = Table::new(["AT", "ACTION", "BY", "BACKUP", "CHANGE", "WHY"]);
+    for entry in listing::read::<Entry>(items)? {
+        let change = match (entry.from, entry.to) {
+            (Some(from), Some(to)) => format!("{from} → {to}"),
+            (from, to) => from.or(to).unwrap_or_else(|| "-".to_owned()),
+        };
+        table.row([
+            moment::show(entry.at),
+            entry.action,
+            entry.actor,
+            entry.backup.unwrap_or_else(|| "-".to_owned()),
+            change,
+            entry.reason.unwrap_or_default(),
+        ]);
+    }
+    terminal.print(&table.to_string())
+}

@@ -1,0 +1,111 @@
+//! `holdfast backup show`.
+
+use holdfast_domain::id::ApplicationId;
+use serde_json::Value;
+
+use super::{path_of, view::View};
+use crate::{
+    arguments::Which,
+    client::{Call, Client},
+    failure::Failure,
+    listing, moment,
+    table::{Table, plain, size},
+    terminal::Terminal,
+};
+
+/// Shows a backup.
+pub(super) async fn run(
+    app: &ApplicationId,
+    backup: Which,
+    client: &Client,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let answer = client.call(&Call::get(path_of(app, backup))).await?.json()?;
+    print(answer, terminal)
+}
+
+/// Prints a backup as the API gave it.
+pub(super) fn print(answer: Value, terminal: &Terminal) -> Result<(), Failure> {
+    if terminal.is_json() {
+        return terminal.json(&answer);
+    }
+    terminal.print(&text(&listing::read_one(answer)?))
+}
+
+/// A backup in words.
+pub(super) fn text(view: &View) -> String {
+    let mut lines = vec![
+        ("backup", view.id.clone()),
+        ("application", view.application.clone()),
+        ("state", view.state.clone()),
+        ("trigger", view.trigger.clone()),
+    ];
+    let time = |time: &Option<_>| time.map(moment::show);
+    let details = [
+        ("label", view.label.clone()),
+        ("slot", view.slot_date.map(|date| date.to_string())),
+        ("asked for", Some(moment::show(view.created_at))),
+        ("by", Some(view.requested_by.clone()).filter(|by| !by.is_empty())),
+        ("data of", time(&view.taken_at)),
+        ("finished", time(&view.finished_at)),
+        ("expires", time(&view.expires_at)),
+        ("note", view.note.clone()),
+        ("retention", view.retention_reason.clone()),
+        ("failure", view.failure.as_ref().map(|failure| format!("{} ({})", failure.message, failure.code))),
+    ];
+    lines.extend(details.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let mut text = String::new();
+    for (name, value) in lines {
+        text = format!("{text}{name:<12} {}\n", plain(&value));
+    }
+    for table in [progress(view), artifacts(view)].iter().filter(|table| !table.is_empty()) {
+        text = format!("{text}\n{table}");
+    }
+    text
+}
+
+fn progress(view: &View) -> Table {
+    let mut table =
+        Table::new(["SERVICE", "PHASE", "STORED", "OF ABOUT", "PER SECOND", "LEFT"]).right([2, 3, 4, 5]);
+    for service in &view.progress {
+        let dash = || "-".to_owned();
+        table.row([
+            service.service.clone(),
+            service.phase.clone(),
+            size(service.bytes),
+            service.estimated_bytes.map_or_else(dash, size),
+            service.bytes_per_second.map_or_else(dash, |rate| size(whole(rate))),
+            service.seconds_left.map_or_else(dash, |seconds| moment::span(whole(seconds))),
+        ]);
+    }
+    table
+}
+
+fn artifacts(view: &View) -> Table {
+    let mut table =
+        Table::new(["SERVICE", "SIZE", "SECONDS", "STORAGE CLASS", "ENCRYPTION", "CRC64NVME"]).right([1, 2]);
+    for artifact in &view.artifacts {
+        let object = &artifact.object;
+        table.row([
+            artifact.service.clone(),
+            size(object.size),
+            format!("{}.{}", artifact.milliseconds / 1000, artifact.milliseconds % 1000 / 100),
+            object.storage_class.clone(),
+            object.encryption.algorithm.clone(),
+            object.crc64nvme.clone(),
+        ]);
+    }
+    table
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped; an estimate for people to read"
+)]
+pub(super) fn whole(number: f64) -> u64 {
+    number.clamp(0.0, 1e15).round() as u64
+}
+
+#[cfg(test)]
+mod tests;

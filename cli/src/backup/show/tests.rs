@@ -1,0 +1,33 @@
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn a_running_backup_shows_its_progress() {
+    let view: View = serde_json::from_value(json!({
+        "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "trigger": "on_demand", "state": "running",
+        "note": "before the \u{1b}[31mmigration", "requested_by": "arn:aws:iam::123456789012:user/me",
+        "created_at": "2026-11-24T08:00:00Z", "artifacts": [], "future_field": 1,
+        "progress": [{"service": "DEFAULT", "phase": "copying", "bytes": 52_428_800, "estimated_bytes": 104_857_600,
+            "bytes_per_second": 10_485_760.0, "seconds_left": 5.2}]
+    }))
+    .unwrap();
+    insta::assert_snapshot!(text(&view));
+}
+
+#[test]
+fn a_succeeded_backup_shows_its_artifacts() {
+    let object = json!({"key": "k", "size": 5_452_595, "crc64nvme": "rosUhgp5mIg=", "etag": "e", "version_id": null,
+        "storage_class": "STANDARD_IA", "encryption": {"algorithm": "aws:kms", "key_arn": "k", "bucket_key": true}});
+    let view: View = serde_json::from_value(json!({
+        "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "trigger": "scheduled",
+        "state": "succeeded", "label": "daily", "slot_date": "2026-11-24", "created_at": "2026-11-24T08:00:00Z",
+        "taken_at": "2026-11-24T08:00:01.5Z", "finished_at": "2026-11-24T08:00:09Z", "retention_reason": "newest",
+        "artifacts": [
+            {"service": "DEFAULT", "object": object, "milliseconds": 1999, "contents": {"format": "postgres_custom"}},
+            {"service": "MEDIA", "object": object, "milliseconds": 12_345, "contents": {"format": "later"}}
+        ]
+    }))
+    .unwrap();
+    insta::assert_snapshot!(text(&view));
+}

@@ -1,0 +1,84 @@
+//! What the command line reads of a backup. States and labels are read as text, so that those of a newer API show too.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Deserialize;
+
+/// A backup.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct View {
+    pub(super) id: String,
+    pub(super) application: String,
+    pub(super) trigger: String,
+    pub(super) state: String,
+    pub(super) label: Option<String>,
+    pub(super) slot_date: Option<NaiveDate>,
+    pub(super) note: Option<String>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub(super) requested_by: String,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) taken_at: Option<DateTime<Utc>>,
+    pub(super) finished_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub(super) artifacts: Vec<Artifact>,
+    pub(super) failure: Option<Failed>,
+    pub(super) retention_reason: Option<String>,
+    #[serde(default)]
+    pub(super) progress: Vec<Progress>,
+}
+
+/// What it wrote for one service.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Artifact {
+    pub(super) service: String,
+    pub(super) object: Object,
+    pub(super) milliseconds: u64,
+}
+
+/// The object it wrote.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Object {
+    pub(super) size: u64,
+    pub(super) crc64nvme: String,
+    pub(super) storage_class: String,
+    pub(super) encryption: Encryption,
+}
+
+/// How the object is encrypted.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Encryption {
+    pub(super) algorithm: String,
+}
+
+/// Why it failed.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Failed {
+    pub(super) code: String,
+    pub(super) message: String,
+    #[serde(default)]
+    pub(super) transient: bool,
+}
+
+/// How far it has come with one service.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Progress {
+    pub(super) service: String,
+    pub(super) phase: String,
+    #[serde(default)]
+    pub(super) bytes: u64,
+    pub(super) estimated_bytes: Option<u64>,
+    pub(super) bytes_per_second: Option<f64>,
+    pub(super) seconds_left: Option<f64>,
+}
+
+impl View {
+    /// Whether it still runs, or will.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "queued" | "running")
+    }
+
+    /// Bytes of all it wrote.
+    pub(super) fn bytes(&self) -> u64 {
+        self.artifacts.iter().map(|artifact| artifact.object.size).sum()
+    }
+}

@@ -1,0 +1,57 @@
+//! holdfast, for people and scripts: the API's calls as commands, and a retention simulator that needs no API.
+
+mod apps;
+mod arguments;
+mod backup;
+mod client;
+mod clock;
+mod completions;
+mod documents;
+mod failure;
+mod listing;
+mod moment;
+mod plans;
+mod resolve;
+mod retention;
+#[cfg(test)]
+mod scripted_server;
+mod sign;
+mod table;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    arguments::{Arguments, Command},
+    client::Client,
+    failure::Failure,
+    terminal::Terminal,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let terminal = Terminal::new(arguments.output, arguments.no_color);
+    match run(arguments, &terminal).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal.complain(&failure);
+            failure.exit()
+        }
+    }
+}
+
+async fn run(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
+    let connection = arguments.connection;
+    match arguments.command {
+        Command::Apps(command) => apps::run(command, &Client::connect(&connection).await?, terminal).await,
+        Command::Plans(command) => plans::run(command, &Client::connect(&connection).await?, terminal).await,
+        Command::Backup(command) => {
+            backup::run(command, &Client::connect(&connection).await?, terminal).await
+        }
+        Command::Retention(command) => retention::run(command, &connection, terminal).await,
+        Command::Completions { shell } => completions::print(shell, terminal),
+    }
+}

@@ -1,0 +1,38 @@
+//! Relabels and discards by policy: of one application at the end of its backup, of all of them every night.
+
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use holdfast_aws::{config::LogConfig, telemetry, wire};
+use holdfast_backup::{
+    ports::Ports,
+    retain::{self, RetentionSummary},
+};
+use holdfast_domain::id::ApplicationId;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Who calls.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Call {
+    /// The state machine, at the end of a backup.
+    One { application: ApplicationId },
+    /// The nightly schedule.
+    All(#[expect(dead_code, reason = "only its shape matters")] Box<EventBridgeEvent<Value>>),
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    telemetry::start(&LogConfig::from_env()?);
+    let ports = wire::ports_from_env().await?;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&ports, event.payload).await)).await
+}
+
+async fn answer(ports: &Ports, call: Call) -> Result<RetentionSummary, Error> {
+    let summary = match call {
+        Call::One { application } => retain::run(ports, &application).await?,
+        Call::All(_) => retain::run_all(ports).await?,
+    };
+    tracing::info!(?summary, "retention was run");
+    Ok(summary)
+}

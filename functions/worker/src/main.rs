@@ -1,0 +1,40 @@
+//! One slice of a job, or its abort: what the state machine calls the worker for.
+
+use holdfast_aws::{
+    config::{ClientsConfig, LogConfig},
+    memory, telemetry, wire,
+};
+use holdfast_backup::{
+    abort,
+    error::SliceError,
+    job::{Answer, Call},
+    slice::{self, Worker},
+};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::start(&LogConfig::from_env()?);
+    let worker = Worker { ports: wire::ports_from_env().await?, tools: ClientsConfig::from_env()?.tools };
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&worker, event.payload).await)).await
+}
+
+async fn answer(worker: &Worker, call: Call) -> Result<Answer, Refusal> {
+    let outcome = match &call {
+        Call::Slice { job, range } => slice::slice(worker, job, range.as_ref()).await,
+        Call::Abort { job, error } => abort::abort(&worker.ports, job, error).await,
+    };
+    tracing::info!(?call, ?outcome, peak_memory_bytes = memory::peak_bytes(), "called");
+    outcome.map_err(Refusal)
+}
+
+/// A slice's error as Lambda reports it: its type decides whether the state machine tries again, and its message carries
+/// the failure to the abort.
+#[derive(Debug)]
+struct Refusal(SliceError);
+
+impl From<Refusal> for Diagnostic {
+    fn from(Refusal(error): Refusal) -> Self {
+        Self { error_type: error.lambda_type().to_owned(), error_message: error.lambda_message() }
+    }
+}

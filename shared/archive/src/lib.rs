@@ -1,0 +1,14 @@
+//! The formats Holdfast writes: tar with its manifest, multipart layout, checksums. Pure.
+//!
+//! Nothing here reads a clock, opens a file or speaks to a network: an engine brings the bytes and carries
+//! them away.
+//!
+//! - [`media_tar::MediaTar`] turns objects into one tar that stock tools read, its manifest last.
+//! - [`multipart::PartBuffer`] cuts a stream of unknown length into the parts of an upload.
+//! - [`checksum`] has the two checksums that go with them.
+
+pub mod checksum;
+pub mod manifest;
+pub mod media_tar;
+pub mod multipart;
+pub mod tar;

@@ -1,0 +1,118 @@
+//! Any lines, written into a manifest and read back, are the same lines.
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its own functions too")]
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use chrono::DateTime;
+use holdfast_archive::checksum::Sha256;
+use holdfast_archive::manifest::{
+    self, ManifestBuffer, ManifestCounts, ManifestLine, ManifestSource, SkippedObject, StoredObject,
+};
+use proptest::prelude::*;
+
+fn stored() -> impl Strategy<Value = StoredObject> {
+    let text = || prop_oneof![any::<String>(), "\"?[0-9a-f]{30,600}\"?"];
+    let texts = (text(), text(), text());
+    let numbers = (0..1_u64 << 45, any::<u64>(), 0..1_i64 << 34);
+    let headers = prop::array::uniform5(any::<Option<String>>());
+    let metadata = prop::collection::btree_map(any::<String>(), any::<String>(), 0..4);
+    (texts, numbers, headers, metadata).prop_map(
+        |((key, member, etag), (size, offset, seconds), headers, metadata)| {
+            let [content_type, cache_control, content_encoding, content_disposition, content_language] =
+                headers;
+            StoredObject {
+                sha256: Sha256::of(key.as_bytes()),
+                last_modified: DateTime::from_timestamp(seconds, 0).unwrap(),
+                key,
+                member,
+                size,
+                offset,
+                etag,
+                content_type,
+                cache_control,
+                content_encoding,
+                content_disposition,
+                content_language,
+                metadata,
+            }
+        },
+    )
+}
+
+fn lines() -> impl Strategy<Value = Vec<ManifestLine>> {
+    let skipped = (any::<String>(), any::<String>())
+        .prop_map(|(key, reason)| ManifestLine::Skipped(SkippedObject { key, reason }));
+    let line = prop_oneof![
+        stored().prop_map(ManifestLine::File),
+        stored().prop_map(ManifestLine::Directory),
+        skipped
+    ];
+    prop::collection::vec(line, 0..40)
+}
+
+fn source(text: String) -> ManifestSource {
+    ManifestSource {
+        application: "shop".to_owned(),
+        service: "MEDIA".to_owned(),
+        bucket: "shop-media".to_owned(),
+        prefix: text,
+        taken_at: DateTime::UNIX_EPOCH,
+    }
+}
+
+/// The chunks of a manifest laid end to end.
+fn written(lines: &[ManifestLine], source: ManifestSource) -> Vec<u8> {
+    let mut buffer = ManifestBuffer::new().unwrap();
+    for line in lines {
+        buffer.push(line).unwrap();
+    }
+    let chunks = buffer.finish(source).unwrap();
+    let total = chunks.total_bytes();
+    let bytes: Vec<u8> = chunks.flat_map(Result::unwrap).collect();
+    assert_eq!(bytes.len() as u64, total);
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn any_manifest_reads_back(lines in lines(), prefix in any::<String>()) {
+        let bytes = written(&lines, source(prefix.clone()));
+        let (header, read) = manifest::read(Cursor::new(&bytes)).unwrap();
+        let read: Vec<ManifestLine> = read.map(Result::unwrap).collect();
+        let mut counts = ManifestCounts::default();
+        for line in &lines {
+            counts.add(line);
+        }
+        prop_assert_eq!(header.source, source(prefix));
+        prop_assert_eq!(header.counts, counts);
+        prop_assert_eq!(read, lines);
+    }
+}
+
+/// More than one piece of compressed memory, and more than one chunk.
+#[test]
+fn a_long_manifest_reads_back() {
+    let lines: Vec<ManifestLine> = (0..20_000_u32)
+        .map(|number| {
+            let sha256 = Sha256::of(&number.to_le_bytes());
+            ManifestLine::File(StoredObject {
+                key: format!("{number:06}"),
+                member: format!("{number:06}"),
+                size: 1,
+                offset: u64::from(number) * 1_024 + 512,
+                sha256,
+                etag: sha256.to_string(),
+                last_modified: DateTime::UNIX_EPOCH,
+                content_type: None,
+                cache_control: None,
+                content_encoding: None,
+                content_disposition: None,
+                content_language: None,
+                metadata: BTreeMap::new(),
+            })
+        })
+        .collect();
+    let (_, read) = manifest::read(Cursor::new(written(&lines, source(String::new())))).unwrap();
+    assert!(read.map(Result::unwrap).eq(lines));
+}

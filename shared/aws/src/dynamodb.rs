@@ -1,0 +1,46 @@
+//! `DynamoDB`: the table of records, and the shapes of its items, which nothing else knows.
+//!
+//! | `pk` | `sk` | what |
+//! |---|---|---|
+//! | `APP#{application}` | `APP` | an application; in the index `due` while it has a next run |
+//! | `APP#{application}` | `BACKUP#{id}` | a backup; in the index `open` while it is queued or running |
+//! | `APP#{application}` | `SLOT#{moment}` | the backup of a slot |
+//! | `APP#{application}` | `TURN#{trigger}` | the open backup of a trigger |
+//! | `APP#{application}` | `IDEMPOTENCY#{key}` | what a key was used for; goes by itself after 48 hours |
+//! | `APP#{application}` | `AUDIT#{id}` | a line of the audit trail |
+//! | `APPS` | slug | which applications there are |
+//! | `PLANS` | slug | a plan |
+//! | `PLAN#{plan}` | `AUDIT#{id}` | a line of a plan's audit trail |
+//! | `BACKUP#{id}` | `SERVICE#{name}` | how far a backup has come with one service |
+//!
+//! Every write is a transaction, even one of a single item: its token makes the SDK's own repetition of a write whose
+//! answer was lost a success, where a bare conditional write would find its own version and report a conflict.
+
+mod application;
+mod audit;
+mod backup;
+mod claim;
+mod creation;
+mod index;
+mod key;
+mod plan;
+mod read;
+mod records;
+mod service_run;
+mod stored;
+mod transaction;
+
+use aws_sdk_dynamodb::Client;
+
+/// Records in a `DynamoDB` table.
+pub struct DynamoRecords {
+    client: Client,
+    table: String,
+}
+
+impl DynamoRecords {
+    /// Records in `table`.
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+}

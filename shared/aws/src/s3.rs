@@ -1,0 +1,12 @@
+//! S3: the bucket of backups, and the buckets that applications keep their files in.
+
+mod artifacts;
+mod disposition;
+mod failure;
+mod listed_key;
+mod media;
+mod upload;
+mod versions;
+
+pub use artifacts::S3Artifacts;
+pub use media::S3Media;

@@ -1,0 +1,158 @@
+use aws_sdk_s3::{
+    operation::abort_multipart_upload::AbortMultipartUploadError,
+    primitives::ByteStream,
+    types::{
+        ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
+        StorageClass,
+    },
+};
+use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
+use holdfast_backup::ports::{ArtifactStore, OpenUpload, StorageError, StoredPart};
+
+use super::{
+    artifacts::{S3Artifacts, refuse_foreign},
+    failure::storage_error,
+};
+
+impl S3Artifacts {
+    pub(super) async fn begin_upload(
+        &self,
+        key: &str,
+        content_type: &str,
+    ) -> Result<OpenUpload, StorageError> {
+        let request = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type(content_type)
+            .storage_class(StorageClass::StandardIa)
+            .server_side_encryption(ServerSideEncryption::AwsKms)
+            .ssekms_key_id(&self.key_arn)
+            .bucket_key_enabled(true)
+            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .checksum_type(ChecksumType::FullObject);
+        let begun = request.send().await;
+        let begun =
+            begun.map_err(|error| storage_error("CreateMultipartUpload", &self.object(key), &error))?;
+        let upload_id = begun.upload_id.ok_or_else(|| {
+            StorageError::Unavailable(format!("CreateMultipartUpload gave no id for {}", self.object(key)))
+        })?;
+        Ok(OpenUpload { key: key.to_owned(), upload_id })
+    }
+
+    pub(super) async fn upload_part(
+        &self,
+        upload: &OpenUpload,
+        segment: Segment,
+    ) -> Result<StoredPart, StorageError> {
+        let Segment { number, bytes, crc64nvme } = segment;
+        let size = bytes.len() as u64;
+        let what = format!("part {number} of {}", self.upload(upload));
+        let part_number = i32::try_from(number).map_err(|_| StorageError::Rejected(what.clone()))?;
+        let request = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(&upload.key)
+            .upload_id(&upload.upload_id)
+            .part_number(part_number)
+            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .checksum_crc64_nvme(crc64nvme.to_string())
+            .body(ByteStream::from(bytes));
+        // The checksum is among the signed headers and S3 compares it with what arrives, so that hashing the body a
+        // second time, for the signature, would add nothing but time.
+        let stored = request.customize().disable_payload_signing().send().await;
+        let stored = stored.map_err(|error| storage_error("UploadPart", &what, &error))?;
+        let etag = stored
+            .e_tag
+            .ok_or_else(|| StorageError::Unavailable(format!("UploadPart gave no tag for {what}")))?;
+        Ok(StoredPart { number, size, etag, crc64nvme })
+    }
+
+    /// Completes an upload. When the answer is lost, or is that there is no such upload (since it was completed already),
+    /// the object decides: if it is the one that was uploaded, the upload is complete.
+    pub(super) async fn complete_upload(
+        &self,
+        upload: &OpenUpload,
+        parts: &[StoredPart],
+        whole: Crc64Nvme,
+    ) -> Result<(), StorageError> {
+        let size: u64 = parts.iter().map(|part| part.size).sum();
+        let what = self.upload(upload);
+        let completed = parts.iter().map(completed_part).collect::<Option<Vec<_>>>();
+        let completed =
+            completed.ok_or_else(|| StorageError::Rejected(format!("{what}: a part has no number")))?;
+        let completed = CompletedMultipartUpload::builder().set_parts(Some(completed)).build();
+        let request = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(&upload.key)
+            .upload_id(&upload.upload_id)
+            .multipart_upload(completed)
+            .checksum_crc64_nvme(whole.to_string())
+            .checksum_type(ChecksumType::FullObject)
+            .mpu_object_size(i64::try_from(size).map_err(|_| StorageError::Rejected(what.clone()))?);
+        match request.send().await {
+            Ok(answer) => match answer.checksum_crc64_nvme() {
+                Some(found) if found != whole.to_string() => Err(StorageError::Rejected(format!(
+                    "{what}: it was stored with the checksum {found}, not {whole}"
+                ))),
+                _ => Ok(()),
+            },
+            Err(error) => {
+                let error = storage_error("CompleteMultipartUpload", &what, &error);
+                let doubtful = matches!(error, StorageError::NotFound(_) | StorageError::Unavailable(_));
+                if doubtful && self.is_stored(&upload.key, size, whole).await { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    pub(super) async fn abort_upload(&self, upload: &OpenUpload) -> Result<(), StorageError> {
+        let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(&upload.key);
+        match request.upload_id(&upload.upload_id).send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error.as_service_error().is_some_and(AbortMultipartUploadError::is_no_such_upload) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(storage_error("AbortMultipartUpload", &self.upload(upload), &error)),
+        }
+    }
+
+    pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, StorageError> {
+        refuse_foreign(prefix)?;
+        let (mut uploads, mut key_marker, mut id_marker) = (Vec::new(), None, None);
+        loop {
+            let request = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(prefix);
+            let request = request.set_key_marker(key_marker).set_upload_id_marker(id_marker);
+            let page = request.send().await;
+            let bucket = format!("bucket {}", self.bucket);
+            let page = page.map_err(|error| storage_error("ListMultipartUploads", &bucket, &error))?;
+            uploads.extend(page.uploads().iter().filter_map(|upload| {
+                Some(OpenUpload { key: upload.key()?.to_owned(), upload_id: upload.upload_id()?.to_owned() })
+            }));
+            if page.is_truncated() != Some(true) {
+                return Ok(uploads);
+            }
+            (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+        }
+    }
+
+    async fn is_stored(&self, key: &str, size: u64, whole: Crc64Nvme) -> bool {
+        let found = self.describe(key).await;
+        found.is_ok_and(|object| object.is_some_and(|o| o.size == size && o.crc64nvme == whole.to_string()))
+    }
+
+    fn upload(&self, upload: &OpenUpload) -> String {
+        format!("upload of {}", self.object(&upload.key))
+    }
+}
+
+fn completed_part(part: &StoredPart) -> Option<CompletedPart> {
+    let number = i32::try_from(part.number).ok()?;
+    let completed = CompletedPart::builder().part_number(number).e_tag(&part.etag);
+    Some(completed.checksum_crc64_nvme(part.crc64nvme.to_string()).build())
+}

@@ -1,0 +1,10 @@
+//! The adapters keep what the ports promise, on an emulated AWS that each run starts and ends by itself.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod dynamodb;
+mod emulator;
+mod s3_artifacts;
+mod s3_media;
+mod secrets;
+mod step_functions;

@@ -1,0 +1,61 @@
+//! The way out of every failure: nothing of the job is left behind, and its record says why.
+
+use holdfast_domain::{
+    audit::{Action, AuditEntry},
+    backup::State,
+};
+
+use crate::{
+    error::SliceError,
+    job::{Answer, Caught, Job},
+    ports::{Ports, Versioned},
+    upload,
+};
+
+/// Brings a job to its end as failed or cancelled. Repeating it is harmless; a job that has ended is left as it is.
+pub async fn abort(ports: &Ports, job: &Job, caught: &Caught) -> Result<Answer, SliceError> {
+    let Job::Backup { application, id } = job;
+    let Some(Versioned { value: mut backup, version }) = ports.records.backup(application, *id).await? else {
+        return Err(SliceError::permanent(
+            "no_such_backup",
+            format!("there is no backup {id} of the application {application}"),
+        ));
+    };
+    if !backup.state.is_open() {
+        return Ok(Answer::Done);
+    }
+
+    // Fence first: a slice that is still running finds its attempt taken and can record nothing any more. Its upload is
+    // gone by the time it tries to complete it.
+    for Versioned { value: mut run, version } in ports.records.service_runs(*id).await? {
+        run.attempt += 1;
+        ports.records.put_service_run(*id, &run, Some(version)).await?;
+    }
+    let prefix = backup.prefix();
+    upload::give_up(ports.artifacts.as_ref(), &prefix).await?;
+    ports.artifacts.purge(&prefix).await?;
+
+    let now = ports.clock.now();
+    let was = backup.state;
+    let cancelled = backup.cancel_requested_at.is_some();
+    let failure = (!cancelled).then(|| caught.failure());
+    let end = if cancelled { State::Cancelled } else { State::Failed };
+    backup.transition(end).map_err(|error| SliceError::permanent("illegal_transition", error.to_string()))?;
+    backup.finished_at = Some(now);
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: "job".to_owned(),
+        action: if cancelled { Action::Cancel } else { Action::Fail },
+        backup: Some(*id),
+        from: Some(was.as_str().to_owned()),
+        to: Some(end.as_str().to_owned()),
+        reason: failure.as_ref().map(|failure| failure.message.clone()),
+    };
+    if let Some(failure) = &failure {
+        tracing::error!(%application, backup = %id, code = failure.code, message = failure.message, "the backup failed");
+    }
+    backup.failure = failure;
+    ports.records.update_backup(&backup, version, &[audit]).await?;
+    Ok(Answer::Done)
+}

@@ -1,0 +1,248 @@
+//! Registering and removing applications.
+
+use chrono::{DateTime, Utc};
+use holdfast_domain::{
+    application::{ApplicationSpec, Service},
+    audit::{Action, AuditEntry},
+    backup::State,
+    id::ApplicationId,
+    invalid::Invalid,
+    plan::PlanSpec,
+    region::Region,
+};
+
+use crate::{
+    discard,
+    error::RequestError,
+    plans,
+    ports::{ApplicationRecord, Page, Ports, SecretError, StorageError, Versioned},
+};
+
+/// Facts about the stack that a registration is checked against.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// The region it runs in and keeps backups in.
+    pub region: Region,
+    /// The bucket it keeps backups in.
+    pub bucket: String,
+}
+
+/// What became of a registration.
+#[derive(Debug, Clone)]
+pub struct Registered<T> {
+    /// The record as it is now.
+    pub record: Versioned<T>,
+    /// Whether it is new.
+    pub created: bool,
+}
+
+/// What becomes of the backups of an application that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// They stay, and stay downloadable, until somebody deletes them; no policy applies to them any more.
+    Keep,
+    /// They are deleted; within the grace period they can be brought back.
+    Delete,
+}
+
+/// Registers an application, or changes its registration. `expected` is the version it has, `None` for a new one.
+pub async fn register(
+    ports: &Ports,
+    stack: &Stack,
+    actor: &str,
+    id: &ApplicationId,
+    spec: ApplicationSpec,
+    expected: Option<u64>,
+) -> Result<Registered<ApplicationRecord>, RequestError> {
+    spec.validate(&stack.region, &stack.bucket)?;
+    let plan = plans::get(ports, &spec.plan).await.map_err(|error| match error {
+        RequestError::NotFound { .. } => Invalid::new(
+            "plan",
+            format!("names a plan that does not exist: {:?}", spec.plan.as_str()),
+            "make the plan first, or use \"default\"",
+        )
+        .into(),
+        other => other,
+    })?;
+    check_reachable(ports, stack, &spec).await?;
+
+    let now = ports.clock.now();
+    let existing = ports.records.application(id).await?;
+    let created = existing.is_none();
+    let record = match existing.map(|existing| existing.value) {
+        None => ApplicationRecord {
+            id: id.clone(),
+            next_run_at: next_run(&plan.value.spec, id, &spec, now),
+            spec,
+            created_at: now,
+            updated_at: now,
+            scheduled_until: now,
+        },
+        Some(existing) => {
+            // A slot that is due already is kept, unless the application now lives by another schedule.
+            let same = existing.spec.plan == spec.plan && existing.spec.time_zone == spec.time_zone;
+            let next_run_at =
+                if same { existing.next_run_at } else { next_run(&plan.value.spec, id, &spec, now) };
+            ApplicationRecord { spec, updated_at: now, next_run_at, ..existing }
+        }
+    };
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: actor.to_owned(),
+        action: if created { Action::Register } else { Action::Update },
+        backup: None,
+        from: expected.map(|version| format!("version {version}")),
+        to: Some(format!("version {}", expected.unwrap_or(0) + 1)),
+        reason: None,
+    };
+    let version = ports.records.put_application(&record, expected, &audit).await?;
+    Ok(Registered { record: Versioned { value: record, version }, created })
+}
+
+/// One application.
+pub async fn get(ports: &Ports, id: &ApplicationId) -> Result<Versioned<ApplicationRecord>, RequestError> {
+    ports.records.application(id).await?.ok_or_else(|| RequestError::not_found("application", id))
+}
+
+/// Applications in the order of their slugs.
+pub async fn list(
+    ports: &Ports,
+    after: Option<&ApplicationId>,
+    limit: usize,
+) -> Result<Page<Versioned<ApplicationRecord>, ApplicationId>, RequestError> {
+    Ok(ports.records.applications(after, limit).await?)
+}
+
+/// Removes an application. Its running backups must have ended. Killed in between, repeating it finishes the work: the
+/// registration goes last.
+pub async fn remove(
+    ports: &Ports,
+    actor: &str,
+    id: &ApplicationId,
+    expected: Option<u64>,
+    fate: Fate,
+) -> Result<(), RequestError> {
+    let application = get(ports, id).await?;
+    if expected.is_some_and(|expected| expected != application.version) {
+        return Err(RequestError::Conflict(format!(
+            "the application {id} has been changed since; read it again"
+        )));
+    }
+    let backups = discard::all_backups(ports, id).await?;
+    if let Some(open) = backups.iter().find(|backup| backup.value.state.is_open()) {
+        return Err(RequestError::Conflict(format!(
+            "the backup {} of {id} is still running; cancel it or wait for its end, then remove the application",
+            open.value.id
+        )));
+    }
+    if fate == Fate::Delete {
+        for backup in backups {
+            match backup.value.state {
+                State::Succeeded => {
+                    discard::discard(
+                        ports,
+                        backup,
+                        actor,
+                        Action::Delete,
+                        "the application was removed".to_owned(),
+                    )
+                    .await?;
+                }
+                State::Expiring => {
+                    discard::finish(ports, backup).await?;
+                }
+                State::Queued | State::Running | State::Failed | State::Cancelled | State::Expired => {}
+            }
+        }
+    }
+    let now = ports.clock.now();
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: actor.to_owned(),
+        action: Action::Remove,
+        backup: None,
+        from: Some(format!("version {}", application.version)),
+        to: None,
+        reason: Some(
+            match fate {
+                Fate::Keep => "backups are kept",
+                Fate::Delete => "backups are deleted",
+            }
+            .to_owned(),
+        ),
+    };
+    Ok(ports.records.delete_application(id, application.version, &audit).await?)
+}
+
+/// The first slot after `after`, where the plan has a schedule.
+pub(crate) fn next_run(
+    plan: &PlanSpec,
+    id: &ApplicationId,
+    spec: &ApplicationSpec,
+    after: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    plan.schedule.as_ref()?.next_slot(id, spec.time_zone, after).map(|slot| slot.at)
+}
+
+/// Asks the buckets and secrets whether they are there, and in this region.
+async fn check_reachable(ports: &Ports, stack: &Stack, spec: &ApplicationSpec) -> Result<(), RequestError> {
+    for (index, service) in spec.services.iter().enumerate() {
+        match service {
+            Service::Storage(storage) => {
+                let field = format!("services[{index}].bucket");
+                let found = ports.media.region(&storage.bucket).await.map_err(|error| match error {
+                    StorageError::NotFound(_) => RequestError::from(Invalid::new(
+                        &field,
+                        format!("names a bucket that does not exist: {}", storage.bucket),
+                        "make the bucket first, or mend the name",
+                    )),
+                    StorageError::Denied(_) => Invalid::new(
+                        &field,
+                        format!("names a bucket that this stack may not read: {}", storage.bucket),
+                        "let the stack's parameter MediaBucketPattern and the bucket's policy allow it",
+                    )
+                    .into(),
+                    other => other.into(),
+                })?;
+                if found != stack.region {
+                    return Err(Invalid::new(
+                        &field,
+                        format!("names a bucket in region {found}: {}", storage.bucket),
+                        format!(
+                            "register the application with the stack of {found}; this one keeps backups of {}",
+                            stack.region
+                        ),
+                    )
+                    .into());
+                }
+            }
+            Service::Postgres(database) => {
+                let field = format!("services[{index}].secret_arn");
+                match ports.secrets.exists(&database.secret_arn).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let missing = SecretError::NotFound(database.secret_arn.clone());
+                        return Err(Invalid::new(
+                            field,
+                            missing.to_string(),
+                            "the secret holds {\"username\", \"password\"}",
+                        )
+                        .into());
+                    }
+                    Err(SecretError::Unavailable(reason)) => return Err(RequestError::Unavailable(reason)),
+                    Err(error) => {
+                        return Err(Invalid::new(
+                            field,
+                            error.to_string(),
+                            "then register the application again",
+                        )
+                        .into());
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Letting a backup go: `succeeded → expiring`, its objects, `expiring → expired`. Killed anywhere in between, the next
+//! retention run of the application finishes it.
+
+use holdfast_domain::{
+    audit::{Action, AuditEntry},
+    backup::{Backup, State},
+    id::ApplicationId,
+};
+
+use crate::{
+    error::RequestError,
+    ports::{Ports, Versioned},
+};
+
+/// Backups read at a time.
+const PAGE: usize = 200;
+
+/// Discards a succeeded backup, because of `reason`.
+pub async fn discard(
+    ports: &Ports,
+    backup: Versioned<Backup>,
+    actor: &str,
+    action: Action,
+    reason: String,
+) -> Result<Versioned<Backup>, RequestError> {
+    let now = ports.clock.now();
+    let Versioned { value: mut backup, version } = backup;
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: actor.to_owned(),
+        action,
+        backup: Some(backup.id),
+        from: Some(backup.label.map_or(State::Succeeded.as_str(), |label| label.as_str()).to_owned()),
+        to: Some(State::Expired.as_str().to_owned()),
+        reason: Some(reason.clone()),
+    };
+    backup.transition(State::Expiring).map_err(|error| RequestError::Conflict(error.to_string()))?;
+    backup.retention_reason = Some(reason);
+    let version = ports.records.update_backup(&backup, version, &[audit]).await?;
+    finish(ports, Versioned { value: backup, version }).await
+}
+
+/// Deletes the objects of an expiring backup and marks it expired; also finishes what a killed discard has begun.
+pub async fn finish(ports: &Ports, backup: Versioned<Backup>) -> Result<Versioned<Backup>, RequestError> {
+    let Versioned { value: mut backup, version } = backup;
+    let keys = ports.artifacts.keys(&backup.prefix()).await?;
+    ports.artifacts.delete(&keys).await?;
+    backup.transition(State::Expired).map_err(|error| RequestError::Conflict(error.to_string()))?;
+    let version = ports.records.update_backup(&backup, version, &[]).await?;
+    Ok(Versioned { value: backup, version })
+}
+
+/// All backups of an application, newest first.
+pub(crate) async fn all_backups(
+    ports: &Ports,
+    application: &ApplicationId,
+) -> Result<Vec<Versioned<Backup>>, RequestError> {
+    let mut all = Vec::new();
+    let mut before = None;
+    loop {
+        let page = ports.records.backups(application, before, PAGE).await?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => before = Some(next),
+            None => return Ok(all),
+        }
+    }
+}

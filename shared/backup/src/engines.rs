@@ -1,0 +1,81 @@
+//! The engines: each reads one kind of service and yields its artifact as segments.
+//!
+//! An engine never knows where its segments go, and [`crate::upload`] never knows what is in them. Between the two
+//! stands [`segments::channel`], which bounds the memory they use together.
+
+pub mod media;
+pub mod postgres;
+pub mod segments;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use holdfast_domain::{application::Service, backup::Contents, id::ApplicationId};
+
+use crate::{
+    engines::{
+        media::MediaEngine,
+        postgres::{ClientTools, PostgresEngine},
+        segments::SegmentSender,
+    },
+    error::SliceError,
+    ports::{Ports, SecretError},
+};
+
+/// Reads one service and yields its artifact as segments.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Media type of the artifact.
+    fn content_type(&self) -> &'static str;
+
+    /// Looks at what there is to read, so that what cannot work fails before anything is stored. Returns an estimate of
+    /// the bytes to read where one is cheap. Calling it is optional, and harmless more than once.
+    async fn prepare(&self) -> Result<Option<u64>, SliceError>;
+
+    /// Reads everything once and sends it as segments, each number once, in any order. Ok means that the segments
+    /// together are a whole artifact; after an error they are worthless. Ends soon after `out` is closed, and leaves no
+    /// process or connection behind, however it ends.
+    async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError>;
+}
+
+/// What an engine knows about the artifact it has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineReport {
+    /// What is inside.
+    pub contents: Contents,
+    /// The point in time of its data: not later than the snapshot, or the first look at the listing.
+    pub taken_at: DateTime<Utc>,
+}
+
+/// The engine for `service`. A database's credentials are read here.
+pub async fn open(
+    ports: &Ports,
+    tools: &ClientTools,
+    application: &ApplicationId,
+    service: &Service,
+) -> Result<Box<dyn Engine>, SliceError> {
+    match service {
+        Service::Postgres(database) => {
+            let credentials = ports
+                .secrets
+                .credentials(&database.secret_arn)
+                .await
+                .map_err(|error| secret_failure(&error))?;
+            let clock = ports.clock.clone();
+            Ok(Box::new(PostgresEngine::new(database.clone(), credentials, tools.clone(), clock)))
+        }
+        Service::Storage(storage) => {
+            let (media, clock) = (ports.media.clone(), ports.clock.clone());
+            Ok(Box::new(MediaEngine::new(media, clock, application.clone(), storage.clone())))
+        }
+    }
+}
+
+fn secret_failure(error: &SecretError) -> SliceError {
+    let message = error.to_string();
+    match error {
+        SecretError::NotFound(_) => SliceError::permanent("secret_missing", message),
+        SecretError::Denied(_) => SliceError::permanent("secret_denied", message),
+        SecretError::Malformed(_) => SliceError::permanent("secret_malformed", message),
+        SecretError::Unavailable(_) => SliceError::transient("secret_unavailable", message),
+    }
+}

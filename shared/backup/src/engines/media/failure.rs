@@ -1,0 +1,69 @@
+//! What went wrong with a bucket or the archive, as a stable code and as words that say what to do.
+
+use holdfast_archive::media_tar::MediaTarError;
+
+use crate::{error::SliceError, ports::StorageError};
+
+/// What an error of the listing means.
+pub(super) fn of_listing(bucket: &str, error: &StorageError) -> SliceError {
+    match error {
+        StorageError::NotFound(_) => SliceError::permanent(
+            "bucket_missing",
+            format!(
+                "the bucket {bucket} does not exist; create it, or register the service with the right bucket"
+            ),
+        ),
+        StorageError::Denied(_) => SliceError::permanent(
+            "bucket_denied",
+            format!(
+                "the bucket {bucket} may not be listed; let the worker's role list and read it, in the bucket's policy too"
+            ),
+        ),
+        StorageError::Rejected(_) => SliceError::permanent(
+            "bucket_refused",
+            format!("the bucket {bucket} could not be listed: {error}"),
+        ),
+        StorageError::Changed(_) | StorageError::Unavailable(_) => SliceError::transient(
+            "bucket_unavailable",
+            format!("the bucket {bucket} could not be listed: {error}"),
+        ),
+    }
+}
+
+/// What an error of one object means, where the object is neither gone nor archived.
+pub(super) fn of_object(key: &str, error: StorageError) -> SliceError {
+    match error {
+        StorageError::Denied(_) => SliceError::permanent(
+            "object_denied",
+            format!(
+                "the object {key:?} may not be read; let the worker's role read it and use the key it is encrypted with"
+            ),
+        ),
+        other => SliceError::transient(
+            "object_unavailable",
+            format!("the object {key:?} could not be read: {other}"),
+        ),
+    }
+}
+
+/// The object was replaced or deleted while it was being read.
+pub(super) fn torn(key: &str) -> SliceError {
+    SliceError::transient(
+        "object_changed",
+        format!("the object {key:?} changed while it was being read; the backup of its storage begins again"),
+    )
+}
+
+/// What an error of the archive means.
+pub(super) fn of_tar(error: &MediaTarError) -> SliceError {
+    let message = error.to_string();
+    match error {
+        MediaTarError::TooLong { .. } | MediaTarError::TooShort { .. } => {
+            SliceError::transient("object_changed", message)
+        }
+        MediaTarError::OutOfOrder(_) => SliceError::permanent("bucket_unordered", message),
+        MediaTarError::Manifest(_) | MediaTarError::FileOpen { .. } | MediaTarError::NoFile => {
+            SliceError::permanent("archive_failed", message)
+        }
+    }
+}

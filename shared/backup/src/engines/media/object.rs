@@ -1,0 +1,184 @@
+//! One object, read in one version.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream::BoxStream};
+
+use super::failure::{of_object, torn};
+use crate::{
+    error::SliceError,
+    ports::{ListedObject, MediaObject, MediaSource, StorageError},
+};
+
+/// How often an object is opened again because it changed, or its body resumed because it broke.
+pub(super) const TRIES: u32 = 3;
+
+/// How long to wait before a broken body is resumed, doubled each time.
+const RESUME_AFTER: Duration = Duration::from_millis(100);
+
+/// The bucket the objects are in.
+pub(super) struct Source {
+    pub(super) media: Arc<dyn MediaSource>,
+    pub(super) bucket: String,
+}
+
+/// What became of opening an object.
+pub(super) enum Opened {
+    Object(MediaObject),
+    /// It is not to be had, for this reason.
+    Skipped(String),
+}
+
+impl Source {
+    /// Opens the version that was listed, or the one that has replaced it.
+    pub(super) async fn open(&self, object: &ListedObject) -> Result<Opened, SliceError> {
+        let mut etag = Some(object.etag.as_str());
+        for _ in 0..=TRIES {
+            match self.media.open(&self.bucket, &object.key, etag, 0).await {
+                Ok(opened) => return Ok(Opened::Object(opened)),
+                Err(StorageError::Changed(_)) => etag = None,
+                Err(StorageError::NotFound(_)) => {
+                    return Ok(Opened::Skipped("deleted during the backup".to_owned()));
+                }
+                // Glacier's classes answer so until the object is restored; another object's turn comes all the same.
+                Err(error @ StorageError::Rejected(_)) => {
+                    return Ok(Opened::Skipped(format!("not readable as it is stored: {error}")));
+                }
+                Err(error) => return Err(of_object(&object.key, error)),
+            }
+        }
+        Err(torn(&object.key))
+    }
+}
+
+/// What the answer says about the version that its body is of.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) size: u64,
+    pub(super) etag: String,
+    pub(super) last_modified: DateTime<Utc>,
+    pub(super) content_type: Option<String>,
+    pub(super) cache_control: Option<String>,
+    pub(super) content_encoding: Option<String>,
+    pub(super) content_disposition: Option<String>,
+    pub(super) content_language: Option<String>,
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// The bytes of one version. Where they break off, they are asked for again from there on, of the same version.
+pub(super) struct Body<'a> {
+    source: &'a Source,
+    key: &'a str,
+    etag: String,
+    size: u64,
+    offset: u64,
+    stream: BoxStream<'static, Result<Bytes, StorageError>>,
+    resumed: u32,
+}
+
+/// Why a body did not come to its end.
+pub(super) enum ReadError {
+    /// The version is not there any more.
+    Changed,
+    Failed(SliceError),
+}
+
+impl ReadError {
+    /// The error of a slice that cannot take back what it has written of `key`.
+    pub(super) fn torn(self, key: &str) -> SliceError {
+        match self {
+            Self::Changed => torn(key),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+impl<'a> Body<'a> {
+    /// Takes what was opened from its start apart.
+    pub(super) fn of(source: &'a Source, key: &'a str, opened: MediaObject) -> (Head, Self) {
+        let MediaObject {
+            size,
+            etag,
+            last_modified,
+            content_type,
+            cache_control,
+            content_encoding,
+            content_disposition,
+            content_language,
+            metadata,
+            body,
+        } = opened;
+        let body = Self { source, key, etag: etag.clone(), size, offset: 0, stream: body, resumed: 0 };
+        let head = Head {
+            size,
+            etag,
+            last_modified,
+            content_type,
+            cache_control,
+            content_encoding,
+            content_disposition,
+            content_language,
+            metadata,
+        };
+        (head, body)
+    }
+
+    /// The next bytes; none after exactly as many as the version has.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            let broken = match self.stream.next().await {
+                Some(Ok(bytes)) => {
+                    self.offset += bytes.len() as u64;
+                    if self.offset > self.size {
+                        return Err(ReadError::Changed);
+                    }
+                    return Ok(Some(bytes));
+                }
+                None if self.offset == self.size => return Ok(None),
+                None => StorageError::Unavailable(format!("its body ended after {} bytes", self.offset)),
+                Some(Err(error)) => error,
+            };
+            self.resume(broken).await?;
+        }
+    }
+
+    /// All of the bytes, which must be few.
+    pub(super) async fn read_whole(&mut self) -> Result<Bytes, ReadError> {
+        let Some(first) = self.next().await? else {
+            return Ok(Bytes::new());
+        };
+        if first.len() as u64 == self.size {
+            // Only the end of the body tells that nothing was wrong with it.
+            return match self.next().await? {
+                None => Ok(first),
+                Some(more) => Ok([first, more].concat().into()),
+            };
+        }
+        let mut bytes = BytesMut::from(&first[..]);
+        while let Some(more) = self.next().await? {
+            bytes.extend_from_slice(&more);
+        }
+        Ok(bytes.freeze())
+    }
+
+    async fn resume(&mut self, mut broken: StorageError) -> Result<(), ReadError> {
+        while self.resumed < TRIES && self.offset < self.size {
+            tokio::time::sleep(RESUME_AFTER * 2_u32.pow(self.resumed)).await;
+            self.resumed += 1;
+            let Source { media, bucket } = self.source;
+            match media.open(bucket, self.key, Some(&self.etag), self.offset).await {
+                Ok(again) if again.etag == self.etag && again.size == self.size => {
+                    self.stream = again.body;
+                    return Ok(());
+                }
+                Ok(_) | Err(StorageError::Changed(_) | StorageError::NotFound(_)) => {
+                    return Err(ReadError::Changed);
+                }
+                Err(error) => broken = error,
+            }
+        }
+        Err(ReadError::Failed(of_object(self.key, broken)))
+    }
+}

@@ -1,0 +1,262 @@
+//! What went wrong with a database, as a stable code and as words that say what to do.
+
+use std::{error::Error as _, io, os::unix::process::ExitStatusExt, process::ExitStatus};
+
+use holdfast_domain::application::PostgresService;
+use tokio_postgres::error::SqlState;
+
+use crate::error::SliceError;
+
+/// The kinds of faults that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    WrongPassword,
+    NoSuchDatabase,
+    UnreachableHost,
+    UnknownHost,
+    /// The resolver did not answer, so nobody knows whether the host exists.
+    ResolverFailed,
+    TlsFailed,
+    TooManyConnections,
+    PermissionDenied,
+    ServerStarting,
+    ConnectionLost,
+    TablesLocked,
+    /// The server refused for a reason of its own.
+    Refused,
+    /// `pg_dump` failed for a reason of its own.
+    DumpFailed,
+    /// A signal ended `pg_dump`.
+    DumpKilled,
+}
+
+impl Fault {
+    fn code(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "wrong_password",
+            Self::NoSuchDatabase => "no_such_database",
+            Self::UnreachableHost => "unreachable_host",
+            Self::UnknownHost | Self::ResolverFailed => "unknown_host",
+            Self::TlsFailed => "tls_failed",
+            Self::TooManyConnections => "too_many_connections",
+            Self::PermissionDenied => "permission_denied",
+            Self::ServerStarting => "server_starting",
+            Self::ConnectionLost => "connection_lost",
+            Self::TablesLocked => "tables_locked",
+            Self::Refused => "database_refused",
+            Self::DumpFailed => "dump_failed",
+            Self::DumpKilled => "dump_killed",
+        }
+    }
+
+    /// Whether it may pass by itself. A server that cannot be reached may just be failing over.
+    fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::UnreachableHost
+                | Self::ResolverFailed
+                | Self::TooManyConnections
+                | Self::ServerStarting
+                | Self::ConnectionLost
+                | Self::TablesLocked
+                | Self::DumpKilled
+        )
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "put the role's current name and password into the service's secret",
+            Self::NoSuchDatabase => "create it, or register the service with the right database",
+            Self::UnreachableHost => {
+                "check host and port, that the server runs, and that its security group lets the worker in"
+            }
+            Self::UnknownHost => "check the host name, and that it resolves in the worker's network",
+            Self::ResolverFailed => "check that the worker's network has a name server",
+            Self::TlsFailed => {
+                "the certificate must be valid, issued for this host, and by an authority that is trusted: register that \
+                 authority as tls.ca_pem"
+            }
+            Self::TooManyConnections => "free connections, or raise the server's max_connections",
+            Self::PermissionDenied => {
+                "let the role connect to the database and read all of it, for instance as a member of pg_read_all_data"
+            }
+            Self::ServerStarting => "wait until the server accepts connections",
+            Self::ConnectionLost => "check why the server or the network ended the connection",
+            Self::TablesLocked => "back up when no other session holds an exclusive lock",
+            Self::Refused | Self::DumpFailed => "mend what the server complains of, then back up again",
+            Self::DumpKilled => "check the worker's memory, then back up again",
+        }
+    }
+}
+
+/// The failure `fault` of the database that `service` names; `words` are the program's or the server's own.
+pub(super) fn failure(service: &PostgresService, fault: Fault, words: &str) -> SliceError {
+    let PostgresService { host, port, database, .. } = service;
+    let message = format!("database {database:?} at {host}:{port}: {}; {}", words.trim(), fault.advice());
+    if fault.is_transient() {
+        SliceError::transient(fault.code(), message)
+    } else {
+        SliceError::permanent(fault.code(), message)
+    }
+}
+
+/// What an error of our own connection means.
+pub(super) fn of_connection(service: &PostgresService, error: &tokio_postgres::Error) -> SliceError {
+    if let Some(refusal) = error.as_db_error() {
+        return failure(service, of_state(refusal.code()), refusal.message());
+    }
+    let mut words = error.to_string();
+    let mut source = error.source();
+    let mut fault = None;
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            fault = fault.or(Some(of_io(error)));
+        }
+        let text = cause.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        source = cause.source();
+    }
+    if words.starts_with("error performing TLS handshake") {
+        return failure(service, Fault::TlsFailed, &words);
+    }
+    failure(service, fault.unwrap_or(Fault::ConnectionLost), &words)
+}
+
+/// What a code of the server means: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn of_state(state: &SqlState) -> Fault {
+    match state {
+        state if *state == SqlState::INVALID_PASSWORD => Fault::WrongPassword,
+        state if *state == SqlState::INVALID_CATALOG_NAME || *state == SqlState::DATABASE_DROPPED => {
+            Fault::NoSuchDatabase
+        }
+        state
+            if *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+                || *state == SqlState::INSUFFICIENT_PRIVILEGE =>
+        {
+            Fault::PermissionDenied
+        }
+        state if *state == SqlState::TOO_MANY_CONNECTIONS => Fault::TooManyConnections,
+        state if *state == SqlState::CANNOT_CONNECT_NOW => Fault::ServerStarting,
+        state if state.code().starts_with("57P") || state.code().starts_with("08") => Fault::ConnectionLost,
+        _ => Fault::Refused,
+    }
+}
+
+fn of_io(error: &io::Error) -> Fault {
+    // The standard library has no kind for a name that does not resolve; these are its and the resolver's words.
+    let words = error.to_string();
+    if words.contains("lookup address") {
+        let unsure = words.contains("emporary failure") || words.contains("ry again");
+        return if unsure { Fault::ResolverFailed } else { Fault::UnknownHost };
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::TimedOut
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::AddrNotAvailable => Fault::UnreachableHost,
+        _ => Fault::ConnectionLost,
+    }
+}
+
+/// What the end of `pg_dump` means, with the last of what it said.
+pub(super) fn of_dump(service: &PostgresService, status: ExitStatus, said: &str) -> SliceError {
+    let said = said.trim();
+    if let Some(signal) = status.signal() {
+        let words = match said {
+            "" => format!("pg_dump was ended by signal {signal}"),
+            said => format!("pg_dump was ended by signal {signal}; before, it said: {said}"),
+        };
+        return failure(service, Fault::DumpKilled, &words);
+    }
+    let words = match said {
+        "" => format!("pg_dump ended with {status} without a word"),
+        said => format!("pg_dump ended with {status}: {said}"),
+    };
+    failure(service, of_words(said), &words)
+}
+
+/// What `pg_dump` says when it fails, in the C locale. It gives the server's words but not its codes.
+const SAYINGS: [(&str, Fault); 22] = [
+    ("password authentication failed", Fault::WrongPassword),
+    ("no password supplied", Fault::WrongPassword),
+    ("could not translate host name", Fault::UnknownHost),
+    ("certificate verify failed", Fault::TlsFailed),
+    ("server certificate for", Fault::TlsFailed),
+    ("SSL error", Fault::TlsFailed),
+    ("server does not support SSL", Fault::TlsFailed),
+    ("too many clients already", Fault::TooManyConnections),
+    ("remaining connection slots are reserved", Fault::TooManyConnections),
+    ("too many connections for", Fault::TooManyConnections),
+    ("the database system is", Fault::ServerStarting),
+    ("server closed the connection unexpectedly", Fault::ConnectionLost),
+    ("terminating connection", Fault::ConnectionLost),
+    ("connection to server was lost", Fault::ConnectionLost),
+    ("could not receive data from server", Fault::ConnectionLost),
+    ("no connection to the server", Fault::ConnectionLost),
+    ("SSL SYSCALL error", Fault::ConnectionLost),
+    ("Connection refused", Fault::UnreachableHost),
+    ("timeout expired", Fault::UnreachableHost),
+    ("canceling statement due to", Fault::TablesLocked),
+    ("permission denied", Fault::PermissionDenied),
+    ("no pg_hba.conf entry", Fault::PermissionDenied),
+];
+
+fn of_words(said: &str) -> Fault {
+    if said.contains("FATAL:  database ") && said.contains("does not exist") {
+        return Fault::NoSuchDatabase;
+    }
+    // A lost connection shows as the one or the other; the saying that tells more comes first.
+    SAYINGS.iter().find(|(words, _)| said.contains(words)).map_or(Fault::DumpFailed, |(_, fault)| *fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("28P01", Fault::WrongPassword)]
+    #[case("28000", Fault::PermissionDenied)]
+    #[case("3D000", Fault::NoSuchDatabase)]
+    #[case("42501", Fault::PermissionDenied)]
+    #[case("53300", Fault::TooManyConnections)]
+    #[case("57P01", Fault::ConnectionLost)]
+    #[case("57P03", Fault::ServerStarting)]
+    #[case("57P04", Fault::NoSuchDatabase)]
+    #[case("08006", Fault::ConnectionLost)]
+    #[case("XX000", Fault::Refused)]
+    fn a_code_of_the_server_has_its_meaning(#[case] code: &str, #[case] fault: Fault) {
+        assert_eq!(of_state(&SqlState::from_code(code)), fault);
+    }
+
+    #[rstest]
+    #[case("FATAL:  password authentication failed for user \"shop\"", Fault::WrongPassword)]
+    #[case("FATAL:  database \"shop\" does not exist", Fault::NoSuchDatabase)]
+    #[case("FATAL:  sorry, too many clients already", Fault::TooManyConnections)]
+    #[case("FATAL:  the database system is starting up", Fault::ServerStarting)]
+    #[case("error: query failed: server closed the connection unexpectedly", Fault::ConnectionLost)]
+    #[case("FATAL:  terminating connection due to administrator command", Fault::ConnectionLost)]
+    #[case("ERROR:  canceling statement due to statement timeout", Fault::TablesLocked)]
+    #[case("ERROR:  permission denied for table secrets", Fault::PermissionDenied)]
+    #[case("ERROR:  invalid page in block 3 of relation base/1/2", Fault::DumpFailed)]
+    fn what_pg_dump_says_has_its_meaning(#[case] said: &str, #[case] fault: Fault) {
+        assert_eq!(of_words(said), fault);
+    }
+
+    #[rstest]
+    #[case("failed to lookup address information: Name or service not known", Fault::UnknownHost)]
+    #[case(
+        "failed to lookup address information: Temporary failure in name resolution",
+        Fault::ResolverFailed
+    )]
+    fn a_name_that_does_not_resolve_is_told_from_a_silent_resolver(
+        #[case] words: &str,
+        #[case] fault: Fault,
+    ) {
+        assert_eq!(of_io(&io::Error::other(words)), fault);
+    }
+}

@@ -1,0 +1,170 @@
+//! Where the `pg_dump` of each major version is.
+
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
+
+use tokio::process::Command;
+
+use super::connect::Server;
+use crate::error::SliceError;
+
+/// The place of the major version in a directory's name.
+const MAJOR: &str = "{major}";
+
+/// Major versions that are looked for. `pg_dump` of 10 was the first whose version has two numbers.
+const MAJORS: std::ops::RangeInclusive<u32> = 10..=99;
+
+/// Directories of `PostgreSQL`'s client programs, one for each major version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientTools {
+    /// Directories with `{major}` in them, the preferred ones first.
+    patterns: Vec<String>,
+}
+
+/// A list of directories that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a directory of PostgreSQL's client programs; write it with {MAJOR}, as in /usr/lib/postgresql/{MAJOR}/bin"
+)]
+pub struct InvalidClientDirs(pub String);
+
+impl FromStr for ClientTools {
+    type Err = InvalidClientDirs;
+
+    /// Directories separated by colons, each with `{major}` for the major version.
+    fn from_str(text: &str) -> Result<Self, InvalidClientDirs> {
+        let patterns: Vec<String> =
+            text.split(':').filter(|pattern| !pattern.is_empty()).map(str::to_owned).collect();
+        match patterns.iter().find(|pattern| !pattern.contains(MAJOR)) {
+            Some(bad) => Err(InvalidClientDirs(bad.clone())),
+            None if patterns.is_empty() => Err(InvalidClientDirs(text.to_owned())),
+            None => Ok(Self { patterns }),
+        }
+    }
+}
+
+/// A `pg_dump` that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PgDump {
+    /// The program.
+    pub path: PathBuf,
+    /// What it says of itself, such as `pg_dump (PostgreSQL) 15.18`.
+    pub version: String,
+}
+
+impl ClientTools {
+    /// The program of each major version that is there.
+    pub fn available(&self) -> BTreeMap<u32, PathBuf> {
+        let program = |major: u32| {
+            let dirs = self.patterns.iter().map(|pattern| pattern.replace(MAJOR, &major.to_string()));
+            dirs.map(|dir| PathBuf::from(dir).join("pg_dump")).find(|path| path.is_file())
+        };
+        MAJORS.filter_map(|major| Some((major, program(major)?))).collect()
+    }
+
+    /// The program of the server's own major version: an older one refuses it, and what a newer one writes may need a
+    /// newer server to restore.
+    pub(super) async fn for_server(&self, server: &Server) -> Result<PgDump, SliceError> {
+        let available = self.available();
+        let major = server.major();
+        let Some(path) = available.get(&major) else {
+            return Err(missing(server, &available.keys().copied().collect::<Vec<_>>()));
+        };
+        let broken = |why: String| {
+            let message = format!(
+                "{} cannot be used: {why}; install PostgreSQL {major}'s client programs in the worker again",
+                path.display()
+            );
+            SliceError::permanent("client_broken", message)
+        };
+        let output = Command::new(path)
+            .arg("--version")
+            .env_clear()
+            .envs(super::dump::library_path(path))
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(broken(format!("it ended with {}: {why}", output.status)));
+        }
+        if major_of(&version) != Some(major) {
+            return Err(broken(format!("it says of itself that it is {version:?}")));
+        }
+        Ok(PgDump { path: path.clone(), version })
+    }
+}
+
+/// The major version in `pg_dump (PostgreSQL) 15.18 (Debian 15.18-1)` or `pg_dump (PostgreSQL) 18beta1`.
+fn major_of(version: &str) -> Option<u32> {
+    let number = version.strip_prefix("pg_dump (PostgreSQL) ")?;
+    let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+    number[..digits].parse().ok()
+}
+
+fn missing(server: &Server, available: &[u32]) -> SliceError {
+    let list = match available {
+        [] => "none".to_owned(),
+        majors => majors.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let major = server.major();
+    let code = match (available.first(), available.last()) {
+        (Some(oldest), _) if major < *oldest => "server_too_old",
+        (_, Some(newest)) if major <= *newest => "client_missing",
+        _ => "server_too_new",
+    };
+    SliceError::permanent(
+        code,
+        format!(
+            "the server is PostgreSQL {}, and the worker has no pg_dump of version {major} (it has: {list}); add \
+             PostgreSQL {major}'s client programs to the worker, or move the database to a version it has",
+            server.version()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Some(15))]
+    #[case("pg_dump (PostgreSQL) 18beta1", Some(18))]
+    #[case("pg_dump (PostgreSQL) 17", Some(17))]
+    #[case("pg_dump (EnterpriseDB) 15.1", None)]
+    #[case("", None)]
+    fn a_program_says_its_version(#[case] text: &str, #[case] major: Option<u32>) {
+        assert_eq!(major_of(text), major);
+    }
+
+    #[rstest]
+    #[case("/opt/postgresql/{major}/bin:/usr/lib/postgresql/{major}/bin", true)]
+    #[case("/usr/lib/postgresql/{major}/bin:", true)]
+    #[case("", false)]
+    #[case("/usr/bin", false)]
+    #[case("/opt/{major}/bin:/usr/bin", false)]
+    fn directories_name_the_major_version(#[case] text: &str, #[case] good: bool) {
+        assert_eq!(text.parse::<ClientTools>().is_ok(), good);
+    }
+
+    #[rstest]
+    #[case(&[13, 15, 17], 18, "server_too_new", "13, 15, 17")]
+    #[case(&[13, 15, 17], 12, "server_too_old", "13, 15, 17")]
+    #[case(&[13, 15, 17], 16, "client_missing", "13, 15, 17")]
+    #[case(&[], 15, "server_too_new", "none")]
+    fn a_server_without_its_program_is_told_what_there_is(
+        #[case] available: &[u32],
+        #[case] major: u32,
+        #[case] code: &str,
+        #[case] named: &str,
+    ) {
+        let server = Server { version_number: major * 10_000 + 3, database_bytes: 0 };
+        let SliceError::Failed(failure) = missing(&server, available) else { panic!("not a failure") };
+        assert_eq!(failure.code, code);
+        assert!(failure.message.contains(&format!("it has: {named}")), "{}", failure.message);
+        assert!(failure.message.contains(&format!("PostgreSQL {major}.3")), "{}", failure.message);
+    }
+}

@@ -1,0 +1,182 @@
+//! The way from an engine to the upload: bounded in bytes, closed from either end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holdfast_archive::multipart::{PartBuffer, Segment, TooManyParts};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::error::SliceError;
+
+/// Bytes of segments that are cut and not yet stored, at most: 8 parts of 8 MiB, or 2 of 32 MiB. With the part that is
+/// filling, up to 32 MiB more, that stays below 100 MiB of the worker's 256 MiB.
+pub const HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// Permits count KiB, for a semaphore counts in `u32`.
+const PERMIT_BYTES: usize = 1024;
+const PERMITS: usize = HELD_BYTES / PERMIT_BYTES;
+
+/// Both ends of a way for segments.
+pub fn channel() -> (SegmentSender, SegmentReceiver) {
+    let room = Arc::new(Semaphore::new(PERMITS));
+    // How many wait is decided by their bytes; the channel's own bound is only never the smaller one.
+    let (sender, receiver) = mpsc::channel(PERMITS);
+    (SegmentSender { sender, room: room.clone() }, SegmentReceiver { receiver, room })
+}
+
+/// The engine's end. Sending waits until there is room.
+#[derive(Debug, Clone)]
+pub struct SegmentSender {
+    sender: mpsc::Sender<HeldSegment>,
+    room: Arc<Semaphore>,
+}
+
+impl SegmentSender {
+    /// Sends one segment, once there is room for it.
+    pub async fn send(&self, segment: Segment) -> Result<(), Stopped> {
+        // A segment larger than all of the room waits until it has the room to itself.
+        let permits = segment.bytes.len().div_ceil(PERMIT_BYTES).clamp(1, PERMITS);
+        let permits = u32::try_from(permits).map_err(|_| Stopped)?;
+        let room = self.room.clone().acquire_many_owned(permits).await.map_err(|_| Stopped)?;
+        self.sender.send(HeldSegment { segment, room }).await.map_err(|_| Stopped)
+    }
+
+    /// Resolves when nobody wants segments any more.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+}
+
+/// The upload's end. Dropping it stops the engine.
+#[derive(Debug)]
+pub struct SegmentReceiver {
+    receiver: mpsc::Receiver<HeldSegment>,
+    room: Arc<Semaphore>,
+}
+
+impl SegmentReceiver {
+    /// The next segment; none once the engine has dropped its end.
+    pub async fn next(&mut self) -> Option<HeldSegment> {
+        self.receiver.recv().await
+    }
+}
+
+impl Drop for SegmentReceiver {
+    fn drop(&mut self) {
+        self.room.close();
+    }
+}
+
+/// A segment, and the room it takes until it is stored.
+#[derive(Debug)]
+pub struct HeldSegment {
+    /// The segment.
+    pub segment: Segment,
+    /// Given back when dropped.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Nobody wants segments any more. The reason is known to who stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the upload has stopped, so there is nowhere to send the data")]
+pub struct Stopped;
+
+impl From<Stopped> for SliceError {
+    fn from(stopped: Stopped) -> Self {
+        Self::transient("upload_stopped", stopped.to_string())
+    }
+}
+
+impl From<TooManyParts> for SliceError {
+    fn from(error: TooManyParts) -> Self {
+        Self::permanent("artifact_too_large", error.to_string())
+    }
+}
+
+/// Cuts a stream into segments and sends them.
+#[derive(Debug)]
+pub struct SegmentWriter {
+    parts: PartBuffer,
+    out: SegmentSender,
+}
+
+impl SegmentWriter {
+    /// A stream that has not begun.
+    pub fn new(out: SegmentSender) -> Self {
+        Self { parts: PartBuffer::new(), out }
+    }
+
+    /// Adds the next bytes.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), SliceError> {
+        for segment in self.parts.push(bytes)? {
+            self.out.send(segment).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds the next bytes, without copying them where they cover a whole part.
+    pub async fn write_bytes(&mut self, bytes: Bytes) -> Result<(), SliceError> {
+        for segment in self.parts.push_bytes(bytes)? {
+            self.out.send(segment).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream.
+    pub async fn finish(self) -> Result<(), SliceError> {
+        if let Some(last) = self.parts.finish().last {
+            self.out.send(last).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use holdfast_archive::checksum::Crc64Nvme;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn segment(number: u32, bytes: usize) -> Segment {
+        let bytes = Bytes::from(vec![0; bytes]);
+        Segment { number, crc64nvme: Crc64Nvme::of(&bytes), bytes }
+    }
+
+    #[tokio::test]
+    async fn sending_waits_until_a_segment_is_stored() {
+        let (sender, mut receiver) = channel();
+        let part = 8 * 1024 * 1024;
+        for number in 1..=8 {
+            sender.send(segment(number, part)).await.unwrap();
+        }
+        let mut ninth = Box::pin(sender.send(segment(9, part)));
+        assert!(timeout(Duration::from_millis(50), &mut ninth).await.is_err(), "64 MiB are held already");
+        let first = receiver.next().await.unwrap();
+        assert!(timeout(Duration::from_millis(50), &mut ninth).await.is_err(), "received is not yet stored");
+        drop(first);
+        ninth.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_segment_larger_than_all_of_the_room_goes_alone() {
+        let (sender, mut receiver) = channel();
+        sender.send(segment(1, HELD_BYTES + 1)).await.unwrap();
+        assert_eq!(receiver.next().await.unwrap().segment.number, 1);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_receiver_stops_who_waits_for_room() {
+        let (sender, receiver) = channel();
+        sender.send(segment(1, HELD_BYTES)).await.unwrap();
+        let waiting = tokio::spawn({
+            let sender = sender.clone();
+            async move { sender.send(segment(2, 1)).await }
+        });
+        drop(receiver);
+        assert_eq!(waiting.await.unwrap(), Err(Stopped));
+        sender.closed().await;
+    }
+}

@@ -1,0 +1,20 @@
+//! The use cases of Holdfast, the ports they need, and the engines that read databases and media.
+//!
+//! Nothing here knows AWS: what is stored, read or started goes through [`ports`], which `shared/aws` implements
+//! for the cloud and `shared/testing` in memory.
+
+pub mod abort;
+pub mod applications;
+pub mod backups;
+pub mod discard;
+pub mod engines;
+pub mod error;
+pub mod job;
+pub mod plans;
+pub mod ports;
+pub mod request;
+pub mod retain;
+pub mod service;
+pub mod slice;
+pub mod tick;
+pub mod upload;

@@ -1,0 +1,118 @@
+//! Making and changing plans.
+
+use holdfast_domain::{
+    audit::{Action, AuditEntry},
+    id::PlanId,
+    plan::PlanSpec,
+};
+
+use crate::{
+    applications::{Registered, next_run},
+    error::RequestError,
+    ports::{ApplicationRecord, PlanRecord, Ports, RecordsError, Versioned},
+};
+
+/// Applications read at a time while a changed schedule is passed on.
+const PAGE: usize = 100;
+
+/// Makes or changes a plan. `expected` is the version it has; `None` for a new one, and for `default` until it is
+/// changed for the first time. Applications on the plan move to its new schedule at once.
+pub async fn put(
+    ports: &Ports,
+    actor: &str,
+    id: &PlanId,
+    spec: PlanSpec,
+    expected: Option<u64>,
+) -> Result<Registered<PlanRecord>, RequestError> {
+    spec.validate()?;
+    let now = ports.clock.now();
+    let before = ports.records.plan(id).await?;
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: actor.to_owned(),
+        action: Action::PlanChange,
+        backup: None,
+        from: before.as_ref().map(|plan| describe(&plan.value.spec)),
+        to: Some(describe(&spec)),
+        reason: None,
+    };
+    let record = PlanRecord { id: id.clone(), spec, updated_at: now };
+    let version = ports.records.put_plan(&record, expected, &audit).await?;
+    let old_schedule = match &before {
+        Some(plan) => plan.value.spec.schedule.clone(),
+        None if *id == PlanId::default_plan() => PlanSpec::default_plan().schedule,
+        None => None,
+    };
+    if old_schedule != record.spec.schedule {
+        reschedule(ports, &record).await?;
+    }
+    Ok(Registered { record: Versioned { value: record, version }, created: before.is_none() })
+}
+
+/// One plan. `default` exists from the start, as version 0.
+pub async fn get(ports: &Ports, id: &PlanId) -> Result<Versioned<PlanRecord>, RequestError> {
+    match ports.records.plan(id).await? {
+        Some(plan) => Ok(plan),
+        None if *id == PlanId::default_plan() => Ok(built_in()),
+        None => Err(RequestError::not_found("plan", id)),
+    }
+}
+
+/// All plans in the order of their slugs.
+pub async fn list(ports: &Ports) -> Result<Vec<Versioned<PlanRecord>>, RequestError> {
+    let mut plans = ports.records.plans().await?;
+    if !plans.iter().any(|plan| plan.value.id == PlanId::default_plan()) {
+        plans.push(built_in());
+        plans.sort_by(|a, b| a.value.id.cmp(&b.value.id));
+    }
+    Ok(plans)
+}
+
+fn built_in() -> Versioned<PlanRecord> {
+    let record = PlanRecord {
+        id: PlanId::default_plan(),
+        spec: PlanSpec::default_plan(),
+        updated_at: chrono::DateTime::UNIX_EPOCH,
+    };
+    Versioned { value: record, version: 0 }
+}
+
+/// A plan in a line, for the audit trail.
+fn describe(spec: &PlanSpec) -> String {
+    let schedule = spec.schedule.as_ref().map_or_else(|| "no schedule".to_owned(), ToString::to_string);
+    format!("{schedule}; {}; {}", spec.scheduled, spec.on_demand)
+}
+
+/// Moves the applications on a plan to its new schedule. One that somebody changes at the same moment is left alone:
+/// it is due at its old time, and the tick then goes by the new schedule.
+async fn reschedule(ports: &Ports, plan: &PlanRecord) -> Result<(), RequestError> {
+    let mut after = None;
+    loop {
+        let page = ports.records.applications(after.as_ref(), PAGE).await?;
+        for application in page.items.into_iter().filter(|application| application.value.spec.plan == plan.id)
+        {
+            let now = ports.clock.now();
+            let next_run_at = next_run(&plan.spec, &application.value.id, &application.value.spec, now);
+            let audit = AuditEntry {
+                id: ports.entropy.audit_id(now),
+                at: now,
+                actor: format!("plan {}", plan.id),
+                action: Action::Update,
+                backup: None,
+                from: application.value.next_run_at.map(|at| at.to_rfc3339()),
+                to: next_run_at.map(|at| at.to_rfc3339()),
+                reason: Some("the plan's schedule changed".to_owned()),
+            };
+            let record = ApplicationRecord { next_run_at, ..application.value };
+            match ports.records.put_application(&record, Some(application.version), &audit).await {
+                Ok(_) | Err(RecordsError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}

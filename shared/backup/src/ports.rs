@@ -1,0 +1,39 @@
+//! What the use cases need from the outside world.
+
+mod clock;
+mod executions;
+mod media;
+mod records;
+mod secrets;
+mod storage;
+
+use std::sync::Arc;
+
+pub use clock::{Clock, Entropy};
+pub use executions::{ExecutionStatus, Executions, ExecutionsError};
+pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};
+pub use records::{
+    ApplicationRecord, Claim, Creation, IdempotencyKey, NewBackup, Page, PlanRecord, Records, RecordsError,
+    ServiceRun, Versioned,
+};
+pub use secrets::{DatabaseCredentials, SecretError, Secrets};
+pub use storage::{ArtifactStore, OpenUpload, StorageError, StoredPart, is_within_a_backup};
+
+/// Everything the use cases need, wired once by each function's main.
+#[derive(Clone)]
+pub struct Ports {
+    /// Records of applications, plans, backups, slots and audit entries.
+    pub records: Arc<dyn Records>,
+    /// The bucket that backups are kept in.
+    pub artifacts: Arc<dyn ArtifactStore>,
+    /// The buckets that applications keep their files in.
+    pub media: Arc<dyn MediaSource>,
+    /// Credentials of databases.
+    pub secrets: Arc<dyn Secrets>,
+    /// Executions of the state machine.
+    pub executions: Arc<dyn Executions>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for ids.
+    pub entropy: Arc<dyn Entropy>,
+}

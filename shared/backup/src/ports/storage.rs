@@ -1,0 +1,120 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
+use holdfast_domain::{
+    backup::StoredObject,
+    id::{ApplicationId, BackupId},
+};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// The bucket that backups are kept in. Every object it writes is Standard-IA, encrypted with the stack's key, and
+/// carries the CRC64NVME of its whole contents.
+#[async_trait]
+pub trait ArtifactStore: Send + Sync {
+    /// Opens a multipart upload.
+    async fn begin(&self, key: &str, content_type: &str) -> Result<OpenUpload, StorageError>;
+
+    /// Stores one segment as the part of its number. Repeating a number replaces the part.
+    async fn put_part(&self, upload: &OpenUpload, segment: Segment) -> Result<StoredPart, StorageError>;
+
+    /// Makes the object out of its parts, which are in order. The store compares `whole` with what it has computed
+    /// itself and refuses if they differ.
+    async fn complete(
+        &self,
+        upload: &OpenUpload,
+        parts: &[StoredPart],
+        whole: Crc64Nvme,
+    ) -> Result<(), StorageError>;
+
+    /// Gives an upload up. One that is gone already is a success.
+    async fn abort(&self, upload: &OpenUpload) -> Result<(), StorageError>;
+
+    /// Uploads that are open below `prefix`.
+    async fn open_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, StorageError>;
+
+    /// Stores a small object in one piece.
+    async fn put(&self, key: &str, content_type: &str, bytes: Bytes) -> Result<(), StorageError>;
+
+    /// A small object's bytes, if it is there.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError>;
+
+    /// What the store says about an object, if it is there.
+    async fn describe(&self, key: &str) -> Result<Option<StoredObject>, StorageError>;
+
+    /// Keys below `prefix`, which must be a backup's own.
+    async fn keys(&self, prefix: &str) -> Result<Vec<String>, StorageError>;
+
+    /// Deletes objects; within the bucket's grace period they can be brought back. Absent ones are a success.
+    async fn delete(&self, keys: &[String]) -> Result<(), StorageError>;
+
+    /// Deletes every version of everything below `prefix` for good: what a failed backup leaves was never a backup.
+    async fn purge(&self, prefix: &str) -> Result<(), StorageError>;
+
+    /// A signed URL to download an object, saved as `file_name`, valid for `valid`. It is a secret.
+    async fn download_url(
+        &self,
+        key: &str,
+        file_name: &str,
+        valid: Duration,
+    ) -> Result<SecretString, StorageError>;
+
+    /// Fails unless an object is stored as every backup must be: Standard-IA, the stack's key, bucket key.
+    fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError>;
+}
+
+/// Whether `key` is, or begins with, the prefix of one backup: `applications/{application}/{backup id}/`. A store lists,
+/// deletes and purges nothing else.
+pub fn is_within_a_backup(key: &str) -> bool {
+    let mut segments = key.splitn(4, '/');
+    segments.next() == Some("applications")
+        && segments.next().is_some_and(|slug| slug.parse::<ApplicationId>().is_ok())
+        && segments
+            .next()
+            .is_some_and(|id| id.parse::<BackupId>().is_ok_and(|parsed| parsed.to_string() == id))
+        && segments.next().is_some()
+}
+
+/// A multipart upload that has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenUpload {
+    /// The key the object will have.
+    pub key: String,
+    /// The store's id of the upload.
+    pub upload_id: String,
+}
+
+/// A part that is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPart {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its entity tag.
+    pub etag: String,
+    /// Its checksum.
+    pub crc64nvme: Crc64Nvme,
+}
+
+/// Why an object could not be stored or read. Never holds a signed URL.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// There is no such bucket, object or upload.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// The object is not the one that was listed any more.
+    #[error("{0} has changed meanwhile")]
+    Changed(String),
+    /// The function may not.
+    #[error("access was denied to {0}")]
+    Denied(String),
+    /// The store refused, and would again.
+    #[error("the storage refused {0}")]
+    Rejected(String),
+    /// The store did not answer, or asked to slow down.
+    #[error("the storage could not be reached: {0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,264 @@
+//! Carrying out retention: the planner decides, this does what it says, and makes no choice of its own.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use holdfast_domain::{
+    audit::{Action, AuditEntry},
+    backup::{Backup, Label, State, Trigger},
+    id::{ApplicationId, BackupId},
+    retention::{self, Candidate, Policies, Relabel},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    applications, discard,
+    error::RequestError,
+    plans,
+    ports::{ApplicationRecord, Ports, Versioned},
+};
+
+/// Applications read at a time.
+const PAGE: usize = 100;
+
+/// What a retention run did, of one application or of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RetentionSummary {
+    /// Applications it looked at.
+    pub applications: usize,
+    /// Backups that stay as they are.
+    pub kept: usize,
+    /// Backups whose label rose.
+    pub relabelled: usize,
+    /// Backups that were discarded, or whose interrupted discard was finished.
+    pub discarded: usize,
+    /// Backups that would have been discarded and are being downloaded; a later run takes them.
+    pub in_use: usize,
+    /// Backups or applications that could not be dealt with; the next run tries again.
+    pub failed: usize,
+}
+
+/// What a retention run would do now, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct RetentionReport {
+    /// The policies of the application's plan.
+    pub policies: ReportedPolicies,
+    /// A line for each succeeded backup, newest first.
+    pub backups: Vec<ReportLine>,
+}
+
+/// Both policies, in their short form.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ReportedPolicies {
+    /// Such as `gfs:7/4/12`.
+    pub scheduled: String,
+    /// Such as `age_then_count:30/3`.
+    pub on_demand: String,
+}
+
+/// What a retention run would do with one backup, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ReportLine {
+    /// The backup.
+    pub id: BackupId,
+    /// Its trigger.
+    pub trigger: Trigger,
+    /// The day of its slot; scheduled ones only.
+    pub slot_date: Option<NaiveDate>,
+    /// The point in time of its data.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// Its label now; scheduled ones only.
+    pub label: Option<Label>,
+    /// What would happen.
+    pub action: ReportedAction,
+    /// The label it would get.
+    pub to: Option<Label>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What would happen to a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportedAction {
+    /// It stays as it is.
+    Keep,
+    /// Its label rises.
+    Relabel,
+    /// It goes.
+    Discard,
+}
+
+/// What a run would do now.
+pub async fn dry_run(ports: &Ports, application: &ApplicationId) -> Result<RetentionReport, RequestError> {
+    let record = applications::get(ports, application).await?.value;
+    let policies = policies(ports, &record).await?;
+    let backups = discard::all_backups(ports, application).await?;
+    let plan = plan(&backups, &policies, ports.clock.now());
+
+    let mut verdicts = HashMap::new();
+    for keep in &plan.kept {
+        verdicts.insert(keep.id, (ReportedAction::Keep, None, keep.reason));
+    }
+    for relabel in &plan.relabelled {
+        verdicts.insert(relabel.id, (ReportedAction::Relabel, Some(relabel.to), relabel.reason));
+    }
+    for discard in &plan.discarded {
+        verdicts.insert(discard.id, (ReportedAction::Discard, None, discard.reason));
+    }
+    let lines = backups.into_iter().filter_map(|Versioned { value: backup, .. }| {
+        let (action, to, reason) = *verdicts.get(&backup.id)?;
+        Some(ReportLine {
+            id: backup.id,
+            trigger: backup.trigger,
+            slot_date: backup.slot_date,
+            taken_at: backup.taken_at,
+            label: backup.label,
+            action,
+            to,
+            reason: reason.to_string(),
+        })
+    });
+    Ok(RetentionReport {
+        policies: ReportedPolicies {
+            scheduled: policies.scheduled.to_string(),
+            on_demand: policies.on_demand.to_string(),
+        },
+        backups: lines.collect(),
+    })
+}
+
+/// Plans and carries out the retention of one application. A backup that cannot be dealt with never blocks the others.
+pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<RetentionSummary, RequestError> {
+    let record = applications::get(ports, application).await?.value;
+    let policies = policies(ports, &record).await?;
+    let backups = discard::all_backups(ports, application).await?;
+    let plan = plan(&backups, &policies, ports.clock.now());
+    let mut summary =
+        RetentionSummary { applications: 1, kept: plan.kept.len(), ..RetentionSummary::default() };
+
+    // What an earlier run has begun comes first: those backups are past any policy.
+    let (expiring, rest): (Vec<_>, Vec<_>) =
+        backups.into_iter().partition(|backup| backup.value.state == State::Expiring);
+    for backup in expiring {
+        let id = backup.value.id;
+        let outcome = discard::finish(ports, backup).await;
+        count(outcome, &mut summary.discarded, &mut summary.failed, application, id);
+    }
+
+    let mut by_id: HashMap<BackupId, Versioned<Backup>> =
+        rest.into_iter().map(|backup| (backup.value.id, backup)).collect();
+    for step in &plan.relabelled {
+        if let Some(backup) = by_id.remove(&step.id) {
+            let outcome = relabel(ports, backup, step, &policies).await;
+            count(outcome, &mut summary.relabelled, &mut summary.failed, application, step.id);
+        }
+    }
+    for step in &plan.discarded {
+        let Some(backup) = by_id.remove(&step.id) else { continue };
+        if backup.value.link_until.is_some_and(|until| until > ports.clock.now()) {
+            summary.in_use += 1;
+            continue;
+        }
+        let actor = actor(&policies, backup.value.trigger);
+        let outcome = discard::discard(ports, backup, &actor, Action::Discard, step.reason.to_string()).await;
+        count(outcome, &mut summary.discarded, &mut summary.failed, application, step.id);
+    }
+    Ok(summary)
+}
+
+/// Runs the retention of every registered application. Trouble with one never keeps the others waiting.
+pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
+    let mut total = RetentionSummary::default();
+    let mut after = None;
+    loop {
+        let page = ports.records.applications(after.as_ref(), PAGE).await?;
+        for application in page.items {
+            let id = application.value.id;
+            match run(ports, &id).await {
+                Ok(one) => total.add(&one),
+                Err(error) => {
+                    tracing::error!(application = %id, %error, "retention could not be run; the next run tries again");
+                    total.applications += 1;
+                    total.failed += 1;
+                }
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(total),
+        }
+    }
+}
+
+impl RetentionSummary {
+    fn add(&mut self, other: &Self) {
+        self.applications += other.applications;
+        self.kept += other.kept;
+        self.relabelled += other.relabelled;
+        self.discarded += other.discarded;
+        self.in_use += other.in_use;
+        self.failed += other.failed;
+    }
+}
+
+async fn policies(ports: &Ports, record: &ApplicationRecord) -> Result<Policies, RequestError> {
+    let plan = plans::get(ports, &record.spec.plan).await?.value.spec;
+    Ok(Policies { scheduled: plan.scheduled, on_demand: plan.on_demand })
+}
+
+fn plan(backups: &[Versioned<Backup>], policies: &Policies, now: DateTime<Utc>) -> retention::Plan {
+    let candidates: Vec<Candidate> =
+        backups.iter().filter_map(|backup| Candidate::of(&backup.value)).collect();
+    retention::plan(&candidates, policies, now)
+}
+
+async fn relabel(
+    ports: &Ports,
+    backup: Versioned<Backup>,
+    step: &Relabel,
+    policies: &Policies,
+) -> Result<(), RequestError> {
+    let Versioned { value: mut backup, version } = backup;
+    let now = ports.clock.now();
+    let reason = step.reason.to_string();
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: actor(policies, backup.trigger),
+        action: Action::Relabel,
+        backup: Some(backup.id),
+        from: Some(step.from.as_str().to_owned()),
+        to: Some(step.to.as_str().to_owned()),
+        reason: Some(reason.clone()),
+    };
+    backup.label = Some(step.to);
+    backup.retention_reason = Some(reason);
+    ports.records.update_backup(&backup, version, &[audit]).await?;
+    Ok(())
+}
+
+/// The rule that did it, for the audit trail.
+fn actor(policies: &Policies, trigger: Trigger) -> String {
+    match trigger {
+        Trigger::Scheduled => format!("policy {}", policies.scheduled),
+        Trigger::OnDemand => format!("policy {}", policies.on_demand),
+    }
+}
+
+fn count<T>(
+    outcome: Result<T, RequestError>,
+    done: &mut usize,
+    failed: &mut usize,
+    application: &ApplicationId,
+    backup: BackupId,
+) {
+    match outcome {
+        Ok(_) => *done += 1,
+        Err(error) => {
+            tracing::error!(%application, %backup, %error, "left to the next retention run");
+            *failed += 1;
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! One slice of a job: what one invocation of the worker does.
+//!
+//! A backup goes through its services in two steps, databases and then storages, so that each file a row names exists.
+//! A step with one service is done in one slice; a step with several fans out, a branch for each. A last slice, with
+//! every artifact stored and read back, makes the backup succeed.
+
+use holdfast_domain::{
+    application::Service,
+    audit::{Action, AuditEntry},
+    backup::{Artifact, Backup, Label, State, Trigger},
+    document::{self, BackupDocument},
+    id::{ApplicationId, BackupId, ServiceName},
+};
+
+use crate::{
+    engines::postgres::ClientTools,
+    error::{RequestError, SliceError},
+    job::{Answer, Job, Range},
+    plans,
+    ports::{ApplicationRecord, Ports, RecordsError, ServiceRun, Versioned},
+    service, upload,
+};
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct Worker {
+    /// The outside world.
+    pub ports: Ports,
+    /// The database clients it has.
+    pub tools: ClientTools,
+}
+
+/// Does the next slice of `job`, or of the share of it that `range` names, and says how to go on. A job that has
+/// succeeded is done, however often it is asked for.
+pub async fn slice(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<Answer, SliceError> {
+    let Job::Backup { application, id } = job;
+    let backup = load(&worker.ports, application, *id).await?;
+    match backup.value.state {
+        State::Succeeded | State::Expiring | State::Expired => return Ok(Answer::Done),
+        State::Failed | State::Cancelled => return Err(SliceError::Fenced),
+        State::Queued | State::Running => {}
+    }
+    if backup.value.cancel_requested_at.is_some() {
+        return Err(SliceError::Cancelled);
+    }
+    let backup = begin(&worker.ports, backup).await?;
+    let record = registered(&worker.ports, application).await?;
+    let services = covered(&record, &backup.value)?;
+
+    if let Some(Range { service }) = range {
+        let service = services.iter().find(|candidate| candidate.name() == service).ok_or_else(|| {
+            SliceError::permanent(
+                "no_such_service",
+                format!("{application} has no service {service} in this backup"),
+            )
+        })?;
+        service::back_up(worker, &backup.value, service).await?;
+        return Ok(Answer::Done);
+    }
+    let runs = worker.ports.records.service_runs(*id).await?;
+    match next_step(&services, &runs).as_slice() {
+        [] => {
+            finish(&worker.ports, backup, &record, &services, &runs).await?;
+            Ok(Answer::Done)
+        }
+        [only] => {
+            service::back_up(worker, &backup.value, only).await?;
+            Ok(Answer::Continue)
+        }
+        several => {
+            let ranges = several.iter().map(|service| Range { service: service.name().clone() }).collect();
+            Ok(Answer::FanOut { ranges })
+        }
+    }
+}
+
+async fn load(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: BackupId,
+) -> Result<Versioned<Backup>, SliceError> {
+    ports.records.backup(application, id).await?.ok_or_else(|| {
+        SliceError::permanent(
+            "no_such_backup",
+            format!("there is no backup {id} of the application {application}"),
+        )
+    })
+}
+
+/// Marks a queued backup as running. Branches may do so at the same moment; whoever loses reads what the other wrote.
+async fn begin(ports: &Ports, backup: Versioned<Backup>) -> Result<Versioned<Backup>, SliceError> {
+    if backup.value.state != State::Queued {
+        return Ok(backup);
+    }
+    let Versioned { mut value, version } = backup;
+    value
+        .transition(State::Running)
+        .map_err(|error| SliceError::permanent("illegal_transition", error.to_string()))?;
+    value.started_at = Some(ports.clock.now());
+    match ports.records.update_backup(&value, version, &[]).await {
+        Ok(version) => Ok(Versioned { value, version }),
+        Err(RecordsError::Conflict) => Err(lost_race(ports, &value).await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn registered(ports: &Ports, application: &ApplicationId) -> Result<ApplicationRecord, SliceError> {
+    let record = ports.records.application(application).await?.ok_or_else(|| {
+        SliceError::permanent(
+            "application_removed",
+            format!("the application {application} was removed before its backup began; register it again"),
+        )
+    })?;
+    Ok(record.value)
+}
+
+/// The services the backup covers, as they are registered now.
+fn covered(record: &ApplicationRecord, backup: &Backup) -> Result<Vec<Service>, SliceError> {
+    let find = |name: &ServiceName| {
+        record.spec.services.iter().find(|service| service.name() == name).cloned().ok_or_else(|| {
+            SliceError::permanent(
+                "service_removed",
+                format!("{}, service {name}: it is not registered any more; start a new backup", record.id),
+            )
+        })
+    };
+    backup.services.iter().map(find).collect()
+}
+
+/// The services of the first step that is not finished: databases, then storages.
+fn next_step<'a>(services: &'a [Service], runs: &[Versioned<ServiceRun>]) -> Vec<&'a Service> {
+    let unfinished = |service: &&Service| {
+        !runs.iter().any(|run| run.value.service == *service.name() && run.value.artifact.is_some())
+    };
+    let (databases, storages): (Vec<_>, Vec<_>) =
+        services.iter().filter(unfinished).partition(|service| service.is_database());
+    if databases.is_empty() { storages } else { databases }
+}
+
+/// Makes the backup succeed: every artifact still is what was stored, the prefix describes itself, the record says so.
+async fn finish(
+    ports: &Ports,
+    backup: Versioned<Backup>,
+    record: &ApplicationRecord,
+    services: &[Service],
+    runs: &[Versioned<ServiceRun>],
+) -> Result<(), SliceError> {
+    let Versioned { value: mut backup, version } = backup;
+    // An upload whose opening was never heard of, or that a replaced slice is still filling.
+    upload::give_up(ports.artifacts.as_ref(), &backup.prefix()).await?;
+    backup.artifacts = artifacts_of(services, runs);
+    for artifact in &backup.artifacts {
+        check_unchanged(ports, artifact)
+            .await
+            .map_err(|error| error.of(&backup.application, &artifact.service))?;
+    }
+    let now = ports.clock.now();
+    backup.taken_at = backup.artifacts.iter().map(|artifact| artifact.taken_at).min();
+    backup.label = (backup.trigger == Trigger::Scheduled).then_some(Label::Daily);
+    backup.finished_at = Some(now);
+    backup
+        .transition(State::Succeeded)
+        .map_err(|error| SliceError::permanent("illegal_transition", error.to_string()))?;
+
+    let plan = plans::get(ports, &record.spec.plan).await.map_err(|error| match error {
+        RequestError::Unavailable(reason) => SliceError::transient("records_unavailable", reason),
+        other => SliceError::permanent("plan_missing", other.to_string()),
+    })?;
+    let described = BackupDocument::new(backup.clone(), record.spec.clone(), plan.value.spec)
+        .to_json()
+        .map_err(|error| SliceError::permanent("document_unwritable", error.to_string()))?;
+    let key = format!("{}{}", backup.prefix(), document::FILE_NAME);
+    ports.artifacts.put(&key, "application/json", described.into()).await?;
+    let stored = ports.artifacts.describe(&key).await?.ok_or_else(|| missing(&key))?;
+    ports.artifacts.check_protection(&stored)?;
+
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: "job".to_owned(),
+        action: Action::Succeed,
+        backup: Some(backup.id),
+        from: Some(State::Running.as_str().to_owned()),
+        to: Some(State::Succeeded.as_str().to_owned()),
+        reason: None,
+    };
+    match ports.records.update_backup(&backup, version, &[audit]).await {
+        Ok(_) => {
+            tracing::info!(
+                application = %backup.application,
+                backup = %backup.id,
+                bytes = backup.bytes(),
+                "the backup succeeded"
+            );
+            Ok(())
+        }
+        Err(RecordsError::Conflict) => Err(lost_race(ports, &backup).await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What was stored, in the order of the services.
+fn artifacts_of(services: &[Service], runs: &[Versioned<ServiceRun>]) -> Vec<Artifact> {
+    services
+        .iter()
+        .filter_map(|service| runs.iter().find(|run| run.value.service == *service.name()))
+        .filter_map(|run| run.value.artifact.clone())
+        .collect()
+}
+
+/// Compares the object with what it was when it was stored: a slice that was taken for dead may have come back.
+async fn check_unchanged(ports: &Ports, artifact: &Artifact) -> Result<(), SliceError> {
+    let key = &artifact.object.key;
+    let found = ports.artifacts.describe(key).await?.ok_or_else(|| missing(key))?;
+    if found != artifact.object {
+        return Err(SliceError::permanent(
+            "artifact_changed",
+            format!("{key} is not what was stored any more; start a new backup"),
+        ));
+    }
+    Ok(())
+}
+
+fn missing(key: &str) -> SliceError {
+    SliceError::permanent(
+        "artifact_missing",
+        format!("{key} was stored and is not there any more; start a new backup"),
+    )
+}
+
+/// Why a conditional write to the backup lost: it was cancelled, or another slice has gone on with it.
+async fn lost_race(ports: &Ports, backup: &Backup) -> Result<SliceError, SliceError> {
+    let now = load(ports, &backup.application, backup.id).await?.value;
+    Ok(if now.state.is_open() && now.cancel_requested_at.is_some() {
+        SliceError::Cancelled
+    } else {
+        SliceError::Fenced
+    })
+}

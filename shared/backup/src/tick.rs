@@ -1,0 +1,220 @@
+//! The scheduler's tick: starts what is due, and looks after jobs that stand still. It takes no input and relies on
+//! conditional writes, so that ticks may be late, doubled, or killed anywhere.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, stream};
+use holdfast_domain::{
+    audit::{Action, AuditEntry},
+    backup::{Backup, State},
+    id::{ApplicationId, BackupId},
+    schedule::Slot,
+};
+use serde::Serialize;
+
+use crate::{
+    applications::next_run,
+    error::RequestError,
+    job::{Caught, Job},
+    plans,
+    ports::{ApplicationRecord, Claim, Creation, ExecutionStatus, NewBackup, Ports, RecordsError, Versioned},
+};
+
+/// Applications and backups read from each shard of an index in one tick; the rest waits for the next.
+const PER_SHARD: usize = 100;
+
+/// How many applications or backups a tick works on at a time.
+const SIDE_BY_SIDE: usize = 16;
+
+/// How long a job may stand between its record and its execution before the tick looks into it, in seconds.
+const GRACE_SECONDS: i64 = 60;
+
+/// What a tick did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TickSummary {
+    /// Scheduled backups that were started.
+    pub started: usize,
+    /// Applications whose last scheduled backup has not ended: they stay due.
+    pub held_back: usize,
+    /// Applications that were not due by their plan any more, and moved on.
+    pub moved_on: usize,
+    /// Queued backups whose execution had not been started, and now is.
+    pub restarted: usize,
+    /// Backups whose execution had ended without their record: they are brought to an end.
+    pub aborted: usize,
+    /// Applications and backups that could not be looked at; the next tick tries again.
+    pub failed: usize,
+}
+
+enum Outcome {
+    Started,
+    HeldBack,
+    MovedOn,
+    Restarted,
+    Aborted,
+    Nothing,
+}
+
+/// One tick. Trouble with one application never keeps the others from their turn; only an index that cannot be read
+/// fails the tick.
+pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
+    let now = ports.clock.now();
+    let mut summary = TickSummary::default();
+
+    let due = ports.records.due(now, PER_SHARD).await?;
+    let starts = stream::iter(due).map(async |application| {
+        let outcome = start_due(ports, &application, now).await;
+        if let Err(error) = &outcome {
+            tracing::error!(%application, %error, "could not start the scheduled backup");
+        }
+        outcome
+    });
+    let starts: Vec<_> = starts.buffer_unordered(SIDE_BY_SIDE).collect().await;
+
+    let open = ports.records.open_backups(PER_SHARD).await?;
+    let looks = stream::iter(open).map(async |(application, id)| {
+        let outcome = look_after(ports, &application, id, now).await;
+        if let Err(error) = &outcome {
+            tracing::error!(%application, backup = %id, %error, "could not look after the backup");
+        }
+        outcome
+    });
+    let looks: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).collect().await;
+
+    for outcome in starts.into_iter().chain(looks) {
+        match outcome {
+            Ok(Outcome::Started) => summary.started += 1,
+            Ok(Outcome::HeldBack) => summary.held_back += 1,
+            Ok(Outcome::MovedOn) => summary.moved_on += 1,
+            Ok(Outcome::Restarted) => summary.restarted += 1,
+            Ok(Outcome::Aborted) => summary.aborted += 1,
+            Ok(Outcome::Nothing) => {}
+            Err(_) => summary.failed += 1,
+        }
+    }
+    Ok(summary)
+}
+
+/// Starts the scheduled backup of an application that is due: the newest slot that has passed, however many were missed.
+async fn start_due(
+    ports: &Ports,
+    application: &ApplicationId,
+    now: DateTime<Utc>,
+) -> Result<Outcome, RequestError> {
+    let Some(Versioned { value: record, version }) = ports.records.application(application).await? else {
+        return Ok(Outcome::Nothing);
+    };
+    let plan = plans::get(ports, &record.spec.plan).await?.value.spec;
+    let slot = plan.schedule.as_ref().and_then(|schedule| {
+        schedule.latest_slot(application, record.spec.time_zone, record.scheduled_until, now)
+    });
+    let Some(slot) = slot else {
+        let next_run_at = next_run(&plan, application, &record.spec, now);
+        return move_on(ports, record, version, next_run_at, now).await;
+    };
+    let next_run_at = next_run(&plan, application, &record.spec, slot.at);
+    match create(ports, record.clone(), version, &slot, next_run_at, now).await {
+        Ok((Creation::Created, backup)) => {
+            let job = Job::Backup { application: application.clone(), id: backup.id };
+            if let Err(error) = ports.executions.start(&job).await {
+                tracing::warn!(%application, backup = %backup.id, %error, "left to the next tick to start");
+            }
+            Ok(Outcome::Started)
+        }
+        Ok((Creation::Busy(running), _)) => {
+            tracing::info!(%application, %running, "due, but its last scheduled backup has not ended");
+            Ok(Outcome::HeldBack)
+        }
+        // The slot was used under an earlier registration of the same name.
+        Ok((Creation::SlotTaken, _)) => {
+            let record = ApplicationRecord { scheduled_until: slot.at, ..record };
+            move_on(ports, record, version, next_run_at, now).await
+        }
+        Ok((Creation::Repeated { .. }, _)) | Err(RecordsError::Conflict) => Ok(Outcome::Nothing),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn create(
+    ports: &Ports,
+    record: ApplicationRecord,
+    version: u64,
+    slot: &Slot,
+    next_run_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(Creation, Backup), RecordsError> {
+    let services = record.spec.services.iter().map(|service| service.name().clone()).collect();
+    let id = ports.entropy.backup_id(now);
+    let backup = Backup::queued(id, record.id.clone(), services, "schedule".to_owned(), now).scheduled(slot);
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: "schedule".to_owned(),
+        action: Action::Request,
+        backup: Some(id),
+        from: None,
+        to: None,
+        reason: Some(format!("due at {}", slot.at.to_rfc3339())),
+    };
+    let application = ApplicationRecord { next_run_at, scheduled_until: slot.at, ..record };
+    let claim = Claim::Slot { application: Box::new(application), expected: version };
+    let creation = ports.records.create_backup(&NewBackup { backup: backup.clone(), claim, audit }).await?;
+    Ok((creation, backup))
+}
+
+async fn move_on(
+    ports: &Ports,
+    record: ApplicationRecord,
+    version: u64,
+    next_run_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Outcome, RequestError> {
+    let audit = AuditEntry {
+        id: ports.entropy.audit_id(now),
+        at: now,
+        actor: "schedule".to_owned(),
+        action: Action::Update,
+        backup: None,
+        from: record.next_run_at.map(|at| at.to_rfc3339()),
+        to: next_run_at.map(|at| at.to_rfc3339()),
+        reason: Some("no slot of its schedule has passed".to_owned()),
+    };
+    let record = ApplicationRecord { next_run_at, ..record };
+    match ports.records.put_application(&record, Some(version), &audit).await {
+        Ok(_) => Ok(Outcome::MovedOn),
+        Err(RecordsError::Conflict) => Ok(Outcome::Nothing),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Starts the execution of a backup that was recorded and then forgotten, and ends one whose execution is over.
+async fn look_after(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: BackupId,
+    now: DateTime<Utc>,
+) -> Result<Outcome, RequestError> {
+    let Some(Versioned { value: backup, .. }) = ports.records.backup(application, id).await? else {
+        return Ok(Outcome::Nothing);
+    };
+    let since = backup.started_at.unwrap_or(backup.created_at);
+    if !backup.state.is_open() || now - since < TimeDelta::seconds(GRACE_SECONDS) {
+        return Ok(Outcome::Nothing);
+    }
+    let job = Job::Backup { application: application.clone(), id };
+    let unreachable = |error: crate::ports::ExecutionsError| RequestError::Unavailable(error.to_string());
+    match (ports.executions.status(&job).await.map_err(unreachable)?, backup.state) {
+        (ExecutionStatus::Running, _) => Ok(Outcome::Nothing),
+        (ExecutionStatus::Missing, State::Queued) => {
+            ports.executions.start(&job).await.map_err(unreachable)?;
+            Ok(Outcome::Restarted)
+        }
+        (ExecutionStatus::Missing | ExecutionStatus::Ended, _) => {
+            let reason = Caught {
+                error: "ExecutionEnded".to_owned(),
+                cause: "the execution of the job ended without recording the job's end".to_owned(),
+            };
+            ports.executions.start_abort(&job, &reason).await.map_err(unreachable)?;
+            Ok(Outcome::Aborted)
+        }
+    }
+}

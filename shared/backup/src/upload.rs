@@ -1,0 +1,329 @@
+//! From an engine's segments to one stored object: all of it, or nothing.
+//!
+//! The object comes into being only after the engine has said that it is whole, and counts only after the bucket has
+//! described it as we know it: size, checksum, protection. Whatever else happens, the upload is aborted.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::stream::{FuturesUnordered, StreamExt};
+use holdfast_archive::checksum::Crc64Nvme;
+use holdfast_domain::backup::{Phase, StoredObject};
+use tokio::sync::oneshot;
+
+use crate::{
+    engines::{
+        Engine, EngineReport,
+        segments::{self, HeldSegment, SegmentReceiver, Stopped},
+    },
+    error::SliceError,
+    ports::{ArtifactStore, OpenUpload, StorageError, StoredPart},
+};
+
+/// An observer hears of the progress this often, and so a cancellation takes about as long to be noticed.
+pub const REPORT_EVERY: Duration = Duration::from_secs(2);
+
+/// Parts that are stored at once; a function's network is busy with fewer.
+const IN_FLIGHT: usize = 4;
+
+/// How long an engine may take to stop before it is dropped, which kills what it has started.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Who follows an upload: writes down how far it has come, and can stop it by answering with an error, such as
+/// [`SliceError::Cancelled`] or [`SliceError::Fenced`]. A call that has begun is always waited for.
+#[async_trait]
+pub trait Observer: Send {
+    /// The upload is open and empty.
+    async fn opened(&mut self, upload: &OpenUpload) -> Result<(), SliceError>;
+
+    /// Called every [`REPORT_EVERY`], and when all parts are stored and the object is about to be made of them.
+    async fn advanced(&mut self, so_far: Advance) -> Result<(), SliceError>;
+}
+
+/// How far an upload has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// [`Phase::Copying`], at last [`Phase::Verifying`].
+    pub phase: Phase,
+    /// Bytes stored.
+    pub bytes: u64,
+    /// Segments stored.
+    pub segments: u32,
+}
+
+/// What was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The object, as the bucket described it.
+    pub object: StoredObject,
+    /// What the engine says about it.
+    pub report: EngineReport,
+}
+
+/// Runs `engine` and stores what it yields as the object `key`.
+///
+/// After an error the upload is aborted; if that does not work either, the abort step finds it by what the observer has
+/// written down. An object that turns out not to be as it should is left for the abort step too, which deletes the
+/// backup's whole prefix: by now another slice may be writing the same key.
+pub async fn store(
+    artifacts: &dyn ArtifactStore,
+    engine: &dyn Engine,
+    key: &str,
+    observer: &mut dyn Observer,
+) -> Result<Stored, SliceError> {
+    let upload = artifacts.begin(key, engine.content_type()).await?;
+    let completed = complete(artifacts, engine, &upload, observer).await;
+    match completed {
+        Ok(completed) => {
+            let object = verify(artifacts, key, &completed).await?;
+            Ok(Stored { object, report: completed.report })
+        }
+        Err(error) => {
+            if let Err(left) = artifacts.abort(&upload).await {
+                tracing::warn!(%key, error = %left, "an upload could not be aborted; the abort step will try again");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Gives up every upload that is open below `prefix`, a backup's or one service's of it. Whoever still fills one finds it
+/// gone when it tries to complete it.
+pub async fn give_up(artifacts: &dyn ArtifactStore, prefix: &str) -> Result<(), StorageError> {
+    for upload in artifacts.open_uploads(prefix).await? {
+        artifacts.abort(&upload).await?;
+    }
+    Ok(())
+}
+
+/// An object that exists now, and what it must look like.
+struct Completed {
+    whole: Crc64Nvme,
+    bytes: u64,
+    report: EngineReport,
+}
+
+async fn complete(
+    artifacts: &dyn ArtifactStore,
+    engine: &dyn Engine,
+    upload: &OpenUpload,
+    observer: &mut dyn Observer,
+) -> Result<Completed, SliceError> {
+    observer.opened(upload).await?;
+    let (parts, report) = copy_and_report(artifacts, engine, upload, observer).await?;
+    let parts = in_order(parts)?;
+    let mut completed = Completed { whole: Crc64Nvme::EMPTY, bytes: 0, report };
+    for part in &parts {
+        completed.whole = Crc64Nvme::combine(completed.whole, part.crc64nvme, part.size);
+        completed.bytes += part.size;
+    }
+    // The last chance to be told that somebody else has taken over, or that it was cancelled.
+    let segments = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    observer.advanced(Advance { phase: Phase::Verifying, bytes: completed.bytes, segments }).await?;
+    artifacts.complete(upload, &parts, completed.whole).await?;
+    Ok(completed)
+}
+
+/// What has been stored so far, for whoever asks meanwhile.
+#[derive(Default)]
+struct Tally {
+    bytes: AtomicU64,
+    segments: AtomicU32,
+}
+
+impl Tally {
+    fn add(&self, part: &StoredPart) {
+        self.bytes.fetch_add(part.size, Ordering::Relaxed);
+        self.segments.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn advance(&self) -> Advance {
+        Advance {
+            phase: Phase::Copying,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            segments: self.segments.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Parts by their numbers.
+type Parts = BTreeMap<u32, StoredPart>;
+
+/// Copies while the observer is kept informed; an observer that says no stops the copying.
+async fn copy_and_report(
+    artifacts: &dyn ArtifactStore,
+    engine: &dyn Engine,
+    upload: &OpenUpload,
+    observer: &mut dyn Observer,
+) -> Result<(Parts, EngineReport), SliceError> {
+    let tally = Tally::default();
+    let (copied, all_copied) = oneshot::channel::<()>();
+    let (refuse, refused) = oneshot::channel::<()>();
+
+    let copying = async {
+        let outcome = copy(artifacts, engine, upload, &tally, refused).await;
+        drop(copied);
+        outcome
+    };
+    let reporting = async {
+        let mut all_copied = pin!(all_copied);
+        loop {
+            if tokio::time::timeout(REPORT_EVERY, &mut all_copied).await.is_ok() {
+                drop(refuse);
+                return Ok(());
+            }
+            if let Err(refusal) = observer.advanced(tally.advance()).await {
+                // Nobody listens only if the copying has just ended, and then there is nothing to stop.
+                let _ = refuse.send(());
+                return Err(refusal);
+            }
+        }
+    };
+    let (outcome, reported) = tokio::join!(copying, reporting);
+    reported?;
+    outcome
+}
+
+/// Runs the engine and stores its segments side by side. Returns only when the engine has ended.
+async fn copy(
+    artifacts: &dyn ArtifactStore,
+    engine: &dyn Engine,
+    upload: &OpenUpload,
+    tally: &Tally,
+    refused: oneshot::Receiver<()>,
+) -> Result<(Parts, EngineReport), SliceError> {
+    let (out, segments) = segments::channel();
+    let mut running = engine.run(out);
+    let mut storing = Box::pin(store_segments(artifacts, upload, segments, tally));
+    let mut refused = pin!(async {
+        // Its sender goes away without a word only after the copying, so that counts as never.
+        if refused.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+
+    let (mut report, mut parts) = (None, None);
+    let failure = loop {
+        tokio::select! {
+            ended = &mut running, if report.is_none() => report = Some(ended?),
+            stored = &mut storing, if parts.is_none() => match stored {
+                Ok(stored) => parts = Some(stored),
+                Err(failure) => break failure,
+            },
+            () = &mut refused => break Stopped.into(),
+        }
+        (report, parts) = match (report, parts) {
+            (Some(report), Some(parts)) => return Ok((parts, report)),
+            unfinished => unfinished,
+        };
+    };
+    // Dropping what stores the segments closes their channel, which is how the engine learns that it must end.
+    drop(storing);
+    if report.is_none() && tokio::time::timeout(STOP_WITHIN, running).await.is_err() {
+        tracing::warn!(key = %upload.key, "an engine did not stop in time and was dropped");
+    }
+    Err(failure)
+}
+
+/// Stores segments until the engine has no more.
+async fn store_segments(
+    artifacts: &dyn ArtifactStore,
+    upload: &OpenUpload,
+    mut segments: SegmentReceiver,
+    tally: &Tally,
+) -> Result<Parts, SliceError> {
+    let mut parts = Parts::new();
+    let mut in_flight = FuturesUnordered::new();
+    let mut more = true;
+    while more || !in_flight.is_empty() {
+        tokio::select! {
+            next = segments.next(), if more && in_flight.len() < IN_FLIGHT => match next {
+                Some(held) => in_flight.push(store_segment(artifacts, upload, held)),
+                None => more = false,
+            },
+            Some(stored) = in_flight.next(), if !in_flight.is_empty() => {
+                let part = stored?;
+                tally.add(&part);
+                if let Some(before) = parts.insert(part.number, part) {
+                    return Err(torn(&format!("part {} came twice", before.number)));
+                }
+            }
+        }
+    }
+    Ok(parts)
+}
+
+async fn store_segment(
+    artifacts: &dyn ArtifactStore,
+    upload: &OpenUpload,
+    held: HeldSegment,
+) -> Result<StoredPart, SliceError> {
+    let HeldSegment { segment, room } = held;
+    let (number, size, crc64nvme) = (segment.number, segment.bytes.len() as u64, segment.crc64nvme);
+    let part = artifacts.put_part(upload, segment).await?;
+    drop(room);
+    if (part.number, part.size, part.crc64nvme) == (number, size, crc64nvme) {
+        Ok(part)
+    } else {
+        Err(torn(&format!("part {number} was stored as something else")))
+    }
+}
+
+/// The parts in the order of their numbers. A gap would be accepted by S3, and would be a hole in the artifact.
+fn in_order(parts: Parts) -> Result<Vec<StoredPart>, SliceError> {
+    let missing = parts.keys().zip(1..).find(|(number, expected)| **number != *expected);
+    match missing {
+        _ if parts.is_empty() => Err(torn("it has no parts")),
+        Some((_, missing)) => Err(torn(&format!("part {missing} is missing"))),
+        None => Ok(parts.into_values().collect()),
+    }
+}
+
+fn torn(what: &str) -> SliceError {
+    SliceError::permanent(
+        "artifact_torn",
+        format!(
+            "the artifact was not stored as it was read: {what}; this is a fault of Holdfast, please report it"
+        ),
+    )
+}
+
+/// Compares what the bucket says about the object with what was sent.
+async fn verify(
+    artifacts: &dyn ArtifactStore,
+    key: &str,
+    completed: &Completed,
+) -> Result<StoredObject, SliceError> {
+    let Some(object) = artifacts.describe(key).await? else {
+        return Err(SliceError::permanent(
+            "object_missing",
+            format!(
+                "{key} was stored and is not there any more; find out who deletes from the backup bucket"
+            ),
+        ));
+    };
+    let expected = completed.whole.to_string();
+    if object.size != completed.bytes || object.crc64nvme != expected {
+        return Err(SliceError::permanent(
+            "object_differs",
+            format!(
+                "{key} is stored with {} bytes and CRC64NVME {:?}, but {} bytes with {expected:?} were sent; find out \
+                 who else writes to the backup bucket, then back up again",
+                object.size, object.crc64nvme, completed.bytes,
+            ),
+        ));
+    }
+    artifacts.check_protection(&object).map_err(|error| match error {
+        StorageError::Rejected(what) => SliceError::permanent(
+            "object_unprotected",
+            format!("{key} is not protected as every backup must be: {what}"),
+        ),
+        other => other.into(),
+    })?;
+    Ok(object)
+}

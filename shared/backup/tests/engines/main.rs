@@ -1,0 +1,30 @@
+//! The engines and the upload: real databases, media in memory, and everything that goes wrong on the way.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod media;
+mod memory;
+mod observer;
+mod pg_dump_process;
+mod postgres;
+mod postgres_cut_off;
+mod postgres_refused;
+mod postgres_tls;
+mod server;
+mod store;
+mod upload;
+
+use holdfast_backup::error::SliceError;
+use holdfast_domain::backup::Failure;
+
+/// The key that tests store at.
+const KEY: &str = "applications/shop/019d4b8e-7a00-7000-8000-000000000000/DEFAULT/artifact";
+
+/// The failure inside, or a panic that says what came instead.
+fn failure<T>(outcome: Result<T, SliceError>) -> Failure {
+    match outcome {
+        Err(SliceError::Failed(failure)) => failure,
+        Err(other) => panic!("ended otherwise: {other}"),
+        Ok(_) => panic!("it succeeded"),
+    }
+}

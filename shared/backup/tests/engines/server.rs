@@ -1,0 +1,296 @@
+//! A throwaway PostgreSQL cluster in a temporary folder, on loopback, gone with its last owner.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpListener,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use holdfast_backup::{
+    engines::postgres::{ClientTools, PostgresEngine},
+    ports::DatabaseCredentials,
+};
+use holdfast_domain::application::{PostgresService, Tls};
+use holdfast_testing::{builders, fakes::FakeClock};
+use rustix::process::{Pid, Signal, kill_process};
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+/// The superuser, whose password is awkward on purpose.
+const USER: &str = "postgres";
+pub(crate) const PASSWORD: &str = r#"pa:ss\w'o"rd =#é"#;
+
+/// Patience with a server that starts or stops.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server.
+pub(crate) struct Server {
+    programs: PathBuf,
+    folder: TempDir,
+    pub(crate) port: u16,
+    process: Mutex<Child>,
+    account: Option<(u32, u32)>,
+}
+
+impl Server {
+    /// The server that tests which run at the same time share; the last one stops it.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(Self::start(false));
+            *shared = Arc::downgrade(&server);
+            server
+        })
+    }
+
+    /// A server of its own; with `tls` it takes nothing but encrypted connections.
+    pub(crate) fn start(tls: bool) -> Self {
+        let programs = programs();
+        let folder = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
+        let account = account();
+        if let Some((user, group)) = account {
+            chown(folder.path(), Some(user), Some(group)).unwrap();
+        }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(folder.path().join("password"), PASSWORD).unwrap();
+        hand_over(&folder.path().join("password"), account);
+
+        let data = folder.path().join("data");
+        let mut initdb = Command::new(programs.join("initdb"));
+        initdb.arg("-D").arg(&data).args([
+            "-U",
+            USER,
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
+        initdb.arg("--pwfile").arg(folder.path().join("password"));
+        succeed(as_account(&mut initdb, account).current_dir(folder.path()));
+
+        let (port, process) = (free_port(), Mutex::new(idle()));
+        let mut settings = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
+             full_page_writes = off\nmax_connections = 60\nmax_wal_size = 4GB\n"
+        );
+        if tls {
+            make_certificates(folder.path(), account);
+            settings.push_str("ssl = on\nssl_cert_file = '../server.pem'\nssl_key_file = '../server.key'\n");
+            fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+        }
+        fs::write(data.join("postgresql.auto.conf"), settings).unwrap();
+        let server = Self { programs, folder, port, process, account };
+        server.launch();
+        server
+    }
+
+    fn launch(&self) {
+        let log = fs::File::create(self.folder.path().join("server.log")).unwrap();
+        let mut postgres = Command::new(self.programs.join("postgres"));
+        postgres.arg("-D").arg(self.data()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        *self.process.lock().unwrap() =
+            as_account(&mut postgres, self.account).current_dir(self.folder.path()).spawn().unwrap();
+        let started = Instant::now();
+        while !fs::read_to_string(self.data().join("postmaster.pid")).is_ok_and(|pid| pid.contains("ready")) {
+            let log = || fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
+            assert!(started.elapsed() < PATIENCE, "the server did not start:\n{}", log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Stops at once, cutting every session ("immediate" shutdown).
+    pub(crate) fn cut_off(&self) {
+        let mut process = self.process.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if matches!(process.try_wait(), Ok(None)) {
+            let pid = Pid::from_child(&process);
+            let _ = kill_process(pid, Signal::QUIT);
+            let _ = process.wait();
+        }
+    }
+
+    /// The CA's certificate of a server with TLS.
+    pub(crate) fn ca_pem(&self) -> String {
+        fs::read_to_string(self.folder.path().join("ca.pem")).unwrap()
+    }
+
+    /// The service that a database of this server is.
+    pub(crate) fn service(&self, database: &str) -> PostgresService {
+        PostgresService {
+            name: builders::service_name("DEFAULT"),
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            database: database.to_owned(),
+            secret_arn: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop".to_owned(),
+            tls: Tls::Disable,
+        }
+    }
+
+    /// An engine for a database of this server, as its superuser.
+    pub(crate) fn engine(&self, database: &str) -> PostgresEngine {
+        engine(self.service(database), USER, PASSWORD)
+    }
+
+    /// Runs SQL as the superuser; gives what psql prints, unaligned.
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
+        let output = self.client("psql", database, &["-XqAtv", "ON_ERROR_STOP=1", "-f", "-"], sql.as_bytes());
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Makes a database and runs SQL in it.
+    pub(crate) fn create(&self, database: &str, sql: &str) {
+        let quoted = database.replace('"', "\"\"");
+        self.sql("postgres", &format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0"));
+        self.sql(database, sql);
+    }
+
+    /// Runs one of PostgreSQL's own programs against a database, which must succeed.
+    pub(crate) fn client(&self, program: &str, database: &str, arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = Command::new(self.programs.join(program));
+        command
+            .args(arguments)
+            .env_clear()
+            .envs([("PGHOST", "127.0.0.1"), ("PGUSER", USER), ("PGPASSWORD", PASSWORD), ("LC_ALL", "C")])
+            .env("PGPORT", self.port.to_string())
+            .env("PGDATABASE", database)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let output = thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(input));
+            child.wait_with_output().unwrap()
+        });
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// Waits until no session of ours is left in `database`.
+    pub(crate) fn assert_no_session(&self, database: &str) {
+        let started = Instant::now();
+        let query = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast' AND datname = '{database}'"
+        );
+        while self.sql("postgres", &query) != "0" {
+            assert!(started.elapsed() < PATIENCE, "a session in {database} is left");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.cut_off();
+    }
+}
+
+/// An engine for `service`, with the clients of this machine and the clock of tests.
+pub(crate) fn engine(service: PostgresService, user: &str, password: &str) -> PostgresEngine {
+    engine_with(service, user, password, "/usr/lib/postgresql/{major}/bin")
+}
+
+/// The same, with clients from elsewhere.
+pub(crate) fn engine_with(
+    service: PostgresService,
+    user: &str,
+    password: &str,
+    dirs: &str,
+) -> PostgresEngine {
+    let credentials =
+        DatabaseCredentials { username: user.to_owned(), password: SecretString::from(password.to_owned()) };
+    let tools: ClientTools = dirs.parse().unwrap();
+    PostgresEngine::new(service, credentials, tools, Arc::new(FakeClock::at(builders::now())))
+}
+
+/// A port nobody listens at.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The newest installed server's programs.
+fn programs() -> PathBuf {
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    installed
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .max()
+        .map(|(_, bin)| bin)
+        .expect("no PostgreSQL server in /usr/lib/postgresql/*/bin: run `make install`, or apt-get install postgresql")
+}
+
+/// The user and group to run the server as, since it refuses to run as root.
+fn account() -> Option<(u32, u32)> {
+    if !rustix::process::getuid().is_root() {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let find = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    Some(
+        find("postgres")
+            .or_else(|| find("nobody"))
+            .expect("neither a user postgres nor nobody to run the server as"),
+    )
+}
+
+fn as_account(command: &mut Command, account: Option<(u32, u32)>) -> &mut Command {
+    match account {
+        Some((user, group)) => command.uid(user).gid(group),
+        None => command,
+    }
+}
+
+fn hand_over(path: &Path, account: Option<(u32, u32)>) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    if let Some((user, group)) = account {
+        chown(path, Some(user), Some(group)).unwrap();
+    }
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A process that has ended, until there is a server.
+fn idle() -> Child {
+    Command::new("true").spawn().unwrap()
+}
+
+/// A CA of this server's own, and a certificate for 127.0.0.1 from it.
+fn make_certificates(folder: &Path, account: Option<(u32, u32)>) {
+    let extensions =
+        "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\nsubjectAltName=IP:127.0.0.1\n";
+    fs::write(folder.join("server.ext"), extensions).unwrap();
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    for line in [
+        format!("req -x509 {key} -days 30 -keyout ca.key -out ca.pem -subj /CN=throwaway -addext keyUsage=critical,keyCertSign"),
+        format!("req -new {key} -keyout server.key -out server.csr -subj /CN=throwaway-server"),
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile server.ext -out server.pem"
+            .to_owned(),
+    ] {
+        succeed(Command::new("openssl").args(line.split(' ')).current_dir(folder));
+    }
+    for file in ["server.key", "server.pem"] {
+        hand_over(&folder.join(file), account);
+    }
+}

@@ -1,0 +1,93 @@
+//! The state machine's loop, as `statemachines/job.asl.json` has it, for tests that need no clock and no waiting.
+
+use holdfast_backup::{
+    abort::abort,
+    error::SliceError,
+    job::{Answer, Caught, Job, Range},
+    ports::ApplicationRecord,
+    retain,
+    slice::{Worker, slice},
+};
+use holdfast_domain::{
+    application::Service,
+    backup::Backup,
+    id::{ApplicationId, BackupId},
+};
+use holdfast_testing::{World, builders};
+
+/// How often a slice that fails in passing is tried again.
+const RETRIES: usize = 4;
+
+/// A worker over `world` that has no database clients.
+pub(crate) fn worker(world: &World) -> Worker {
+    Worker { ports: world.ports.clone(), tools: "/nonexistent/{major}".parse().unwrap() }
+}
+
+/// Registers `id` with its storage only, and a few files in it.
+pub(crate) fn register_media_only(world: &World, id: &str) -> ApplicationRecord {
+    let mut record = builders::application(id);
+    record.spec.services.retain(|service| matches!(service, Service::Storage(_)));
+    let bucket = format!("{id}-media");
+    world.media.make_bucket(&bucket, &builders::region());
+    for number in 0..5 {
+        world.media.put(&bucket, &format!("media/{number}.txt"), format!("file {number}"));
+    }
+    world.records.insert_application(record.clone());
+    record
+}
+
+/// Drives a job to its end, as the state machine does.
+pub(crate) async fn drive(world: &World, application: &ApplicationId, id: BackupId) -> Backup {
+    let worker = worker(world);
+    let job = Job::Backup { application: application.clone(), id };
+    match slices(&worker, &job).await {
+        Ok(()) => {
+            // What goes wrong here is left to the nightly run.
+            let _ = retain::run(&worker.ports, application).await;
+        }
+        Err(error) => {
+            let caught = caught(&error);
+            for _ in 0..=RETRIES {
+                if abort(&worker.ports, &job, &caught).await.is_ok() {
+                    break;
+                }
+            }
+        }
+    }
+    world.backup(application, id)
+}
+
+async fn slices(worker: &Worker, job: &Job) -> Result<(), SliceError> {
+    loop {
+        match retried(worker, job, None).await? {
+            Answer::Done => return Ok(()),
+            Answer::Continue | Answer::Wait { .. } => {}
+            Answer::FanOut { ranges } => {
+                for range in &ranges {
+                    while retried(worker, job, Some(range)).await? != Answer::Done {}
+                }
+            }
+        }
+    }
+}
+
+async fn retried(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<Answer, SliceError> {
+    let mut attempt = 0;
+    loop {
+        let error = match slice(worker, job, range).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if error.lambda_type() != holdfast_backup::job::TRANSIENT || attempt == RETRIES {
+            return Err(error);
+        }
+        attempt += 1;
+    }
+}
+
+/// What Step Functions makes of the worker's error.
+pub(crate) fn caught(error: &SliceError) -> Caught {
+    let cause =
+        serde_json::json!({ "errorType": error.lambda_type(), "errorMessage": error.lambda_message() });
+    Caught { error: error.lambda_type().to_owned(), cause: cause.to_string() }
+}

@@ -1,0 +1,8 @@
+//! The use cases over in-memory ports: what happens, what is refused, and what is left when somebody dies in between.
+
+mod applications;
+mod killed;
+mod machine;
+mod requests;
+mod retention;
+mod schedule;

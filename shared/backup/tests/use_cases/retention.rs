@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use holdfast_backup::{
+    backups,
+    retain::{self, RetentionSummary},
+};
+use holdfast_domain::{
+    audit::Action,
+    backup::{Backup, Label, State},
+    id::ApplicationId,
+};
+use holdfast_testing::{
+    World, builders,
+    faults::{Fault, Moment},
+};
+
+/// Scheduled successes on each of `days` days up to now, with retention after each, as backups end with it.
+async fn live_through(world: &World, application: &ApplicationId, days: i64) {
+    for _ in 0..days {
+        world.clock.advance(TimeDelta::days(1));
+        world.succeeded(application, holdfast_backup::ports::Clock::now(world.clock.as_ref()), true);
+        let summary = retain::run(&world.ports, application).await.unwrap();
+        assert_eq!(summary.failed, 0);
+    }
+}
+
+fn kept(world: &World, application: &ApplicationId) -> Vec<Backup> {
+    let all = world.records.all_backups(application);
+    all.into_iter().filter(|backup| backup.state == State::Succeeded).collect()
+}
+
+fn labels(backups: &[Backup]) -> BTreeMap<Label, usize> {
+    let mut counts = BTreeMap::new();
+    for label in backups.iter().filter_map(|backup| backup.label) {
+        *counts.entry(label).or_insert(0) += 1;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn after_a_year_and_on_every_day_after_seven_four_and_twelve_are_kept() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    live_through(&world, &shop, 373).await;
+    let exact = BTreeMap::from([(Label::Daily, 7), (Label::Weekly, 4), (Label::Monthly, 12)]);
+    for _ in 0..40 {
+        assert_eq!(labels(&kept(&world, &shop)), exact);
+        live_through(&world, &shop, 1).await;
+    }
+    let stored: usize = world.artifacts.object_keys().len();
+    assert_eq!(stored, 23 * 3, "the objects of exactly those that are kept");
+    let trail = world.records.audit_trail(&shop);
+    let discards = trail.iter().filter(|entry| entry.action == Action::Discard).count();
+    assert_eq!(discards, 373 + 40 - 23, "each discard has its entry");
+    assert!(trail.iter().all(|entry| entry.reason.is_some()), "and its reason");
+}
+
+#[tokio::test]
+async fn planning_again_right_away_changes_nothing() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    live_through(&world, &shop, 30).await;
+    let before = world.records.all_backups(&shop);
+    let summary = retain::run(&world.ports, &shop).await.unwrap();
+    assert_eq!((summary.relabelled, summary.discarded, summary.failed), (0, 0, 0));
+    assert_eq!(world.records.all_backups(&shop), before);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_the_run_then_does() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    live_through(&world, &shop, 20).await;
+    world.clock.advance(TimeDelta::days(1));
+    world.succeeded(&shop, holdfast_backup::ports::Clock::now(world.clock.as_ref()), true);
+    let report = retain::dry_run(&world.ports, &shop).await.unwrap();
+    assert_eq!(report.policies.scheduled, "gfs:7/4/12");
+    let foreseen = |action| report.backups.iter().filter(|line| line.action == action).count();
+    let summary = retain::run(&world.ports, &shop).await.unwrap();
+    assert_eq!(summary.discarded, foreseen(retain::ReportedAction::Discard));
+    assert_eq!(summary.relabelled, foreseen(retain::ReportedAction::Relabel));
+    assert_eq!(summary.discarded + summary.relabelled, 1);
+}
+
+#[tokio::test]
+async fn an_interrupted_discard_is_finished_by_the_next_run() {
+    for (call, moment) in [
+        ("records.update_backup", Moment::After),
+        ("artifacts.keys", Moment::Before),
+        ("artifacts.delete", Moment::Before),
+        ("artifacts.delete", Moment::After),
+    ] {
+        let world = World::new();
+        let shop = world.register("shop").value.id;
+        let old = world.succeeded(&shop, builders::now() - TimeDelta::days(90), false);
+        for day in 1..=4 {
+            world.succeeded(&shop, builders::now() - TimeDelta::days(31 + day), false);
+        }
+        world.faults.on(call, 1, moment, Fault::Unavailable);
+        let interrupted = retain::run(&world.ports, &shop).await.unwrap();
+        assert!(interrupted.failed > 0, "{call} {moment:?}: {interrupted:?}");
+        retain::run(&world.ports, &shop).await.unwrap();
+        assert_eq!(world.backup(&shop, old.id).state, State::Expired, "{call} {moment:?}");
+        assert!(!world.artifacts.object_keys().iter().any(|key| key.starts_with(&old.prefix())));
+        assert_eq!(kept(&world, &shop).len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_backup_is_not_discarded_under_a_download() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    let old = world.succeeded(&shop, builders::now() - TimeDelta::days(90), false);
+    for day in 1..=3 {
+        world.succeeded(&shop, builders::now() - TimeDelta::days(31 + day), false);
+    }
+    let service = builders::service_name("DEFAULT");
+    let valid = std::time::Duration::from_secs(900);
+    backups::download(&world.ports, &shop, old.id, &service, valid).await.unwrap();
+    assert_eq!(retain::run(&world.ports, &shop).await.unwrap().in_use, 1);
+    world.clock.advance(TimeDelta::minutes(16));
+    assert_eq!(retain::run(&world.ports, &shop).await.unwrap().discarded, 1);
+}
+
+#[tokio::test]
+async fn a_nightly_run_goes_on_past_an_application_that_fails() {
+    let world = World::new();
+    for id in ["bakery", "gallery", "shop"] {
+        let id = world.register(id).value.id;
+        for day in 0..4 {
+            world.succeeded(&id, builders::now() - TimeDelta::days(40 + day), false);
+        }
+    }
+    world.faults.on("records.backups", 1, Moment::Before, Fault::Unavailable);
+    let summary = retain::run_all(&world.ports).await.unwrap();
+    let expected =
+        RetentionSummary { applications: 3, kept: 6, discarded: 2, failed: 1, ..Default::default() };
+    assert_eq!(summary, expected);
+}

@@ -1,0 +1,239 @@
+//! What is backed up: an application and its services.
+
+use std::collections::BTreeSet;
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    id::{PlanId, ServiceName},
+    invalid::Invalid,
+    region::{self, Region},
+};
+
+/// Most services one application can have: each is a branch of the job, and a line in its picture.
+const SERVICES_MAX: usize = 20;
+
+/// What a person registers: the plan the application subscribes to, the zone its days are counted in, its services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplicationSpec {
+    /// The subscription: schedule, retention, limits.
+    #[serde(default = "PlanId::default_plan")]
+    pub plan: PlanId,
+    /// IANA name of the time zone that days, weeks and months are counted in.
+    #[schema(value_type = String, example = "Europe/Zurich")]
+    #[serde(default = "utc", with = "zone")]
+    pub time_zone: Tz,
+    /// Databases and storages; a backup takes databases first, so that each file a row names exists.
+    pub services: Vec<Service>,
+}
+
+/// One thing to back up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Service {
+    /// A `PostgreSQL` database.
+    Postgres(PostgresService),
+    /// Files below a prefix of a bucket.
+    Storage(StorageService),
+}
+
+/// A `PostgreSQL` database and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresService {
+    /// The service's name within the application.
+    pub name: ServiceName,
+    /// Host name or address, as seen from the worker.
+    pub host: String,
+    /// TCP port.
+    #[serde(default = "postgres_port")]
+    pub port: u16,
+    /// Name of the database.
+    pub database: String,
+    /// ARN of the Secrets Manager secret that holds `{"username", "password"}`.
+    pub secret_arn: String,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+/// How a database connection is protected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Tls {
+    /// Encrypted, and the server's certificate and name are verified.
+    VerifyFull {
+        /// Certificates of the authorities to trust, PEM; without them, Amazon RDS's and the public ones are trusted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ca_pem: Option<String>,
+    },
+    /// Not encrypted: for a server on the same host or a private tunnel.
+    Disable,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self::VerifyFull { ca_pem: None }
+    }
+}
+
+/// Files below a prefix of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StorageService {
+    /// The service's name within the application.
+    pub name: ServiceName,
+    /// The bucket, in the stack's own region.
+    pub bucket: String,
+    /// Keys start with this; usually it ends in `/`. Empty for the whole bucket.
+    #[serde(default)]
+    pub prefix: String,
+}
+
+impl Service {
+    /// The service's name within the application.
+    pub fn name(&self) -> &ServiceName {
+        match self {
+            Self::Postgres(service) => &service.name,
+            Self::Storage(service) => &service.name,
+        }
+    }
+
+    /// Databases go first: see [`ApplicationSpec::services`].
+    pub fn is_database(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// The kind as it is written in documents.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Storage(_) => "storage",
+        }
+    }
+}
+
+impl ApplicationSpec {
+    /// Checks all that can be known without asking anybody: names, uniqueness, and the regions that names give away.
+    /// `backups` is the stack's own backup bucket, which cannot be a service.
+    pub fn validate(&self, region: &Region, backups: &str) -> Result<(), Invalid> {
+        if self.services.is_empty() {
+            return Err(Invalid::new(
+                "services",
+                "is empty, so there would be nothing to back up",
+                "name at least one database or storage",
+            ));
+        }
+        if self.services.len() > SERVICES_MAX {
+            return Err(Invalid::new(
+                "services",
+                format!("has {} entries", self.services.len()),
+                format!("register at most {SERVICES_MAX} services for one application"),
+            ));
+        }
+        let mut names = BTreeSet::new();
+        for (index, service) in self.services.iter().enumerate() {
+            let parent = format!("services[{index}]");
+            // Object keys are case-sensitive but folders on many desktops are not, and downloads land there.
+            if !names.insert(service.name().as_str().to_ascii_lowercase()) {
+                return Err(Invalid::new(
+                    format!("{parent}.name"),
+                    format!("is a duplicate: another service is called {:?} too", service.name().as_str()),
+                    "give each service of an application its own name, letter case aside",
+                ));
+            }
+            match service {
+                Service::Postgres(database) => database.validate(region),
+                Service::Storage(storage) => storage.validate(backups),
+            }
+            .map_err(|invalid| invalid.within(&parent))?;
+        }
+        Ok(())
+    }
+}
+
+impl PostgresService {
+    fn validate(&self, region: &Region) -> Result<(), Invalid> {
+        if self.host.is_empty() || self.host.starts_with('/') || self.host.contains(char::is_whitespace) {
+            return Err(Invalid::new(
+                "host",
+                format!("is not a host: {:?}", self.host),
+                "give the host name or address of the database server",
+            ));
+        }
+        if let Some(found) = region::of_database_host(&self.host)
+            && found != *region
+        {
+            return Err(Invalid::new(
+                "host",
+                format!("is a database in region {found}: {}", self.host),
+                format!("register the application with the stack of {found}; this one keeps backups of {region}"),
+            ));
+        }
+        if self.port == 0 {
+            return Err(Invalid::new("port", "is 0", "give the port of the database server, usually 5432"));
+        }
+        if self.database.is_empty() || self.database.contains('\0') {
+            return Err(Invalid::new("database", "is empty", "give the name of the database"));
+        }
+        region::of_secret(&self.secret_arn, region)
+    }
+}
+
+impl StorageService {
+    fn validate(&self, backups: &str) -> Result<(), Invalid> {
+        let good = (3..=63).contains(&self.bucket.len())
+            && self.bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+        if !good {
+            return Err(Invalid::new(
+                "bucket",
+                format!("is not the name of a bucket: {:?}", self.bucket),
+                "give the bucket's name alone, without s3:// and without a path",
+            ));
+        }
+        if self.bucket == backups {
+            return Err(Invalid::new(
+                "bucket",
+                "is the bucket that backups are kept in",
+                "name the bucket that the application keeps its files in",
+            ));
+        }
+        if self.prefix.starts_with('/') || self.prefix.len() > 1024 {
+            return Err(Invalid::new(
+                "prefix",
+                format!("does not match keys as S3 has them: {:?}", self.prefix),
+                "give it without a leading slash, as in \"media/\"; leave it empty for the whole bucket",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn utc() -> Tz {
+    Tz::UTC
+}
+
+fn postgres_port() -> u16 {
+    5432
+}
+
+/// Time zones as their IANA names, with an error that says so.
+mod zone {
+    use chrono_tz::Tz;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    pub(super) fn serialize<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(zone.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(|_| {
+            D::Error::custom(format!("unknown time zone {name:?}; use an IANA name such as \"Europe/Zurich\" or \"UTC\""))
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! One run over an application's services, and what it wrote.
+
+mod artifact;
+mod failure;
+mod progress;
+mod state;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    id::{ApplicationId, BackupId, ServiceName},
+    schedule::Slot,
+};
+
+pub use artifact::{Artifact, Contents, Encryption, Skipped, StoredObject};
+pub use failure::Failure;
+pub use progress::{Phase, Progress};
+pub use state::{IllegalTransition, State};
+
+/// What made a backup start; it belongs to that trigger's retention policy for life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The plan's schedule.
+    Scheduled,
+    /// A person or a program, through the API.
+    OnDemand,
+}
+
+/// The tier a scheduled backup is kept in. Labels only ever rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// One of the last days.
+    Daily,
+    /// One of the last weeks.
+    Weekly,
+    /// One of the last months.
+    Monthly,
+}
+
+impl Label {
+    /// The label as it is written in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+        }
+    }
+}
+
+/// One backup of an application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Backup {
+    /// Its id: time-ordered, and the name of its execution and prefix.
+    pub id: BackupId,
+    /// The application it belongs to.
+    pub application: ApplicationId,
+    /// What made it start.
+    pub trigger: Trigger,
+    /// Where it is in its life.
+    pub state: State,
+    /// The tier it is kept in; scheduled backups only, from their success on.
+    pub label: Option<Label>,
+    /// The moment it was due; scheduled backups only.
+    pub slot_at: Option<DateTime<Utc>>,
+    /// The local calendar day of its slot in the application's time zone; scheduled backups only.
+    pub slot_date: Option<NaiveDate>,
+    /// The services it covers.
+    pub services: Vec<ServiceName>,
+    /// What the person who asked for it wanted to remember.
+    pub note: Option<String>,
+    /// From then on it is discarded whatever the policy; on-demand backups only.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Who asked for it: an identity's ARN, or `schedule`.
+    pub requested_by: String,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When its first slice began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// The point in time of its data: when the first snapshot was taken.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// When it succeeded, failed or was cancelled.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When somebody asked to cancel it; the running slice stops soon after.
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// What it wrote, one for each service; complete once it has succeeded.
+    pub artifacts: Vec<Artifact>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Why it is kept with its label, or why it was discarded, in words.
+    pub retention_reason: Option<String>,
+    /// When the last download link that was given out stops working; no policy discards it before.
+    pub link_until: Option<DateTime<Utc>>,
+}
+
+impl Backup {
+    /// A backup that has been asked for and not yet started.
+    pub fn queued(
+        id: BackupId,
+        application: ApplicationId,
+        services: Vec<ServiceName>,
+        requested_by: String,
+        created_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            application,
+            trigger: Trigger::OnDemand,
+            state: State::Queued,
+            label: None,
+            slot_at: None,
+            slot_date: None,
+            services,
+            note: None,
+            expires_at: None,
+            requested_by,
+            created_at,
+            started_at: None,
+            taken_at: None,
+            finished_at: None,
+            cancel_requested_at: None,
+            artifacts: Vec::new(),
+            failure: None,
+            retention_reason: None,
+            link_until: None,
+        }
+    }
+
+    /// The same backup, due at `slot`.
+    #[must_use]
+    pub fn scheduled(mut self, slot: &Slot) -> Self {
+        self.trigger = Trigger::Scheduled;
+        self.slot_at = Some(slot.at);
+        self.slot_date = Some(slot.local_date);
+        self
+    }
+
+    /// Bytes of all its artifacts.
+    pub fn bytes(&self) -> u64 {
+        self.artifacts.iter().map(|artifact| artifact.object.size).sum()
+    }
+
+    /// The prefix in the bucket that holds this backup and nothing else.
+    pub fn prefix(&self) -> String {
+        prefix(&self.application, self.id)
+    }
+
+    /// Moves to `state`, or says why that cannot be.
+    pub fn transition(&mut self, state: State) -> Result<(), IllegalTransition> {
+        self.state = self.state.to(state)?;
+        Ok(())
+    }
+}
+
+/// The prefix in the bucket that holds the backup `id` of `application` and nothing else; ends in `/`.
+pub fn prefix(application: &ApplicationId, id: BackupId) -> String {
+    format!("applications/{application}/{id}/")
+}

@@ -1,0 +1,104 @@
+//! What a backup wrote for one service.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::id::ServiceName;
+
+/// What a backup wrote for one service: one object, and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Artifact {
+    /// The service it was written for.
+    pub service: ServiceName,
+    /// The object, as the bucket reported it after the upload.
+    pub object: StoredObject,
+    /// What is inside.
+    pub contents: Contents,
+    /// The point in time of its data.
+    pub taken_at: DateTime<Utc>,
+    /// How long it took, from connecting to the object read back, in milliseconds.
+    pub milliseconds: u64,
+}
+
+/// An object as the bucket reported it after the upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoredObject {
+    /// Its key in the backup bucket.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// CRC64NVME of the whole object, base64 of the big-endian value, as S3 gives it.
+    pub crc64nvme: String,
+    /// Its entity tag.
+    pub etag: String,
+    /// Its version, where the bucket is versioned.
+    pub version_id: Option<String>,
+    /// `STANDARD_IA`.
+    pub storage_class: String,
+    /// How it is encrypted at rest.
+    pub encryption: Encryption,
+}
+
+/// How an object is encrypted at rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Encryption {
+    /// `aws:kms`.
+    pub algorithm: String,
+    /// ARN of the key.
+    pub key_arn: String,
+    /// Whether the bucket's own data key saves calls to KMS.
+    pub bucket_key: bool,
+}
+
+/// What is inside an artifact, and which tools read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "format", rename_all = "snake_case")]
+pub enum Contents {
+    /// A custom-format archive of `pg_dump`, for `pg_restore` of the same major version.
+    PostgresCustom {
+        /// Name of the database.
+        database: String,
+        /// The server's version, such as `15.18`.
+        server_version: String,
+        /// What `pg_dump --version` said.
+        pg_dump_version: String,
+    },
+    /// A pax tar whose last member is `MANIFEST.jsonl`.
+    MediaTar {
+        /// The bucket the files came from.
+        bucket: String,
+        /// The prefix their names are relative to.
+        prefix: String,
+        /// Files in the archive.
+        files: u64,
+        /// Bytes of all files.
+        bytes: u64,
+        /// Files that were listed and are not in the archive, at most [`Contents::SKIPPED_SHOWN`]; the manifest names all.
+        skipped: Vec<Skipped>,
+        /// How many files were listed and are not in the archive.
+        skipped_count: u64,
+    },
+}
+
+impl Contents {
+    /// How many skipped files a record names; the manifest in the archive names all of them.
+    pub const SKIPPED_SHOWN: usize = 20;
+
+    /// The name a download of it is saved under, such as `database.dump`.
+    pub fn file_name(&self) -> &'static str {
+        match self {
+            Self::PostgresCustom { .. } => "database.dump",
+            Self::MediaTar { .. } => "media.tar",
+        }
+    }
+}
+
+/// A file that was listed and is not in the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Skipped {
+    /// Its key in its bucket.
+    pub key: String,
+    /// Why, in words.
+    pub reason: String,
+}

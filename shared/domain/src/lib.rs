@@ -1,0 +1,15 @@
+//! What Holdfast knows: applications, plans, schedules, backups and retention.
+//!
+//! Everything here is pure: no I/O, no clock, no environment. Functions take the moment they work at as an
+//! argument and return what should happen; callers make it happen.
+
+pub mod application;
+pub mod audit;
+pub mod backup;
+pub mod document;
+pub mod id;
+pub mod invalid;
+pub mod plan;
+pub mod region;
+pub mod retention;
+pub mod schedule;

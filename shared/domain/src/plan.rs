@@ -1,0 +1,62 @@
+//! The subscription: when an application is backed up, and what is kept.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    invalid::Invalid,
+    retention::{OnDemandPolicy, ScheduledPolicy},
+    schedule::Schedule,
+};
+
+/// A plan: schedule, the two retention policies, limits. Every part has a default, and the default plan has them all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanSpec {
+    /// When scheduled backups are due; `null` for a plan with backups on demand only.
+    pub schedule: Option<Schedule>,
+    /// Which scheduled backups are kept.
+    pub scheduled: ScheduledPolicy,
+    /// Which on-demand backups are kept.
+    pub on_demand: OnDemandPolicy,
+    /// How much a subscriber may ask for.
+    pub limits: Limits,
+}
+
+/// How much a subscriber may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// On-demand backups an application may start within 24 hours.
+    pub on_demand_per_day: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { on_demand_per_day: 24 }
+    }
+}
+
+impl PlanSpec {
+    /// The plan that exists from the start: once a day between 01:00 and 05:00, 7/4/12, and 30 days / 3.
+    pub fn default_plan() -> Self {
+        Self { schedule: Some(Schedule::default()), ..Self::default() }
+    }
+
+    /// Refuses a schedule that never fires and policies that keep nothing.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if let Some(schedule) = &self.schedule {
+            schedule.validate().map_err(|invalid| invalid.within("schedule"))?;
+        }
+        self.scheduled.validate().map_err(|invalid| invalid.within("scheduled"))?;
+        self.on_demand.validate().map_err(|invalid| invalid.within("on_demand"))?;
+        if self.limits.on_demand_per_day == 0 {
+            return Err(Invalid::new(
+                "limits.on_demand_per_day",
+                "is 0, so nobody could ever ask for a backup",
+                "allow at least one a day",
+            ));
+        }
+        Ok(())
+    }
+}

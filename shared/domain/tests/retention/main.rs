@@ -1,0 +1,7 @@
+//! The rules of retention as laws over generated histories, as tables of dates, and against a second implementation.
+
+mod histories;
+mod laws;
+mod reference;
+mod steady_state;
+mod tables;

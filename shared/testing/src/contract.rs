@@ -1,0 +1,23 @@
+//! What each port promises, case by case, run on the fakes and on the adapters alike.
+//!
+//! `records_contract!`, `artifacts_contract!` and `media_contract!` make a test of each case of a suite, out of an
+//! expression for the future of what is tested.
+
+pub mod artifacts;
+pub mod media;
+pub mod records;
+
+/// Makes a test of each named case of a suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract_tests {
+    ($suite:ident, $subject:expr, $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                let subject = $subject.await;
+                $crate::contract::$suite::$case(&subject).await;
+            }
+        )*
+    };
+}

@@ -1,0 +1,17 @@
+//! The ports in memory.
+
+mod artifacts;
+mod clock;
+mod entropy;
+mod executions;
+mod media;
+mod records;
+mod secrets;
+
+pub use artifacts::{FakeArtifacts, KEY_ARN};
+pub use clock::FakeClock;
+pub use entropy::SeededEntropy;
+pub use executions::FakeExecutions;
+pub use media::{FakeMedia, Surprise};
+pub use records::FakeRecords;
+pub use secrets::FakeSecrets;

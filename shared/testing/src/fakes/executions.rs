@@ -1,0 +1,68 @@
+use std::{collections::BTreeMap, sync::Mutex};
+
+use async_trait::async_trait;
+use holdfast_backup::{
+    job::{Caught, Job},
+    ports::{ExecutionStatus, Executions, ExecutionsError},
+};
+
+/// Executions that only note that they were started.
+#[derive(Default)]
+pub struct FakeExecutions {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    started: Vec<Job>,
+    aborts: Vec<(Job, Caught)>,
+    statuses: BTreeMap<String, ExecutionStatus>,
+}
+
+impl FakeExecutions {
+    /// The jobs that were started, in order; a second start of one does not show.
+    pub fn started(&self) -> Vec<Job> {
+        self.state.lock().unwrap().started.clone()
+    }
+
+    /// The jobs that an abort was started for, in order, and why; a second one for a job does not show.
+    pub fn aborts(&self) -> Vec<(Job, Caught)> {
+        self.state.lock().unwrap().aborts.clone()
+    }
+
+    /// Lets a job's execution end, without anybody having cleaned up.
+    pub fn end(&self, job: &Job) {
+        self.state.lock().unwrap().statuses.insert(job.execution_name(), ExecutionStatus::Ended);
+    }
+
+    /// Forgets a job's execution, as Step Functions does 90 days after its end.
+    pub fn forget(&self, job: &Job) {
+        self.state.lock().unwrap().statuses.remove(&job.execution_name());
+    }
+}
+
+#[async_trait]
+impl Executions for FakeExecutions {
+    async fn start(&self, job: &Job) -> Result<(), ExecutionsError> {
+        let mut state = self.state.lock().unwrap();
+        if state.statuses.contains_key(&job.execution_name()) {
+            return Ok(());
+        }
+        state.statuses.insert(job.execution_name(), ExecutionStatus::Running);
+        state.started.push(job.clone());
+        Ok(())
+    }
+
+    async fn start_abort(&self, job: &Job, reason: &Caught) -> Result<(), ExecutionsError> {
+        let mut state = self.state.lock().unwrap();
+        if !state.aborts.iter().any(|(aborted, _)| aborted == job) {
+            state.aborts.push((job.clone(), reason.clone()));
+        }
+        Ok(())
+    }
+
+    async fn status(&self, job: &Job) -> Result<ExecutionStatus, ExecutionsError> {
+        let state = self.state.lock().unwrap();
+        Ok(state.statuses.get(&job.execution_name()).copied().unwrap_or(ExecutionStatus::Missing))
+    }
+}

@@ -1,0 +1,259 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Mutex,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream};
+use holdfast_archive::checksum::Crc64Nvme;
+use holdfast_backup::ports::{ListedObject, MediaObject, MediaPage, MediaSource, StorageError};
+use holdfast_domain::region::Region;
+
+/// Bytes of one piece of a body.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Buckets in memory, with objects that change, vanish or break while they are read.
+pub struct FakeMedia {
+    state: Mutex<State>,
+}
+
+struct State {
+    buckets: BTreeMap<String, Bucket>,
+    page_size: usize,
+    surprises: BTreeMap<(String, String), VecDeque<Surprise>>,
+    opened: Vec<String>,
+}
+
+struct Bucket {
+    region: Region,
+    denied: bool,
+    objects: BTreeMap<String, Object>,
+}
+
+#[derive(Clone)]
+struct Object {
+    bytes: Bytes,
+    last_modified: DateTime<Utc>,
+    content_type: Option<String>,
+    metadata: BTreeMap<String, String>,
+    archived: bool,
+}
+
+/// What happens to an object just before it is opened the next time.
+#[derive(Debug, Clone)]
+pub enum Surprise {
+    /// Nothing.
+    None,
+    /// Somebody replaces it.
+    Replaced(Bytes),
+    /// Somebody deletes it.
+    Deleted,
+    /// The storage does not answer.
+    Unavailable,
+    /// The body breaks off after so many bytes.
+    BreaksAfter(usize),
+    /// The body breaks off after so many bytes, and somebody replaces the object at that moment.
+    BreaksAndIsReplaced(usize, Bytes),
+}
+
+impl FakeMedia {
+    /// No buckets; listings in pages of 1,000 as S3 has them.
+    pub fn new() -> Self {
+        let state = State {
+            buckets: BTreeMap::new(),
+            page_size: 1000,
+            surprises: BTreeMap::new(),
+            opened: Vec::new(),
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Makes a bucket.
+    pub fn make_bucket(&self, bucket: &str, region: &Region) {
+        let made = Bucket { region: region.clone(), denied: false, objects: BTreeMap::new() };
+        self.state.lock().unwrap().buckets.insert(bucket.to_owned(), made);
+    }
+
+    /// Denies everything in a bucket.
+    pub fn deny(&self, bucket: &str) {
+        self.with_bucket(bucket, |bucket| bucket.denied = true);
+    }
+
+    /// Makes pages smaller.
+    pub fn page_size(&self, objects: usize) {
+        self.state.lock().unwrap().page_size = objects;
+    }
+
+    /// Puts an object into a bucket that is there.
+    pub fn put(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) {
+        self.put_typed(bucket, key, bytes, None, &[]);
+    }
+
+    /// Puts an object with a content type and user metadata.
+    pub fn put_typed(
+        &self,
+        bucket: &str,
+        key: &str,
+        bytes: impl Into<Bytes>,
+        content_type: Option<&str>,
+        metadata: &[(&str, &str)],
+    ) {
+        let object = Object {
+            bytes: bytes.into(),
+            last_modified: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000),
+            content_type: content_type.map(str::to_owned),
+            metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            archived: false,
+        };
+        self.with_bucket(bucket, |bucket| bucket.objects.insert(key.to_owned(), object));
+    }
+
+    /// Moves an object to cold storage, from where it cannot be read.
+    pub fn archive(&self, bucket: &str, key: &str) {
+        self.with_bucket(bucket, |bucket| bucket.objects.get_mut(key).unwrap().archived = true);
+    }
+
+    /// Deletes an object.
+    pub fn delete(&self, bucket: &str, key: &str) {
+        self.with_bucket(bucket, |bucket| bucket.objects.remove(key));
+    }
+
+    /// Says what happens at the next openings of an object, one after the other.
+    pub fn surprise(&self, bucket: &str, key: &str, surprises: impl IntoIterator<Item = Surprise>) {
+        let mut state = self.state.lock().unwrap();
+        state.surprises.entry((bucket.to_owned(), key.to_owned())).or_default().extend(surprises);
+    }
+
+    /// The keys that were opened, in order.
+    pub fn opened(&self) -> Vec<String> {
+        self.state.lock().unwrap().opened.clone()
+    }
+
+    fn with_bucket<T>(&self, bucket: &str, change: impl FnOnce(&mut Bucket) -> T) -> T {
+        let mut state = self.state.lock().unwrap();
+        change(state.buckets.get_mut(bucket).expect("the test has made the bucket"))
+    }
+}
+
+impl Default for FakeMedia {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl MediaSource for FakeMedia {
+    async fn region(&self, bucket: &str) -> Result<Region, StorageError> {
+        Ok(self.state.lock().unwrap().bucket(bucket)?.region.clone())
+    }
+
+    async fn list(&self, bucket: &str, prefix: &str, token: Option<&str>) -> Result<MediaPage, StorageError> {
+        let state = self.state.lock().unwrap();
+        let mut objects: Vec<_> = state
+            .bucket(bucket)?
+            .objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(prefix) && token.is_none_or(|token| key.as_str() > token))
+            .take(state.page_size + 1)
+            .map(|(key, object)| ListedObject {
+                key: key.clone(),
+                size: object.bytes.len() as u64,
+                etag: object.etag(),
+                last_modified: object.last_modified,
+            })
+            .collect();
+        let more = objects.len() > state.page_size;
+        objects.truncate(state.page_size);
+        let next = objects.last().filter(|_| more).map(|object| object.key.clone());
+        Ok(MediaPage { objects, next })
+    }
+
+    async fn open(
+        &self,
+        bucket: &str,
+        key: &str,
+        etag: Option<&str>,
+        offset: u64,
+    ) -> Result<MediaObject, StorageError> {
+        let mut state = self.state.lock().unwrap();
+        state.opened.push(key.to_owned());
+        let what = format!("object {key} in bucket {bucket}");
+        let surprises = state.surprises.get_mut(&(bucket.to_owned(), key.to_owned()));
+        let surprise = surprises.and_then(VecDeque::pop_front).unwrap_or(Surprise::None);
+        match &surprise {
+            Surprise::Replaced(bytes) => state.replace(bucket, key, bytes.clone()),
+            Surprise::Deleted => drop(state.buckets.get_mut(bucket).and_then(|b| b.objects.remove(key))),
+            Surprise::Unavailable => return Err(StorageError::Unavailable(what)),
+            Surprise::None | Surprise::BreaksAfter(_) | Surprise::BreaksAndIsReplaced(..) => {}
+        }
+        let object = state.bucket(bucket)?.objects.get(key).cloned();
+        let object = object.ok_or_else(|| StorageError::NotFound(what.clone()))?;
+        if let Surprise::BreaksAndIsReplaced(_, bytes) = &surprise {
+            state.replace(bucket, key, bytes.clone());
+        }
+        if etag.is_some_and(|etag| etag != object.etag()) {
+            return Err(StorageError::Changed(what));
+        }
+        if object.archived {
+            return Err(StorageError::Rejected(format!(
+                "to read {what}: it is in cold storage and must be restored first"
+            )));
+        }
+        let offset =
+            usize::try_from(offset).ok().filter(|offset| *offset == 0 || *offset < object.bytes.len());
+        let offset = offset.ok_or_else(|| StorageError::Changed(what.clone()))?;
+        let breaks = match surprise {
+            Surprise::BreaksAfter(bytes) | Surprise::BreaksAndIsReplaced(bytes, _) => Some(bytes),
+            _ => None,
+        };
+        Ok(object.open(&what, offset, breaks))
+    }
+}
+
+impl State {
+    fn bucket(&self, name: &str) -> Result<&Bucket, StorageError> {
+        let bucket =
+            self.buckets.get(name).ok_or_else(|| StorageError::NotFound(format!("bucket {name}")))?;
+        if bucket.denied { Err(StorageError::Denied(format!("bucket {name}"))) } else { Ok(bucket) }
+    }
+
+    fn replace(&mut self, bucket: &str, key: &str, bytes: Bytes) {
+        if let Some(object) = self.buckets.get_mut(bucket).and_then(|bucket| bucket.objects.get_mut(key)) {
+            object.bytes = bytes;
+            object.last_modified += chrono::TimeDelta::seconds(1);
+        }
+    }
+}
+
+impl Object {
+    fn etag(&self) -> String {
+        format!("\"{:016x}\"", Crc64Nvme::of(&self.bytes).value())
+    }
+
+    fn open(self, what: &str, offset: usize, breaks: Option<usize>) -> MediaObject {
+        let rest = self.bytes.slice(offset..);
+        let sent = breaks.map_or(rest.clone(), |bytes| rest.slice(..bytes.min(rest.len())));
+        let mut pieces = Vec::with_capacity(sent.len() / PIECE_BYTES + 2);
+        let mut left = sent;
+        while !left.is_empty() {
+            pieces.push(Ok(left.split_to(left.len().min(PIECE_BYTES))));
+        }
+        if breaks.is_some() {
+            pieces.push(Err(StorageError::Unavailable(format!("{what} broke off"))));
+        }
+        MediaObject {
+            size: self.bytes.len() as u64,
+            etag: self.etag(),
+            last_modified: self.last_modified,
+            content_type: self.content_type,
+            cache_control: None,
+            content_encoding: None,
+            content_disposition: None,
+            content_language: None,
+            metadata: self.metadata,
+            body: stream::iter(pieces).boxed(),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use holdfast_backup::ports::{ApplicationRecord, Ports, Versioned};
+use holdfast_domain::{
+    application::Service,
+    backup::Backup,
+    id::{ApplicationId, BackupId},
+    region::Region,
+};
+
+use crate::{
+    builders,
+    fakes::{FakeArtifacts, FakeClock, FakeExecutions, FakeMedia, FakeRecords, FakeSecrets, SeededEntropy},
+    faults::{Faults, Faulty},
+};
+
+/// Everything outside the use cases, in memory: ports to hand to them, and a handle on each fake behind.
+pub struct World {
+    /// The ports; every call goes through `faults`.
+    pub ports: Ports,
+    /// What goes wrong, and which calls were made.
+    pub faults: Faults,
+    /// The records.
+    pub records: Arc<FakeRecords>,
+    /// The bucket that backups are kept in.
+    pub artifacts: Arc<FakeArtifacts>,
+    /// The applications' buckets.
+    pub media: Arc<FakeMedia>,
+    /// The databases' credentials.
+    pub secrets: Arc<FakeSecrets>,
+    /// The state machine.
+    pub executions: Arc<FakeExecutions>,
+    /// The time: [`builders::now`] at first.
+    pub clock: Arc<FakeClock>,
+}
+
+impl World {
+    /// An empty world at [`builders::now`], in [`builders::region`].
+    pub fn new() -> Self {
+        Self::seeded(1)
+    }
+
+    /// An empty world whose ids are those of `seed`.
+    pub fn seeded(seed: u64) -> Self {
+        let faults = Faults::default();
+        let records = Arc::new(FakeRecords::default());
+        let artifacts = Arc::new(FakeArtifacts::default());
+        let media = Arc::new(FakeMedia::default());
+        let secrets = Arc::new(FakeSecrets::default());
+        let executions = Arc::new(FakeExecutions::default());
+        let clock = Arc::new(FakeClock::at(builders::now()));
+        let ports = Ports {
+            records: Arc::new(Faulty::new(records.clone(), &faults)),
+            artifacts: Arc::new(Faulty::new(artifacts.clone(), &faults)),
+            media: Arc::new(Faulty::new(media.clone(), &faults)),
+            secrets: Arc::new(Faulty::new(secrets.clone(), &faults)),
+            executions: Arc::new(Faulty::new(executions.clone(), &faults)),
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+        };
+        Self { ports, faults, records, artifacts, media, secrets, executions, clock }
+    }
+
+    /// Registers [`builders::application`] `id`, and makes the bucket and the secret that it names.
+    pub fn register(&self, id: &str) -> Versioned<ApplicationRecord> {
+        let application = builders::application(id);
+        for service in &application.spec.services {
+            match service {
+                Service::Postgres(database) => {
+                    self.secrets.put(&database.secret_arn, "shop", "correct horse");
+                }
+                Service::Storage(storage) => self.media.make_bucket(&storage.bucket, &builders::region()),
+            }
+        }
+        self.records.insert_application(application.clone());
+        Versioned { value: application, version: 1 }
+    }
+
+    /// A backup of the past that succeeded, with its objects in the bucket..
+    pub fn succeeded(&self, application: &ApplicationId, at: DateTime<Utc>, scheduled: bool) -> Backup {
+        let id = self.ports.entropy.backup_id(at);
+        let mut backup = builders::succeeded(application, id, at, scheduled);
+        for artifact in &mut backup.artifacts {
+            artifact.object = self.artifacts.insert(&artifact.object.key, artifact.object.key.clone());
+        }
+        self.artifacts.insert(&format!("{}backup.json", backup.prefix()), "{}");
+        self.records.insert_backup(backup.clone());
+        backup
+    }
+
+    /// What the records say about a backup now.
+    pub fn backup(&self, application: &ApplicationId, id: BackupId) -> Backup {
+        let all = self.records.all_backups(application);
+        all.into_iter().find(|backup| backup.id == id).expect("the backup has a record")
+    }
+
+    /// The region of this world.
+    pub fn region(&self) -> Region {
+        builders::region()
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
