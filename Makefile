@@ -1,0 +1,81 @@
+# Holdfast on one machine: `make demo` shows it, `make test` proves it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+TOOLS := .tools/venv/bin
+# Only for `sam validate`, which asks for a region and calls nothing.
+export AWS_DEFAULT_REGION ?= eu-central-1
+export SAM_CLI_TELEMETRY := 0
+
+# One profile for the functions, the CLI and the Rust tests: dependencies are built once.
+CARGO_PROFILE := --release
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: ## Put the tools in place (.tools/venv, and Debian packages that are missing)
+	@local/install.sh
+
+.PHONY: build
+build: install ## Build the functions as they deploy (.aws-sam/build) and the CLI (target/release/holdfast)
+	@$(TOOLS)/sam build
+
+.PHONY: up
+up: build ## Start the local stack, deploy to it, print its endpoints
+	@$(TOOLS)/python local/stack.py up
+
+.PHONY: down
+down: ## Stop the local stack
+	@$(TOOLS)/python local/stack.py down
+
+.PHONY: status
+status: ## Say what of the local stack runs, and where
+	@$(TOOLS)/python local/stack.py status
+
+.PHONY: demo
+demo: build ## Back up a real Django site on the local stack, and check what was stored
+	@$(TOOLS)/python demo/demo.py
+
+.PHONY: test
+test: build ## Run all tests
+	cargo test $(CARGO_PROFILE) --workspace --locked
+	$(TOOLS)/python -m pytest tests
+
+.PHONY: lint
+lint: install ## Check the format, the lints, the template and the rules of the architecture
+	cargo fmt --all --check
+	cargo clippy $(CARGO_PROFILE) --workspace --all-targets --locked -- -D warnings
+	$(TOOLS)/cfn-lint --template template.yaml --regions eu-central-1 us-east-1
+	$(TOOLS)/sam validate --lint
+	$(TOOLS)/python checks/template.py
+	$(TOOLS)/python checks/dependencies.py
+	$(TOOLS)/python checks/licences.py
+
+.PHONY: bench
+bench: ## Time the retention planner on 1,000,000 records, and measure a manifest of 1,000,000 files
+	cargo run $(CARGO_PROFILE) --locked --package holdfast-domain --example plan_million
+	cargo run $(CARGO_PROFILE) --locked --package holdfast-archive --example manifest_million
+
+.PHONY: clean
+clean: ## Remove what was built and the state of a stopped local stack
+	@if [ -x $(TOOLS)/python ]; then $(TOOLS)/python local/stack.py down; fi
+	rm -rf .aws-sam .stack target
+
+# What `sam build` calls, once for each function, in the source tree. Cargo has nothing to do from the second one on.
+define function
+.PHONY: build-$(1)
+build-$(1):
+	cargo build $$(CARGO_PROFILE) --workspace --bins --locked
+	$$(TOOLS)/python checks/glibc.py target/release/$(2)
+	install -m 755 target/release/$(2) "$$(ARTIFACTS_DIR)/bootstrap"
+endef
+
+$(eval $(call function,ApiFunction,holdfast-api))
+$(eval $(call function,SchedulerFunction,holdfast-scheduler))
+$(eval $(call function,WorkerFunction,holdfast-worker))
+$(eval $(call function,RetentionFunction,holdfast-retention))

@@ -1,0 +1,109 @@
+"""The local stack's gateway: ministack, with three answers of its S3 put right.
+
+Run by hypercorn as ``local.gateway:app``. The product talks to it as it talks to AWS; what is corrected here is what
+the emulator says differently from S3 and the product reads back from each stored object:
+
+* A multipart upload with CRC64NVME has a *full-object* checksum (S3 knows no other for this algorithm). ministack
+  1.5.33 answers with a composite one, and refuses the right value with ``BadDigest``.
+* ``BucketKeyEnabled`` is kept with the object.
+* CRC64NVME is computed by awscrt: ministack's own loop takes about a second for a part of 8 MiB.
+
+S3's documentation: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+The names below are ministack's private ones, which is why requirements.txt pins its exact version;
+``tests/test_local_stack.py`` fails when one of these answers is lost.
+"""
+
+import base64
+import re
+from contextvars import ContextVar
+
+from awscrt.checksums import crc64nvme
+from ministack.app import app
+from ministack.services import s3
+
+__all__ = ["app"]
+
+ALGORITHM = "CRC64NVME"
+BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
+COMPOSITE = b"<ChecksumType>COMPOSITE</ChecksumType>"
+FULL_OBJECT = b"<ChecksumType>FULL_OBJECT</ChecksumType>"
+
+# The checksum of the whole object while one of its uploads is being completed, as S3's header writes it.
+_whole_object: ContextVar[str | None] = ContextVar("whole_object", default=None)
+
+_create_multipart_upload = s3._create_multipart_upload
+_complete_multipart_upload = s3._complete_multipart_upload
+_composite_checksum = s3._composite_checksum
+_record_object_version = s3._record_object_version
+_resolve_sse_write_headers = s3._resolve_sse_write_headers
+_get_object_attributes = s3._get_object_attributes
+
+
+def create_multipart_upload(bucket, key, headers):
+    """CreateMultipartUpload, naming the type of checksum that S3 would."""
+    status, answer, body = _create_multipart_upload(bucket, key, headers)
+    if answer.get("x-amz-checksum-algorithm") == ALGORITHM:
+        answer["x-amz-checksum-type"] = "FULL_OBJECT"
+    return status, answer, body
+
+
+def complete_multipart_upload(bucket, key, body, query, headers=None):
+    """CompleteMultipartUpload, comparing and answering the checksum of the whole object."""
+    upload_id = s3._qp(query, "uploadId")
+    upload = s3._multipart_uploads.get(upload_id)
+    if upload is None or upload.get("checksum_algorithm") != ALGORITHM:
+        return _complete_multipart_upload(bucket, key, body, query, headers)
+    checksum = 0
+    for number in sorted(int(n) for n in re.findall(rb"<PartNumber>\s*(\d+)\s*</PartNumber>", body)):
+        part = upload["parts"].get(number)
+        # A part that was never stored is refused by ministack itself, below.
+        checksum = crc64nvme(part["body"], checksum) if part else checksum
+    token = _whole_object.set(base64.b64encode(checksum.to_bytes(8, "big")).decode())
+    try:
+        status, answer, text = _complete_multipart_upload(bucket, key, body, query, headers)
+    finally:
+        _whole_object.reset(token)
+    response = (status, answer, text.replace(COMPOSITE, FULL_OBJECT))
+    if upload_id in s3._completed_multipart_uploads:
+        s3._completed_multipart_uploads[upload_id]["response"] = response
+    return response
+
+
+def composite_checksum(algorithm, part_checksums):
+    """The checksum of a completed upload."""
+    if algorithm == ALGORITHM and _whole_object.get():
+        return _whole_object.get()
+    return _composite_checksum(algorithm, part_checksums)
+
+
+def record_object_version(bucket, key, previous, stored, body, *others, **named):
+    """Called with each completed object before it is kept: the place to note its type of checksum."""
+    if _whole_object.get():
+        stored["checksum_type"] = "FULL_OBJECT"
+    return _record_object_version(bucket, key, previous, stored, body, *others, **named)
+
+
+def resolve_sse_write_headers(headers, bucket):
+    """The encryption headers kept with an object, with the bucket key among them."""
+    kept, error = _resolve_sse_write_headers(headers, bucket)
+    if kept and kept.get("x-amz-server-side-encryption") == "aws:kms" and headers.get(BUCKET_KEY, "").lower() == "true":
+        kept[BUCKET_KEY] = "true"
+    return kept, error
+
+
+def get_object_attributes(*arguments, **named):
+    """GetObjectAttributes, naming the type of checksum that S3 would."""
+    status, answer, body = _get_object_attributes(*arguments, **named)
+    if b"<ChecksumCRC64NVME>" in body:
+        body = body.replace(COMPOSITE, FULL_OBJECT)
+    return status, answer, body
+
+
+s3._crc64nvme = crc64nvme
+s3._create_multipart_upload = create_multipart_upload
+s3._complete_multipart_upload = complete_multipart_upload
+s3._composite_checksum = composite_checksum
+s3._record_object_version = record_object_version
+s3._resolve_sse_write_headers = resolve_sse_write_headers
+s3._get_object_attributes = get_object_attributes
+s3._SSE_STORED_HEADERS = (*s3._SSE_STORED_HEADERS, BUCKET_KEY)

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Puts in place what building, running and testing need on a bare Debian or Ubuntu with Rust and Python 3.10 or newer:
+# the Python tools in .tools/venv, and the Debian packages that are missing. Quick when there is nothing to do.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=.tools/venv
+# Named after what it was made from: another list or another Python makes it again.
+stamp=.tools/installed-$( (cat local/requirements.txt local/constraints.txt; python3 --version) | sha256sum | cut -c1-16)
+
+fail() {
+  printf '\n%s\n' "$1" >&2
+  exit 1
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    return 1
+  fi
+}
+
+# Each missing program or module, by the package that brings it.
+missing_packages() {
+  command -v cc >/dev/null || echo build-essential
+  command -v bsdtar >/dev/null || echo libarchive-tools
+  command -v openssl >/dev/null || echo openssl
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  # The server's programs are not on PATH in Debian.
+  if ! command -v initdb >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    echo postgresql
+  elif ! command -v pg_dump >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/pg_dump' >/dev/null; then
+    echo postgresql-client
+  fi
+}
+
+install_packages() {
+  local packages=("$@")
+  command -v apt-get >/dev/null ||
+    fail "These Debian packages are missing, and this system has no apt-get: ${packages[*]}. Install what they stand for."
+  if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+    fail "These packages are missing: ${packages[*]}. Install them as root: apt-get install ${packages[*]}"
+  fi
+  # The package would make and start a cluster of its own. Ours are throwaway ones; the setting is only written where
+  # PostgreSQL has never been configured.
+  if [[ " ${packages[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common ]; then
+    as_root mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+  fi
+  echo "Installing Debian packages: ${packages[*]}"
+  local log
+  log=$(mktemp)
+  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    -o Dpkg::Options::=--force-confold "${packages[@]}" >"$log" 2>&1; then
+    # The lists of a fresh machine may be old, or missing.
+    if ! { as_root apt-get update && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+      --no-install-recommends -o Dpkg::Options::=--force-confold "${packages[@]}"; } >"$log" 2>&1; then
+      tail -n 5 "$log" >&2
+      fail "apt-get could not install ${packages[*]}: is there a network, and may you become root?"
+    fi
+  fi
+  rm -f "$log"
+}
+
+command -v cargo >/dev/null || fail "Rust is missing: install it from https://rustup.rs (the toolchain is named in rust-toolchain.toml)."
+command -v python3 >/dev/null || fail "Python 3 is missing: apt-get install python3 python3-venv"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "Python 3.10 or newer is needed; this is $(python3 --version)."
+
+packages=$(missing_packages)
+# shellcheck disable=SC2086 (one word a package)
+[ -z "$packages" ] || install_packages $packages
+
+[ ! -e "$stamp" ] || exit 0
+
+echo "Installing the Python tools into $venv (once; about a minute)"
+rm -f .tools/installed-*
+# A changed list is installed over the old one; another Python, or an environment that does not run, is made anew.
+if [ "$("$venv/bin/python" --version 2>/dev/null)" != "$(python3 --version)" ]; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+fi
+"$venv/bin/pip" install --quiet --disable-pip-version-check --requirement local/requirements.txt --constraint local/constraints.txt ||
+  fail "pip could not install the Python tools. Is there a network? (PyPI, or the index your pip.conf names)"
+touch "$stamp"
