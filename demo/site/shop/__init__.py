@@ -1,0 +1,1 @@
+"""A small shop: products with pictures, customers, orders and reviews."""

@@ -1,0 +1,1 @@
+"""Made-up content for the shop: the same on every machine."""
