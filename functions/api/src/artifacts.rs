@@ -87,13 +87,17 @@ pub async fn get(
     Ok(response)
 }
 
+/// RFC 3339 in UTC, to the second.
+const SECONDS: &str = "%Y-%m-%dT%H:%M:%SZ";
+
 fn expired(record: &backup::Backup) -> Option<Problem> {
     if !matches!(record.state, backup::State::Expiring | backup::State::Expired) {
         return None;
     }
     let why = record.retention_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let taken = record.taken_at.unwrap_or(record.created_at).format("%Y-%m-%dT%H:%M:%SZ");
-    Some(Problem::new(Kind::Expired, format!("The backup {} of {taken} has expired{why}.", record.id)).fix(
+    let on = record.expired_at.map(|at| format!(" on {}", at.format(SECONDS))).unwrap_or_default();
+    let taken = record.taken_at.unwrap_or(record.created_at).format(SECONDS);
+    Some(Problem::new(Kind::Expired, format!("The backup {} of {taken} has expired{on}{why}.", record.id)).fix(
         "choose another backup of the application; its list and its events show what there is and what went",
     ))
 }

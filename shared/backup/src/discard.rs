@@ -47,6 +47,7 @@ pub async fn finish(ports: &Ports, backup: Versioned<Backup>) -> Result<Versione
     let keys = ports.artifacts.keys(&backup.prefix()).await?;
     ports.artifacts.delete(&keys).await?;
     backup.transition(State::Expired).map_err(|error| RequestError::Conflict(error.to_string()))?;
+    backup.expired_at = Some(ports.clock.now());
     let version = ports.records.update_backup(&backup, version, &[]).await?;
     Ok(Versioned { value: backup, version })
 }

@@ -93,6 +93,8 @@ pub struct Backup {
     pub failure: Option<Failure>,
     /// Why it is kept with its label, or why it was discarded, in words.
     pub retention_reason: Option<String>,
+    /// When its objects were deleted.
+    pub expired_at: Option<DateTime<Utc>>,
     /// When the last download link that was given out stops working; no policy discards it before.
     pub link_until: Option<DateTime<Utc>>,
 }
@@ -126,6 +128,7 @@ impl Backup {
             artifacts: Vec::new(),
             failure: None,
             retention_reason: None,
+            expired_at: None,
             link_until: None,
         }
     }

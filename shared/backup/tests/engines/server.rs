@@ -1,4 +1,4 @@
-//! A throwaway PostgreSQL cluster in a temporary folder, on loopback, gone with its last owner.
+//! A throwaway `PostgreSQL` cluster in a temporary folder, on loopback, gone with its last owner.
 
 use std::{
     fs,
@@ -159,7 +159,7 @@ impl Server {
         self.sql(database, sql);
     }
 
-    /// Runs one of PostgreSQL's own programs against a database, which must succeed.
+    /// Runs one of `PostgreSQL`'s own programs against a database, which must succeed.
     pub(crate) fn client(&self, program: &str, database: &str, arguments: &[&str], input: &[u8]) -> Output {
         let mut command = Command::new(self.programs.join(program));
         command

@@ -195,27 +195,17 @@ async fn an_upload_that_could_not_be_written_down_is_given_up() {
     assert_empty(&world);
 }
 
-fn smaller(object: StoredObject) -> Option<StoredObject> {
-    Some(StoredObject { size: object.size - 1, ..object })
-}
-
-fn other_checksum(object: StoredObject) -> Option<StoredObject> {
-    Some(StoredObject { crc64nvme: Crc64Nvme::of(b"other").to_string(), ..object })
-}
-
-fn standard(object: StoredObject) -> Option<StoredObject> {
-    Some(StoredObject { storage_class: "STANDARD".to_owned(), ..object })
-}
-
-fn gone(_: StoredObject) -> Option<StoredObject> {
-    None
-}
-
 #[rstest]
-#[case::smaller(smaller, "object_differs")]
-#[case::other_checksum(other_checksum, "object_differs")]
-#[case::unprotected(standard, "object_unprotected")]
-#[case::gone(gone, "object_missing")]
+#[case::smaller(|object: StoredObject| Some(StoredObject { size: object.size - 1, ..object }), "object_differs")]
+#[case::other_checksum(
+    |object: StoredObject| Some(StoredObject { crc64nvme: Crc64Nvme::of(b"other").to_string(), ..object }),
+    "object_differs"
+)]
+#[case::unprotected(
+    |object: StoredObject| Some(StoredObject { storage_class: "STANDARD".to_owned(), ..object }),
+    "object_unprotected"
+)]
+#[case::gone(|_: StoredObject| None, "object_missing")]
 #[tokio::test]
 async fn an_object_counts_only_as_the_bucket_describes_it(
     #[case] describe: fn(StoredObject) -> Option<StoredObject>,
