@@ -25,7 +25,8 @@ enum Call {
 async fn main() -> Result<(), Error> {
     telemetry::start(&LogConfig::from_env()?);
     let ports = wire::ports_from_env().await?;
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&ports, event.payload).await)).await
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&ports, event.payload).await))
+        .await
 }
 
 async fn answer(ports: &Ports, call: Call) -> Result<RetentionSummary, Error> {

@@ -13,7 +13,8 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     telemetry::start(&LogConfig::from_env()?);
     let ports = wire::ports_from_env().await?;
-    lambda_runtime::run(service_fn(async |_: LambdaEvent<EventBridgeEvent<Value>>| answer(&ports).await)).await
+    lambda_runtime::run(service_fn(async |_: LambdaEvent<EventBridgeEvent<Value>>| answer(&ports).await))
+        .await
 }
 
 /// What the event says does not matter: a tick goes by the records and the time it is now.

@@ -16,7 +16,8 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start(&LogConfig::from_env()?);
     let worker = Worker { ports: wire::ports_from_env().await?, tools: ClientsConfig::from_env()?.tools };
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&worker, event.payload).await)).await
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&worker, event.payload).await))
+        .await
 }
 
 async fn answer(worker: &Worker, call: Call) -> Result<Answer, Refusal> {

@@ -119,7 +119,7 @@ pub async fn get(
 pub async fn latest(ports: &Ports, application: &ApplicationId) -> Result<Versioned<Backup>, RequestError> {
     let filter = Filter { states: vec![State::Succeeded], ..Filter::default() };
     let page = list(ports, application, &filter, None, 1).await?;
-    page.items.into_iter().next().ok_or_else(|| RequestError::not_found("backup", "latest"))
+    page.items.into_iter().next().ok_or_else(|| RequestError::not_found("backup", &"latest"))
 }
 
 /// A fresh signed URL, valid for `valid`, for what a backup holds of one service. The backup remembers how long, so that
@@ -174,5 +174,5 @@ pub(crate) async fn find(
     application: &ApplicationId,
     id: BackupId,
 ) -> Result<Versioned<Backup>, RequestError> {
-    ports.records.backup(application, id).await?.ok_or_else(|| RequestError::not_found("backup", id))
+    ports.records.backup(application, id).await?.ok_or_else(|| RequestError::not_found("backup", &id))
 }

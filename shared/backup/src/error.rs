@@ -43,7 +43,7 @@ pub enum RequestError {
 
 impl RequestError {
     /// There is no `what` called `name`.
-    pub fn not_found(what: &'static str, name: impl ToString) -> Self {
+    pub fn not_found(what: &'static str, name: &impl ToString) -> Self {
         Self::NotFound { what, name: name.to_string() }
     }
 }

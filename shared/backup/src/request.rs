@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_domain::{
+    application::Service,
     audit::{Action, AuditEntry},
     backup::{Backup, State, Trigger},
     id::{ApplicationId, BackupId, ServiceName},
@@ -178,7 +179,7 @@ async fn repeated(
 }
 
 fn choose(application: &ApplicationRecord, request: &BackupRequest) -> Result<Vec<ServiceName>, Invalid> {
-    let known: Vec<&ServiceName> = application.spec.services.iter().map(|service| service.name()).collect();
+    let known: Vec<&ServiceName> = application.spec.services.iter().map(Service::name).collect();
     let Some(wanted) = &request.services else {
         return Ok(known.into_iter().cloned().collect());
     };

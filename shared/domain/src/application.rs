@@ -170,7 +170,9 @@ impl PostgresService {
             return Err(Invalid::new(
                 "host",
                 format!("is a database in region {found}: {}", self.host),
-                format!("register the application with the stack of {found}; this one keeps backups of {region}"),
+                format!(
+                    "register the application with the stack of {found}; this one keeps backups of {region}"
+                ),
             ));
         }
         if self.port == 0 {
@@ -186,7 +188,10 @@ impl PostgresService {
 impl StorageService {
     fn validate(&self, backups: &str) -> Result<(), Invalid> {
         let good = (3..=63).contains(&self.bucket.len())
-            && self.bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+            && self
+                .bucket
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
         if !good {
             return Err(Invalid::new(
                 "bucket",
@@ -233,7 +238,9 @@ mod zone {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
         let name = String::deserialize(deserializer)?;
         name.parse().map_err(|_| {
-            D::Error::custom(format!("unknown time zone {name:?}; use an IANA name such as \"Europe/Zurich\" or \"UTC\""))
+            D::Error::custom(format!(
+                "unknown time zone {name:?}; use an IANA name such as \"Europe/Zurich\" or \"UTC\""
+            ))
         })
     }
 }

@@ -37,7 +37,9 @@ pub enum Unreadable {
     #[error("not a backup document")]
     Malformed(#[from] serde_json::Error),
     /// JSON of another kind or version.
-    #[error("a document of format {format:?} version {version}; this version of Holdfast reads {FORMAT:?} version {VERSION}")]
+    #[error(
+        "a document of format {format:?} version {version}; this version of Holdfast reads {FORMAT:?} version {VERSION}"
+    )]
     Foreign {
         /// The format it names.
         format: String,

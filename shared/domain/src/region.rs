@@ -30,7 +30,8 @@ impl fmt::Display for Region {
 /// the `.cn` of China. Other hosts say nothing about where they are.
 pub fn of_database_host(host: &str) -> Option<Region> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let before = host.strip_suffix(".rds.amazonaws.com").or_else(|| host.strip_suffix(".rds.amazonaws.com.cn"))?;
+    let before =
+        host.strip_suffix(".rds.amazonaws.com").or_else(|| host.strip_suffix(".rds.amazonaws.com.cn"))?;
     let (_, region) = before.rsplit_once('.')?;
     Some(Region::new(region))
 }
@@ -53,7 +54,11 @@ pub fn of_secret(arn: &str, region: &Region) -> Result<(), Invalid> {
         ));
     }
     if account.is_empty() || name.is_empty() {
-        return Err(Invalid::new("secret_arn", "lacks the account or the name", "give the full ARN of the secret"));
+        return Err(Invalid::new(
+            "secret_arn",
+            "lacks the account or the name",
+            "give the full ARN of the secret",
+        ));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use holdfast_backup::{
     applications::{Fate, Stack, register, remove},
     error::RequestError,
-    request,
+    request::{self, BackupRequest},
 };
 use holdfast_domain::{
     application::{ApplicationSpec, Service},
@@ -119,7 +119,7 @@ async fn removing_keeps_or_deletes_backups_and_never_a_running_one() {
     let world = World::new();
     let shop = world.register("shop").value.id;
     let old = world.succeeded(&shop, builders::now() - TimeDelta::days(3), true);
-    let running = request::create(&world.ports, ANNA, &shop, Default::default(), None).await.unwrap();
+    let running = request::create(&world.ports, ANNA, &shop, BackupRequest::default(), None).await.unwrap();
     let refused = remove(&world.ports, ANNA, &shop, None, Fate::Delete).await.unwrap_err();
     assert!(refused.to_string().contains(&running.backup.value.id.to_string()), "{refused}");
     assert_eq!(world.backup(&shop, old.id).state, State::Succeeded);

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use holdfast_backup::{
     abort::abort,
     job::{Answer, Caught, Job},
-    request,
+    request::{self, BackupRequest},
     slice::slice,
 };
 use holdfast_domain::{backup::State, id::BackupId};
@@ -16,7 +16,8 @@ use crate::machine::{drive, register_media_only, worker};
 
 async fn requested(world: &World) -> (holdfast_domain::id::ApplicationId, BackupId) {
     let shop = register_media_only(world, "shop").id;
-    let requested = request::create(&world.ports, "anna", &shop, Default::default(), None).await.unwrap();
+    let requested =
+        request::create(&world.ports, "anna", &shop, BackupRequest::default(), None).await.unwrap();
     (shop, requested.backup.value.id)
 }
 
@@ -60,7 +61,7 @@ async fn a_worker_killed_between_upload_and_record_loses_nothing() {
     let job = Job::Backup { application: shop.clone(), id };
     world.faults.on("artifacts.describe", 1, Moment::After, Fault::Hang);
     let killed =
-        tokio::time::timeout(std::time::Duration::from_secs(60), slice(&worker(&world), &job, None)).await;
+        tokio::time::timeout(std::time::Duration::from_mins(1), slice(&worker(&world), &job, None)).await;
     assert!(killed.is_err(), "it was killed after the object came into being");
     assert_eq!(world.artifacts.object_keys().len(), 1);
 
@@ -75,7 +76,7 @@ async fn a_worker_killed_in_mid_upload_leaves_no_upload_open() {
     let job = Job::Backup { application: shop.clone(), id };
     world.faults.on("artifacts.complete", 1, Moment::Before, Fault::Hang);
     let killed =
-        tokio::time::timeout(std::time::Duration::from_secs(60), slice(&worker(&world), &job, None)).await;
+        tokio::time::timeout(std::time::Duration::from_mins(1), slice(&worker(&world), &job, None)).await;
     assert!(killed.is_err());
     assert_eq!(world.artifacts.open_upload_count(), 1);
 
@@ -133,7 +134,7 @@ async fn an_abort_that_dies_at_any_call_is_repeated_and_leaves_nothing(
     assert_eq!(backup.failure.unwrap().code, "worker_died");
     assert_eq!(world.artifacts.version_count(&holdfast_domain::backup::prefix(&shop, id)), 0);
     assert_eq!(world.artifacts.open_upload_count(), 0);
-    request::create(&world.ports, "anna", &shop, Default::default(), None).await.unwrap();
+    request::create(&world.ports, "anna", &shop, BackupRequest::default(), None).await.unwrap();
 }
 
 #[tokio::test]

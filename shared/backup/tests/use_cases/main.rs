@@ -1,5 +1,7 @@
 //! The use cases over in-memory ports: what happens, what is refused, and what is left when somebody dies in between.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod applications;
 mod killed;
 mod machine;

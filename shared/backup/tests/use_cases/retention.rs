@@ -116,7 +116,7 @@ async fn a_backup_is_not_discarded_under_a_download() {
         world.succeeded(&shop, builders::now() - TimeDelta::days(31 + day), false);
     }
     let service = builders::service_name("DEFAULT");
-    let valid = std::time::Duration::from_secs(900);
+    let valid = std::time::Duration::from_mins(15);
     backups::download(&world.ports, &shop, old.id, &service, valid).await.unwrap();
     assert_eq!(retain::run(&world.ports, &shop).await.unwrap().in_use, 1);
     world.clock.advance(TimeDelta::minutes(16));

@@ -3,6 +3,7 @@ use holdfast_backup::{
     job::Job,
     plans,
     ports::Clock,
+    request::{self, BackupRequest},
     tick::{TickSummary, tick},
 };
 use holdfast_domain::{
@@ -69,7 +70,7 @@ async fn a_slot_waits_while_the_last_scheduled_backup_runs_and_a_request_does_no
     assert_eq!(tick(&world.ports).await.unwrap().started, 1);
     world.clock.advance(TimeDelta::days(1));
     assert_eq!(tick(&world.ports).await.unwrap().held_back, 1);
-    holdfast_backup::request::create(&world.ports, "anna", &shop, Default::default(), None).await.unwrap();
+    request::create(&world.ports, "anna", &shop, BackupRequest::default(), None).await.unwrap();
 
     let running = world.records.all_backups(&shop).into_iter().min_by_key(|backup| backup.id).unwrap();
     drive(&world, &shop, running.id).await;
