@@ -1,0 +1,3 @@
+//! Does nothing; build dependencies need a build script to belong to.
+
+fn main() {}
