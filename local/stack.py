@@ -261,15 +261,15 @@ class Stack:
         """This process's environment, made to talk to the stack and to nothing else."""
         return self._environment(self._running_or_fail().port)
 
-    def client(self, service: str):
-        """A boto3 client of the stack."""
+    def client(self, service: str, region: str | None = None):
+        """A boto3 client of the stack, in another region than its own if need be."""
         import boto3
         from botocore.config import Config
 
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
-            region_name=self.region,
+            region_name=region or self.region,
             aws_access_key_id="test",
             aws_secret_access_key="test",
             config=Config(s3={"addressing_style": "path"}),

@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from local.postgres import Postgres  # noqa: E402
 from local.stack import Stack  # noqa: E402
+from platform_under_test import Platform  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,12 @@ def stack(tmp_path_factory):
     with Stack(tmp_path_factory.mktemp("stack")) as stack:
         stack.deploy()
         yield stack
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory):
+    """A platform with a PostgreSQL of its own. Jobs that are tried again wait a fiftieth of the time."""
+    stack = Stack(tmp_path_factory.mktemp("platform"))
+    with stack.start(SFN_WAIT_SCALE="0.02"), Postgres(tmp_path_factory.mktemp("postgres") / "cluster") as server:
+        stack.deploy()
+        yield Platform(stack, server)

@@ -1,0 +1,137 @@
+"""A platform with applications on it: the deployed stack, a PostgreSQL server, and the command line a person would use."""
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.postgres import Postgres
+from local.stack import Stack
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = ROOT / "target" / "release" / "holdfast"
+# Generous: what is waited for takes seconds.
+PATIENCE = 120
+
+
+@dataclass
+class Said:
+    """What a run of the program came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+class Platform:
+    """Everything goes in by the command line, and is looked at from outside."""
+
+    def __init__(self, stack: Stack, server: Postgres) -> None:
+        self.stack = stack
+        self.server = server
+        self.s3 = stack.client("s3")
+
+    # The command line
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [PROGRAM, "--api", self.stack.api_url, "--output", "json", *arguments],
+            env=self.stack.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+
+    def run(self, *arguments: str) -> Said:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=PATIENCE)
+        return Said(process.returncode, out, err)
+
+    def ask(self, *arguments: str):
+        said = self.run(*arguments)
+        assert said.code == 0, said.err
+        return said.json
+
+    def backup(self, application: str, id: str) -> dict:
+        return self.ask("backup", "show", application, id)
+
+    def until(self, application: str, id: str, wanted) -> dict:
+        """The backup once `wanted(backup)` holds."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            backup = self.backup(application, id)
+            if wanted(backup):
+                return backup
+            time.sleep(0.2)
+        raise AssertionError(f"still {backup['state']} after {PATIENCE} s: {json.dumps(backup)[:2000]}")
+
+    def ended(self, application: str, id: str) -> dict:
+        return self.until(application, id, lambda backup: backup["state"] not in ("queued", "running"))
+
+    # Applications
+
+    def bucket(self, name: str, files: dict[str, bytes] | None = None, region: str | None = None) -> str:
+        where = region or self.stack.region
+        location = {} if where == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": where}}
+        self.stack.client("s3", where).create_bucket(Bucket=name, **location)
+        for key, content in (files or {}).items():
+            self.s3.put_object(Bucket=name, Key=key, Body=content)
+        return name
+
+    def secret(self, name: str, content: dict[str, str]) -> str:
+        return self.stack.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(content))["ARN"]
+
+    def database(self, name: str, sql: str = "") -> dict:
+        """A database of its own role, and how it is registered as a service."""
+        password = self.server.create_role(name)
+        self.server.create_database(name, owner=name)
+        if sql:
+            self.server.run_sql(sql, name)
+            self.server.run_sql(f'GRANT pg_read_all_data TO "{name}"')
+        return {
+            "kind": "postgres",
+            "name": "DEFAULT",
+            "host": self.server.host,
+            "port": self.server.port,
+            "database": name,
+            "secret_arn": self.secret(f"holdfast/{name}", {"username": name, "password": password}),
+            "tls": {"mode": "disable"},
+        }
+
+    def storage(self, bucket: str, prefix: str = "") -> dict:
+        return {"kind": "storage", "name": "MEDIA", "bucket": bucket, "prefix": prefix}
+
+    def put(self, application: str, folder: Path, *services: dict, plan: str = "default") -> Said:
+        document = folder / f"{application}.json"
+        document.write_text(json.dumps({"plan": plan, "time_zone": "Europe/Zurich", "services": services}))
+        return self.run("apps", "put", application, "--file", str(document), "--overwrite")
+
+    def register(self, application: str, folder: Path, *services: dict, plan: str = "default") -> None:
+        said = self.put(application, folder, *services, plan=plan)
+        assert said.code == 0, said.err
+
+    # From outside
+
+    def left_of(self, application: str) -> list[str]:
+        """Every version of every object of the application's backups, and every upload that is open for one."""
+        prefix = f"applications/{application}/"
+        versions = self.s3.list_object_versions(Bucket=self.stack.bucket, Prefix=prefix).get("Versions", [])
+        uploads = self.s3.list_multipart_uploads(Bucket=self.stack.bucket, Prefix=prefix).get("Uploads", [])
+        return [one["Key"] for one in versions] + [f"upload of {one['Key']}" for one in uploads]
+
+    def objects_of(self, backup: dict) -> set[str]:
+        prefix = f"applications/{backup['application']}/{backup['id']}/"
+        found = self.s3.list_objects_v2(Bucket=self.stack.bucket, Prefix=prefix).get("Contents", [])
+        return {one["Key"].removeprefix(prefix) for one in found}
+
+    def invoke(self, function: str, payload: dict) -> dict:
+        """Calls a function as its schedule does, and waits for its answer."""
+        functions = self.stack.client("lambda")
+        names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
+        name = next(name for name in names if f"{function}Function" in name)
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(payload))
+        body = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, body
+        return body
