@@ -57,9 +57,10 @@ lint: install ## Check the format, the lints, the template and the rules of the 
 	$(TOOLS)/python checks/licences.py
 
 .PHONY: bench
-bench: ## Time the retention planner on 1,000,000 records, and measure a manifest of 1,000,000 files
+bench: build ## Time the retention planner on 1,000,000 records, and measure the memory of the worker and of a manifest
 	cargo run $(CARGO_PROFILE) --locked --package holdfast-domain --example plan_million
 	cargo run $(CARGO_PROFILE) --locked --package holdfast-archive --example manifest_million
+	$(TOOLS)/python bench/worker_memory.py
 
 .PHONY: clean
 clean: ## Remove what was built and the state of a stopped local stack

@@ -180,7 +180,7 @@ class Stack:
 
     @property
     def log(self) -> Path:
-        """The log of ministack and of the functions it runs."""
+        """The log of ministack; what the functions log is in its CloudWatch Logs."""
         return self.state_dir / "ministack.log"
 
     # Deployment

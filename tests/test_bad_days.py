@@ -38,6 +38,8 @@ def test_a_wrong_password_is_named_and_never_shown(platform, tmp_path):
     assert (failure["code"], failure["transient"]) == ("wrong_password", False)
     shown = json.dumps(platform.ask("backup", "list", "locked")) + platform.run("backup", "create", "locked").err
     assert wrong not in shown
+    logs = platform.logs()
+    assert "wrong_password" in logs and wrong not in logs
     assert wrong not in platform.stack.log.read_text(errors="replace")
 
 
