@@ -37,6 +37,48 @@ ROUTES = {
 }
 
 
+RECORDS = {
+    "dynamodb:BatchGetItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+}
+LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# What each function's code calls, and so all that its role may. The local stack does not evaluate roles: what is missing
+# here would be found out on AWS only.
+GRANTS = {
+    "ApiFunction": LOGS
+    | RECORDS
+    | {
+        "kms:Decrypt",
+        "s3:DeleteObject",
+        "s3:GetBucketLocation",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "secretsmanager:DescribeSecret",
+        "states:StartExecution",
+    },
+    "SchedulerFunction": LOGS | RECORDS | {"states:DescribeExecution", "states:StartExecution"},
+    "WorkerFunction": LOGS
+    | RECORDS
+    | {
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:AbortMultipartUpload",
+        "s3:DeleteObject",
+        "s3:DeleteObjectVersion",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "s3:ListBucketMultipartUploads",
+        "s3:ListBucketVersions",
+        "s3:PutObject",
+        "secretsmanager:GetSecretValue",
+    },
+    "RetentionFunction": LOGS | RECORDS | {"s3:DeleteObject", "s3:ListBucket"},
+}
+
 # Types with an hourly price, none of which is in the default stack.
 HOURLY = (
     "AWS::EC2::NatGateway",
@@ -88,7 +130,8 @@ def problems(template: dict[str, Any]) -> list[str]:
         check_price,
     ):
         found += check(resources)
-    return found
+    # Only roles that are sound otherwise can be compared with what is called.
+    return found or list(check_needs(resources))
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
@@ -152,6 +195,17 @@ def check_grants(resources: dict[str, Any]) -> Iterator[str]:
     for name, one in resources.items():
         if one["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::User"):
             yield f"{name} ({one['Type']}) grants outside the roles"
+
+
+def check_needs(resources: dict[str, Any]) -> Iterator[str]:
+    for function, needed in GRANTS.items():
+        role = resources[function]["Properties"]["Role"]["Fn::GetAtt"][0]
+        allowed = [one for one in statements(resources[role]["Properties"]["Policies"]) if one.get("Effect") == "Allow"]
+        granted = {action for statement in allowed for action in strings(statement.get("Action"))}
+        for action in sorted(needed - granted):
+            yield f"role {role} lacks {action}, which {function} calls"
+        for action in sorted(granted - needed):
+            yield f"role {role} grants {action}, which {function} does not call"
 
 
 def is_bare(resource: str) -> bool:

@@ -87,6 +87,8 @@ SSE = ("BucketEncryption", "ServerSideEncryptionConfiguration", 0)
             set_in("ApiRole", PROPERTIES, "AssumeRolePolicyDocument", "Statement", 0, "Principal", value={"AWS": "*"}),
             "may be assumed by others",
         ),
+        (grant("ApiRole", "DeleteBackups", Action="s3:GetObject"), "ApiRole lacks s3:DeleteObject"),
+        (grant("SchedulerRole", "StartJobs", Action=["states:StartExecution", "states:StopExecution"]), "does not call"),
         (set_in("WorkerLogs", PROPERTIES, "RetentionInDays", value=None), "keeps its logs for ever"),
         (set_in("WorkerFunction", PROPERTIES, "LoggingConfig", value=None), "without retention"),
         (set_in("Bucket", "DeletionPolicy", value="Delete"), "lost with the stack"),
