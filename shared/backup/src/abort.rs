@@ -43,14 +43,11 @@ pub async fn abort(ports: &Ports, job: &Job, caught: &Caught) -> Result<Answer, 
     backup.transition(end).map_err(|error| SliceError::permanent("illegal_transition", error.to_string()))?;
     backup.finished_at = Some(now);
     let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: "job".to_owned(),
-        action: if cancelled { Action::Cancel } else { Action::Fail },
-        backup: Some(*id),
-        from: Some(was.as_str().to_owned()),
-        to: Some(end.as_str().to_owned()),
         reason: failure.as_ref().map(|failure| failure.message.clone()),
+        ..ports
+            .audit(now, "job", if cancelled { Action::Cancel } else { Action::Fail })
+            .to_backup(*id)
+            .changing(Some(was.as_str().to_owned()), Some(end.as_str().to_owned()))
     };
     if let Some(failure) = &failure {
         tracing::error!(%application, backup = %id, code = failure.code, message = failure.message, "the backup failed");

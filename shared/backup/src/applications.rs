@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
     application::{ApplicationSpec, Service},
-    audit::{Action, AuditEntry},
+    audit::Action,
     backup::State,
     id::ApplicationId,
     invalid::Invalid,
@@ -86,16 +86,10 @@ pub async fn register(
             ApplicationRecord { spec, updated_at: now, next_run_at, ..existing }
         }
     };
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: actor.to_owned(),
-        action: if created { Action::Register } else { Action::Update },
-        backup: None,
-        from: expected.map(|version| format!("version {version}")),
-        to: Some(format!("version {}", expected.unwrap_or(0) + 1)),
-        reason: None,
-    };
+    let audit = ports.audit(now, actor, if created { Action::Register } else { Action::Update }).changing(
+        expected.map(|version| format!("version {version}")),
+        Some(format!("version {}", expected.unwrap_or(0) + 1)),
+    );
     let version = ports.records.put_application(&record, expected, &audit).await?;
     Ok(Registered { record: Versioned { value: record, version }, created })
 }
@@ -157,22 +151,13 @@ pub async fn remove(
         }
     }
     let now = ports.clock.now();
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: actor.to_owned(),
-        action: Action::Remove,
-        backup: None,
-        from: Some(format!("version {}", application.version)),
-        to: None,
-        reason: Some(
-            match fate {
-                Fate::Keep => "backups are kept",
-                Fate::Delete => "backups are deleted",
-            }
-            .to_owned(),
-        ),
-    };
+    let audit = ports
+        .audit(now, actor, Action::Remove)
+        .changing(Some(format!("version {}", application.version)), None)
+        .because(match fate {
+            Fate::Keep => "backups are kept",
+            Fate::Delete => "backups are deleted",
+        });
     Ok(ports.records.delete_application(id, application.version, &audit).await?)
 }
 

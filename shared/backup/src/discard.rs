@@ -2,7 +2,7 @@
 //! retention run of the application finishes it.
 
 use holdfast_domain::{
-    audit::{Action, AuditEntry},
+    audit::Action,
     backup::{Backup, State},
     id::ApplicationId,
 };
@@ -25,16 +25,14 @@ pub async fn discard(
 ) -> Result<Versioned<Backup>, RequestError> {
     let now = ports.clock.now();
     let Versioned { value: mut backup, version } = backup;
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: actor.to_owned(),
-        action,
-        backup: Some(backup.id),
-        from: Some(backup.label.map_or(State::Succeeded.as_str(), |label| label.as_str()).to_owned()),
-        to: Some(State::Expired.as_str().to_owned()),
-        reason: Some(reason.clone()),
-    };
+    let audit = ports
+        .audit(now, actor, action)
+        .to_backup(backup.id)
+        .changing(
+            Some(backup.label.map_or(State::Succeeded.as_str(), |label| label.as_str()).to_owned()),
+            Some(State::Expired.as_str().to_owned()),
+        )
+        .because(reason.clone());
     backup.transition(State::Expiring).map_err(|error| RequestError::Conflict(error.to_string()))?;
     backup.retention_reason = Some(reason);
     let version = ports.records.update_backup(&backup, version, &[audit]).await?;

@@ -1,10 +1,6 @@
 //! Making and changing plans.
 
-use holdfast_domain::{
-    audit::{Action, AuditEntry},
-    id::PlanId,
-    plan::PlanSpec,
-};
+use holdfast_domain::{audit::Action, id::PlanId, plan::PlanSpec};
 
 use crate::{
     applications::{Registered, next_run},
@@ -27,16 +23,9 @@ pub async fn put(
     spec.validate()?;
     let now = ports.clock.now();
     let before = ports.records.plan(id).await?;
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: actor.to_owned(),
-        action: Action::PlanChange,
-        backup: None,
-        from: before.as_ref().map(|plan| describe(&plan.value.spec)),
-        to: Some(describe(&spec)),
-        reason: None,
-    };
+    let audit = ports
+        .audit(now, actor, Action::PlanChange)
+        .changing(before.as_ref().map(|plan| describe(&plan.value.spec)), Some(describe(&spec)));
     let record = PlanRecord { id: id.clone(), spec, updated_at: now };
     let version = ports.records.put_plan(&record, expected, &audit).await?;
     let old_schedule = match &before {
@@ -94,16 +83,13 @@ async fn reschedule(ports: &Ports, plan: &PlanRecord) -> Result<(), RequestError
         {
             let now = ports.clock.now();
             let next_run_at = next_run(&plan.spec, &application.value.id, &application.value.spec, now);
-            let audit = AuditEntry {
-                id: ports.entropy.audit_id(now),
-                at: now,
-                actor: format!("plan {}", plan.id),
-                action: Action::Update,
-                backup: None,
-                from: application.value.next_run_at.map(|at| at.to_rfc3339()),
-                to: next_run_at.map(|at| at.to_rfc3339()),
-                reason: Some("the plan's schedule changed".to_owned()),
-            };
+            let audit = ports
+                .audit(now, format!("plan {}", plan.id), Action::Update)
+                .changing(
+                    application.value.next_run_at.map(|at| at.to_rfc3339()),
+                    next_run_at.map(|at| at.to_rfc3339()),
+                )
+                .because("the plan's schedule changed");
             let record = ApplicationRecord { next_run_at, ..application.value };
             match ports.records.put_application(&record, Some(application.version), &audit).await {
                 Ok(_) | Err(RecordsError::Conflict) => {}

@@ -9,6 +9,9 @@ mod storage;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use holdfast_domain::audit::{Action, AuditEntry};
+
 pub use clock::{Clock, Entropy};
 pub use executions::{ExecutionStatus, Executions, ExecutionsError};
 pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};
@@ -36,4 +39,11 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids.
     pub entropy: Arc<dyn Entropy>,
+}
+
+impl Ports {
+    /// An entry for the audit trail: `actor` did `action` at `now`.
+    pub(crate) fn audit(&self, now: DateTime<Utc>, actor: impl Into<String>, action: Action) -> AuditEntry {
+        AuditEntry::new(self.entropy.audit_id(now), now, actor, action)
+    }
 }

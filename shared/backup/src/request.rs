@@ -73,14 +73,8 @@ pub async fn create(
     backup.note = request.note;
     backup.expires_at = request.expires_at;
     let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: actor.to_owned(),
-        action: Action::Request,
-        backup: Some(backup.id),
-        from: None,
-        to: None,
         reason: backup.note.clone(),
+        ..ports.audit(now, actor, Action::Request).to_backup(backup.id)
     };
     let same_fingerprint = fingerprint.clone();
     let claim = Claim::Request { idempotency: idempotency.map(|key| IdempotencyKey { key, fingerprint }) };
@@ -122,16 +116,10 @@ pub async fn cancel(
     }
     let now = ports.clock.now();
     backup.cancel_requested_at = Some(now);
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: actor.to_owned(),
-        action: Action::Cancel,
-        backup: Some(id),
-        from: Some(backup.state.as_str().to_owned()),
-        to: None,
-        reason: None,
-    };
+    let audit = ports
+        .audit(now, actor, Action::Cancel)
+        .to_backup(id)
+        .changing(Some(backup.state.as_str().to_owned()), None);
     let version = ports.records.update_backup(&backup, version, &[audit]).await?;
     Ok(Versioned { value: backup, version })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use holdfast_domain::{
-    audit::{Action, AuditEntry},
+    audit::Action,
     backup::{Backup, Label, State, Trigger},
     id::{ApplicationId, BackupId},
     retention::{self, Candidate, Policies, Relabel},
@@ -223,16 +223,11 @@ async fn relabel(
     let Versioned { value: mut backup, version } = backup;
     let now = ports.clock.now();
     let reason = step.reason.to_string();
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: actor(policies, backup.trigger),
-        action: Action::Relabel,
-        backup: Some(backup.id),
-        from: Some(step.from.as_str().to_owned()),
-        to: Some(step.to.as_str().to_owned()),
-        reason: Some(reason.clone()),
-    };
+    let audit = ports
+        .audit(now, actor(policies, backup.trigger), Action::Relabel)
+        .to_backup(backup.id)
+        .changing(Some(step.from.as_str().to_owned()), Some(step.to.as_str().to_owned()))
+        .because(reason.clone());
     backup.label = Some(step.to);
     backup.retention_reason = Some(reason);
     ports.records.update_backup(&backup, version, &[audit]).await?;

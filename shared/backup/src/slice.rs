@@ -6,7 +6,7 @@
 
 use holdfast_domain::{
     application::Service,
-    audit::{Action, AuditEntry},
+    audit::Action,
     backup::{Artifact, Backup, Label, State, Trigger},
     document::{self, BackupDocument},
     id::{ApplicationId, BackupId, ServiceName},
@@ -174,16 +174,10 @@ async fn finish(
     let stored = ports.artifacts.describe(&key).await?.ok_or_else(|| missing(&key))?;
     ports.artifacts.check_protection(&stored)?;
 
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: "job".to_owned(),
-        action: Action::Succeed,
-        backup: Some(backup.id),
-        from: Some(State::Running.as_str().to_owned()),
-        to: Some(State::Succeeded.as_str().to_owned()),
-        reason: None,
-    };
+    let audit = ports
+        .audit(now, "job", Action::Succeed)
+        .to_backup(backup.id)
+        .changing(Some(State::Running.as_str().to_owned()), Some(State::Succeeded.as_str().to_owned()));
     match ports.records.update_backup(&backup, version, &[audit]).await {
         Ok(_) => {
             tracing::info!(

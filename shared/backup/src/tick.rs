@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use holdfast_domain::{
-    audit::{Action, AuditEntry},
+    audit::Action,
     backup::{Backup, State},
     id::{ApplicationId, BackupId},
     schedule::Slot,
@@ -145,16 +145,10 @@ async fn create(
     let services = record.spec.services.iter().map(|service| service.name().clone()).collect();
     let id = ports.entropy.backup_id(now);
     let backup = Backup::queued(id, record.id.clone(), services, "schedule".to_owned(), now).scheduled(slot);
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: "schedule".to_owned(),
-        action: Action::Request,
-        backup: Some(id),
-        from: None,
-        to: None,
-        reason: Some(format!("due at {}", slot.at.to_rfc3339())),
-    };
+    let audit = ports
+        .audit(now, "schedule", Action::Request)
+        .to_backup(id)
+        .because(format!("due at {}", slot.at.to_rfc3339()));
     let application = ApplicationRecord { next_run_at, scheduled_until: slot.at, ..record };
     let claim = Claim::Slot { application: Box::new(application), expected: version };
     let creation = ports.records.create_backup(&NewBackup { backup: backup.clone(), claim, audit }).await?;
@@ -168,16 +162,10 @@ async fn move_on(
     next_run_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<Outcome, RequestError> {
-    let audit = AuditEntry {
-        id: ports.entropy.audit_id(now),
-        at: now,
-        actor: "schedule".to_owned(),
-        action: Action::Update,
-        backup: None,
-        from: record.next_run_at.map(|at| at.to_rfc3339()),
-        to: next_run_at.map(|at| at.to_rfc3339()),
-        reason: Some("no slot of its schedule has passed".to_owned()),
-    };
+    let audit = ports
+        .audit(now, "schedule", Action::Update)
+        .changing(record.next_run_at.map(|at| at.to_rfc3339()), next_run_at.map(|at| at.to_rfc3339()))
+        .because("no slot of its schedule has passed");
     let record = ApplicationRecord { next_run_at, ..record };
     match ports.records.put_application(&record, Some(version), &audit).await {
         Ok(_) => Ok(Outcome::MovedOn),

@@ -27,6 +27,31 @@ pub struct AuditEntry {
     pub reason: Option<String>,
 }
 
+impl AuditEntry {
+    /// The entry that `actor` did `action` at `at`.
+    pub fn new(id: AuditId, at: DateTime<Utc>, actor: impl Into<String>, action: Action) -> Self {
+        Self { id, at, actor: actor.into(), action, backup: None, from: None, to: None, reason: None }
+    }
+
+    /// The same, done to a backup.
+    #[must_use]
+    pub fn to_backup(self, id: BackupId) -> Self {
+        Self { backup: Some(id), ..self }
+    }
+
+    /// The same, changing a state, label, version or time.
+    #[must_use]
+    pub fn changing(self, from: Option<String>, to: Option<String>) -> Self {
+        Self { from, to, ..self }
+    }
+
+    /// The same, because of `reason`.
+    #[must_use]
+    pub fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..self }
+    }
+}
+
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
