@@ -1,5 +1,7 @@
 //! One slice of a job, or its abort: what the state machine calls the worker for.
 
+use std::time::Duration;
+
 use holdfast_aws::{
     config::{ClientsConfig, LogConfig},
     memory, telemetry, wire,
@@ -12,21 +14,34 @@ use holdfast_backup::{
 };
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 
+/// What is left of an invocation for writing down how its slice ended.
+const SPARE: Duration = Duration::from_secs(15);
+
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start(&LogConfig::from_env()?);
     let worker = Worker { ports: wire::ports_from_env().await?, tools: ClientsConfig::from_env()?.tools };
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&worker, event.payload).await))
-        .await
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&worker, event).await)).await
 }
 
-async fn answer(worker: &Worker, call: Call) -> Result<Answer, Refusal> {
+async fn answer(
+    worker: &Worker,
+    LambdaEvent { payload: call, context }: LambdaEvent<Call>,
+) -> Result<Answer, Refusal> {
     let outcome = match &call {
-        Call::Slice { job, range } => slice::slice(worker, job, range.as_ref()).await,
+        Call::Slice { job, range } => {
+            slice::slice(worker, job, range.as_ref(), time_left(worker, context.deadline)).await
+        }
         Call::Abort { job, error } => abort::abort(&worker.ports, job, error).await,
     };
     tracing::info!(?call, ?outcome, peak_memory_bytes = memory::peak_bytes(), "called");
     outcome.map_err(Refusal)
+}
+
+/// The time for work until `deadline`, in milliseconds since 1970, when Lambda kills the process.
+fn time_left(worker: &Worker, deadline: u64) -> Duration {
+    let now = u64::try_from(worker.ports.clock.now().timestamp_millis()).unwrap_or(0);
+    Duration::from_millis(deadline.saturating_sub(now)).saturating_sub(SPARE)
 }
 
 /// A slice's error as Lambda reports it: its type decides whether the state machine tries again, and its message carries

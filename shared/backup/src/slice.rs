@@ -3,6 +3,11 @@
 //! A backup goes through its services in two steps, databases and then storages, so that each file a row names exists.
 //! A step with one service is done in one slice; a step with several fans out, a branch for each. A last slice, with
 //! every artifact stored and read back, makes the backup succeed.
+//!
+//! A service is done within one slice or not at all: what does not fit fails with that reason before the invocation's
+//! end, and is not tried again.
+
+use std::time::Duration;
 
 use holdfast_domain::{
     application::Service,
@@ -30,9 +35,14 @@ pub struct Worker {
     pub tools: ClientTools,
 }
 
-/// Does the next slice of `job`, or of the share of it that `range` names, and says how to go on. A job that has
-/// succeeded is done, however often it is asked for.
-pub async fn slice(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<Answer, SliceError> {
+/// Does the next slice of `job`, or of the share of it that `range` names, within `time`, and says how to go on. A job
+/// that has succeeded is done, however often it is asked for.
+pub async fn slice(
+    worker: &Worker,
+    job: &Job,
+    range: Option<&Range>,
+    time: Duration,
+) -> Result<Answer, SliceError> {
     let Job::Backup { application, id } = job;
     let backup = load(&worker.ports, application, *id).await?;
     match backup.value.state {
@@ -54,7 +64,7 @@ pub async fn slice(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<
                 format!("{application} has no service {service} in this backup"),
             )
         })?;
-        service::back_up(worker, &backup.value, service).await?;
+        back_up_within(time, worker, &backup.value, service).await?;
         return Ok(Answer::Done);
     }
     let runs = worker.ports.records.service_runs(*id).await?;
@@ -64,7 +74,7 @@ pub async fn slice(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<
             Ok(Answer::Done)
         }
         [only] => {
-            service::back_up(worker, &backup.value, only).await?;
+            back_up_within(time, worker, &backup.value, only).await?;
             Ok(Answer::Continue)
         }
         several => {
@@ -72,6 +82,27 @@ pub async fn slice(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<
             Ok(Answer::FanOut { ranges })
         }
     }
+}
+
+/// Dropping the work ends it: its `pg_dump` is killed, and the abort gives its upload up.
+async fn back_up_within(
+    time: Duration,
+    worker: &Worker,
+    backup: &Backup,
+    service: &Service,
+) -> Result<(), SliceError> {
+    let work = service::back_up(worker, backup, service);
+    tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+        let error = SliceError::permanent(
+            "slice_too_short",
+            format!(
+                "it could not be read and stored within the {} seconds that one invocation of the worker has; a service \
+                 of this size cannot be backed up yet",
+                time.as_secs()
+            ),
+        );
+        Err(error.of(&backup.application, service.name()))
+    })
 }
 
 async fn load(

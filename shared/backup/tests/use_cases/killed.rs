@@ -12,7 +12,7 @@ use holdfast_testing::{
 };
 use rstest::rstest;
 
-use crate::machine::{drive, register_media_only, worker};
+use crate::machine::{INVOCATION, drive, register_media_only, worker};
 
 async fn requested(world: &World) -> (holdfast_domain::id::ApplicationId, BackupId) {
     let shop = register_media_only(world, "shop").id;
@@ -60,8 +60,11 @@ async fn a_worker_killed_between_upload_and_record_loses_nothing() {
     let (shop, id) = requested(&world).await;
     let job = Job::Backup { application: shop.clone(), id };
     world.faults.on("artifacts.describe", 1, Moment::After, Fault::Hang);
-    let killed =
-        tokio::time::timeout(std::time::Duration::from_mins(1), slice(&worker(&world), &job, None)).await;
+    let killed = tokio::time::timeout(
+        std::time::Duration::from_mins(1),
+        slice(&worker(&world), &job, None, INVOCATION),
+    )
+    .await;
     assert!(killed.is_err(), "it was killed after the object came into being");
     assert_eq!(world.artifacts.object_keys().len(), 1);
 
@@ -75,8 +78,11 @@ async fn a_worker_killed_in_mid_upload_leaves_no_upload_open() {
     let (shop, id) = requested(&world).await;
     let job = Job::Backup { application: shop.clone(), id };
     world.faults.on("artifacts.complete", 1, Moment::Before, Fault::Hang);
-    let killed =
-        tokio::time::timeout(std::time::Duration::from_mins(1), slice(&worker(&world), &job, None)).await;
+    let killed = tokio::time::timeout(
+        std::time::Duration::from_mins(1),
+        slice(&worker(&world), &job, None, INVOCATION),
+    )
+    .await;
     assert!(killed.is_err());
     assert_eq!(world.artifacts.open_upload_count(), 1);
 
@@ -92,11 +98,11 @@ async fn a_slice_that_was_replaced_records_nothing() {
     // The other slice takes the service over while this one lists its files.
     let slow = async {
         world.faults.on("media.list", 1, Moment::After, Fault::Delay(std::time::Duration::from_millis(300)));
-        slice(&worker(&world), &job, None).await
+        slice(&worker(&world), &job, None, INVOCATION).await
     };
     let quick = async {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        slice(&worker(&world), &job, None).await
+        slice(&worker(&world), &job, None, INVOCATION).await
     };
     let (slow, quick) = tokio::join!(slow, quick);
     assert_eq!(quick.unwrap(), Answer::Continue);
@@ -120,7 +126,7 @@ async fn an_abort_that_dies_at_any_call_is_repeated_and_leaves_nothing(
     let (shop, id) = requested(&world).await;
     let job = Job::Backup { application: shop.clone(), id };
     world.faults.always("artifacts.complete", Moment::After, Fault::Unavailable);
-    let _ = slice(&worker(&world), &job, None).await;
+    let _ = slice(&worker(&world), &job, None, INVOCATION).await;
     world.faults.clear();
     world.faults.on(call, 1, moment, Fault::Unavailable);
     let caught = Caught { error: "Lambda.Unknown".to_owned(), cause: "the process ended".to_owned() };
@@ -153,7 +159,7 @@ async fn an_artifact_that_changed_after_it_was_stored_fails_the_backup() {
     let world = World::new();
     let (shop, id) = requested(&world).await;
     let job = Job::Backup { application: shop.clone(), id };
-    slice(&worker(&world), &job, None).await.unwrap();
+    slice(&worker(&world), &job, None, INVOCATION).await.unwrap();
     let key = world.artifacts.object_keys().remove(0);
     world.artifacts.tamper(&key, |object| object.crc64nvme = "AAAAAAAAAAA=".to_owned());
     let backup = drive(&world, &shop, id).await;
@@ -189,4 +195,18 @@ async fn chaos_ends_in_a_whole_backup_or_in_nothing() {
             assert_eq!(world.artifacts.open_upload_count(), 0, "seed {seed}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_fit_into_one_invocation_fails_with_that_reason_and_is_not_repeated() {
+    let world = World::new();
+    let (shop, id) = requested(&world).await;
+    world.faults.always("media.list", Moment::After, Fault::Delay(INVOCATION * 2));
+    let backup = drive(&world, &shop, id).await;
+    assert_eq!(backup.state, State::Failed);
+    let failure = backup.failure.unwrap();
+    assert_eq!((failure.code.as_str(), failure.transient), ("slice_too_short", false));
+    assert!(failure.message.contains("shop, service MEDIA: ") && failure.message.contains("900 seconds"));
+    assert_eq!(world.faults.count("media.list"), 1, "begun once");
+    assert_eq!((world.artifacts.object_keys().len(), world.artifacts.open_upload_count()), (0, 0));
 }

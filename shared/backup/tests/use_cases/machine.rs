@@ -1,5 +1,7 @@
 //! The state machine's loop, as `statemachines/job.asl.json` has it, for tests that need no clock and no waiting.
 
+use std::time::Duration;
+
 use holdfast_backup::{
     abort::abort,
     error::SliceError,
@@ -17,6 +19,9 @@ use holdfast_testing::{World, builders};
 
 /// How often a slice that fails in passing is tried again.
 const RETRIES: usize = 4;
+
+/// The time one invocation has.
+pub(crate) const INVOCATION: Duration = Duration::from_mins(15);
 
 /// A worker over `world` that has no database clients.
 pub(crate) fn worker(world: &World) -> Worker {
@@ -74,7 +79,7 @@ async fn slices(worker: &Worker, job: &Job) -> Result<(), SliceError> {
 async fn retried(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<Answer, SliceError> {
     let mut attempt = 0;
     loop {
-        let error = match slice(worker, job, range).await {
+        let error = match slice(worker, job, range, INVOCATION).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };

@@ -130,7 +130,7 @@ async fn progress_shows_while_it_runs_and_not_afterwards() {
     let id = create(&world.ports, ANNA, &shop, BackupRequest::default(), None).await.unwrap().backup.value.id;
     let worker = crate::machine::worker(&world);
     let job = holdfast_backup::job::Job::Backup { application: shop.clone(), id };
-    holdfast_backup::slice::slice(&worker, &job, None).await.unwrap();
+    holdfast_backup::slice::slice(&worker, &job, None, crate::machine::INVOCATION).await.unwrap();
 
     let view = backups::get(&world.ports, &shop, id).await.unwrap();
     assert_eq!(view.backup.value.state, State::Running);
