@@ -30,13 +30,16 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from urllib.parse import quote
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from local.machine import free_port, is_free, start_time  # noqa: E402
 
 SUPERUSER = "postgres"
 RECORD = "postgres.json"
@@ -170,7 +173,7 @@ class Postgres:
         for attempt in range(1, attempts + 1):
             if not self._fixed_port:
                 # A restarted server keeps its address where it can: clients have been told.
-                self.port = self.port if self.port and attempt == 1 and _is_free(self.port) else _free_port()
+                self.port = self.port if self.port and attempt == 1 and is_free(self.port) else free_port()
             try:
                 self._launch()
                 return self
@@ -242,7 +245,7 @@ class Postgres:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "pid": pid,
-            "started": _start_time(pid),
+            "started": start_time(pid),
             "folder": str(self.folder),
             "socket": self._short_socket,
             "programs": str(self.programs),
@@ -457,7 +460,7 @@ class Recorded(Postgres):
 
     def runs(self) -> bool:
         """Whether the very process that was recorded is alive."""
-        return self._started is not None and _start_time(self.pid) == self._started
+        return self._started is not None and start_time(self.pid) == self._started
 
     def start(self) -> Postgres:
         """Nothing to do: it runs."""
@@ -514,17 +517,6 @@ def _major_of(programs: Path) -> int:
     return int(found.group(1))
 
 
-def _start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks after boot (proc(5), field 22); None if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The name, in brackets, may hold spaces: count from behind it. A zombie has ended.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
-
-
 def _reap(pid: int) -> None:
     try:
         os.waitpid(pid, os.WNOHANG)
@@ -538,23 +530,6 @@ def _delete(folder: Path, short_socket: str | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     if short_socket:
         shutil.rmtree(short_socket, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As the server does it: a port in TIME_WAIT is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _identifier(name: str) -> str:

@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from local.machine import free_port, is_free, start_time  # noqa: E402
+
 TOOLS = ROOT / ".tools" / "venv" / "bin"
 BUILT_TEMPLATE = ROOT / ".aws-sam" / "build" / "template.yaml"
 DEFAULT_STATE = ROOT / ".stack"
@@ -57,34 +60,6 @@ class Running:
     @property
     def alive(self) -> bool:
         return start_time(self.pid) == self.started
-
-
-def start_time(pid: int) -> str | None:
-    """When the process began, in the kernel's clock ticks (field 22 of /proc/PID/stat), or None once it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The command's name, in parentheses, may itself hold spaces: the fields are counted from behind it.
-    state, *fields = text.rpartition(")")[2].split()
-    return None if state == "Z" else fields[18]
-
-
-def free_port() -> int:
-    """A port nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 class Stack:
@@ -455,5 +430,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "demo")]
 
 from local.postgres import Postgres  # noqa: E402
-from local.stack import Stack, free_port  # noqa: E402
+from local.machine import free_port  # noqa: E402
+from local.stack import Stack  # noqa: E402
 from shop import DATABASE, MEDIA_BUCKET, SITE, Shop  # noqa: E402
 
 MIB = 1 << 20

@@ -14,7 +14,8 @@ import pytest
 from awscrt.checksums import crc64nvme
 from botocore.exceptions import ClientError
 
-from local.stack import Running, Stack, StackError, free_port, is_free, start_time
+from local.machine import free_port, is_free, start_time
+from local.stack import Running, Stack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024

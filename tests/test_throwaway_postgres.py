@@ -81,7 +81,7 @@ def test_a_process_that_took_over_the_recorded_id_is_left_alone(tmp_path):
     try:
         server.record(tmp_path)
         record = tmp_path / postgres.RECORD
-        record.write_text(record.read_text().replace('"started": ', '"started": 1'))
+        record.write_text(record.read_text().replace('"started": "', '"started": "1'))
         assert postgres.recorded(tmp_path) is None
         assert not postgres.stop_recorded(tmp_path)
         assert server.pid
