@@ -72,7 +72,7 @@ define function
 .PHONY: build-$(1)
 build-$(1):
 	cargo build $$(CARGO_PROFILE) --workspace --bins --locked
-	$$(TOOLS)/python checks/glibc.py target/release/$(2)
+	python3 checks/glibc.py target/release/$(2)
 	install -m 755 target/release/$(2) "$$(ARTIFACTS_DIR)/bootstrap"
 endef
 

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -145,13 +146,16 @@ def measure(folder: Path, mib: int) -> int:
         peaks.done.set()
         own = own_figure(stack)
 
-    print(f"{mib} MiB of database, {mib} MiB of media in {files} files, {os.cpu_count()} cores; backed up in {seconds:.0f} s")
+    print(f"$ bench/worker_memory.py --mib {mib}")
+    print(f"{mib} MiB of database, {mib} MiB of media in {files} files; backed up in {seconds:.0f} s")
+    print(f"{os.cpu_count()} cores and {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // MIB} MiB of memory, shared")
+    print("with the database server and the local stack, whose speed the seconds show; they say nothing of S3.")
     print(f"  {'artifact':<24}{'bytes':>16}{'seconds':>10}")
     for artifact in backup["artifacts"]:
         print(f"  {artifact['object']['key'].split('/', 3)[3]:<24}{artifact['object']['size']:>16,}{artifact['milliseconds'] / 1000:>10.1f}")
     print(f"  {'peak memory':<24}{'MiB':>16}")
     print(f"  {'worker, its own figure':<24}{own / MIB:>16.1f}")
-    print(f"  {'worker, from outside':<24}{peaks.bytes['bootstrap'] / MIB:>16.1f}    (the largest of all functions)")
+    print(f"  {'worker, from outside':<24}{peaks.bytes['bootstrap'] / MIB:>16.1f}    (the largest function on this machine)")
     print(f"  {'pg_dump, from outside':<24}{peaks.bytes['pg_dump'] / MIB:>16.1f}")
     total = own + peaks.bytes["pg_dump"]
     print(f"  {'worker and pg_dump':<24}{total / MIB:>16.1f}    of {LIMIT_MIB} MiB")
@@ -163,6 +167,8 @@ def main() -> int:
     parser.add_argument("--mib", type=int, default=2048, help="MiB of database, and of media")
     wanted = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
+    # Being told to end cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return measure(folder, wanted.mib)
     except (StackError, PostgresError) as error:
