@@ -43,7 +43,7 @@ demo: build ## Back up a real Django site on the local stack, and check what was
 
 .PHONY: test
 test: build ## Run all tests
-	cargo test $(CARGO_PROFILE) --workspace --locked
+	cargo test $(CARGO_PROFILE) --workspace --locked --no-fail-fast
 	$(TOOLS)/python -m pytest tests
 
 .PHONY: lint
