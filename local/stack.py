@@ -141,7 +141,9 @@ class Stack:
         running = self.running
         if running:
             os.kill(running.pid, signal.SIGKILL)
-            while running.alive:
+            deadline = time.monotonic() + STOP_SECONDS
+            # Its threads, and with them its port, may outlast its main thread by a moment.
+            while (running.alive or not is_free(running.port)) and time.monotonic() < deadline:
                 reap(running.pid)
                 time.sleep(0.02)
             self._end_workers(running.port)
