@@ -1,5 +1,6 @@
 """The built template, deployed to the local stack: what is reachable, by whom, and that deploying again is harmless."""
 
+import json
 import re
 import subprocess
 import sys
@@ -45,6 +46,16 @@ def test_what_is_no_route_reaches_nothing(stack, route):
 
 def test_the_signed_caller_reaches_the_function(stack):
     assert call(stack, "GET", "/v1/openapi.json", signed=True) == 200
+
+
+def test_a_refusal_is_a_problem_through_the_gateway_too(stack):
+    request = AWSRequest("GET", stack.endpoint + "/v1/applications/nobody", headers={"Host": stack.api_host})
+    SigV4Auth(Credentials("test", "test"), "execute-api", stack.region).add_auth(request)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(request.url, headers=dict(request.headers)))
+    assert (refused.value.code, refused.value.headers["Content-Type"]) == (404, "application/problem+json")
+    problem = json.loads(refused.value.read())
+    assert problem["type"].startswith("urn:holdfast:problem:") and problem["status"] == 404 and problem["fix"]
 
 
 def test_deploying_again_changes_nothing(stack):

@@ -81,14 +81,34 @@ def test_sixty_days_leave_what_the_simulation_says(platform, registered, tmp_pat
         ).stdout
     )
     wanted = {one["slot"]: one["label"] for one in simulated["kept"]}
-    summary = platform.invoke("Retention", {"application": "longtime"})
+    stored = objects(platform)
+    # As the nightly schedule calls it: for every application there is.
+    summary = platform.invoke("Retention", {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}})
     assert (summary["failed"], summary["discarded"]) == (0, 60 - len(wanted))
     kept = platform.ask("backup", "list", "longtime", "--state", "succeeded", "--limit", "100")["items"]
     assert {backup["slot_date"]: backup["label"] for backup in kept} == wanted
     for backup in platform.ask("backup", "list", "longtime", "--limit", "100")["items"]:
         assert bool(platform.objects_of(backup)) == (backup["state"] == "succeeded"), backup["slot_date"]
+    left = objects(platform)
+    assert left.items() <= stored.items(), "what is kept is the very same version"
+    gone = set(stored) - set(left)
+    assert len({key.split("/")[2] for key in gone}) == 60 - len(wanted)
+    versions = platform.s3.list_object_versions(Bucket=platform.stack.bucket, Prefix="applications/longtime/")
+    assert {marker["Key"] for marker in versions["DeleteMarkers"]} == gone
+    assert gone <= {version["Key"] for version in versions["Versions"]}, "and can be brought back"
+    events = platform.ask("backup", "events", "longtime", "--limit", "200")["items"]
+    discards = [event for event in events if event["action"] == "discard"]
+    assert len(discards) == 60 - len(wanted) and all(event["reason"] for event in discards)
+
     again = platform.invoke("Retention", {"application": "longtime"})
     assert (again["relabelled"], again["discarded"]) == (0, 0)
+    assert objects(platform) == left
+
+
+def objects(platform):
+    """The version of each object of the application."""
+    found = platform.s3.list_object_versions(Bucket=platform.stack.bucket, Prefix="applications/longtime/")
+    return {one["Key"]: one["VersionId"] for one in found["Versions"] if one["IsLatest"]}
 
 
 def live_through(platform, newest, first, last):
