@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -381,11 +382,22 @@ def print_endpoints(stack: Stack) -> None:
     )
 
 
+# Whether somebody pressed Ctrl-C. The exception alone can get lost: some libraries swallow it while they are imported.
+INTERRUPTED = threading.Event()
+
+
+def interrupt(*_) -> None:
+    INTERRUPTED.set()
+    raise KeyboardInterrupt
+
+
 def up(stack: Stack) -> None:
     fresh = stack.running is None
     try:
         stack.start()
         stack.deploy()
+        if INTERRUPTED.is_set():
+            raise KeyboardInterrupt
     except BaseException:
         # Whether it failed or was interrupted: what this run started does not stay behind.
         if fresh:
@@ -420,6 +432,7 @@ def main() -> int:
         sub.add_argument("--state", type=Path, default=DEFAULT_STATE, help="the folder that keeps its state")
         sub.add_argument("--port", type=int, help="the loopback port (default: that of the last time, or a free one)")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, interrupt)
     try:
         arguments.command(Stack(arguments.state, arguments.port))
     except StackError as error:
