@@ -325,9 +325,13 @@ def check_bucket_policy(resources: dict[str, Any]) -> Iterator[str]:
     conditions = [statement.get("Condition") for statement in found if statement["Effect"] == "Deny"]
     for what, condition in {
         "requests without TLS": {"Bool": {"aws:SecureTransport": "false"}},
-        "uploads without KMS": {"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption": "aws:kms"}},
+        "uploads without KMS": {
+            "StringNotEquals": {"s3:x-amz-server-side-encryption": "aws:kms"},
+            "Null": {"s3:x-amz-server-side-encryption": "false"},
+        },
         "uploads under another key": {
-            "StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption-aws-kms-key-id": {"Fn::GetAtt": [key, "Arn"]}}
+            "StringNotEquals": {"s3:x-amz-server-side-encryption-aws-kms-key-id": {"Fn::GetAtt": [key, "Arn"]}},
+            "Null": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "false"},
         },
     }.items():
         if condition not in conditions:

@@ -153,6 +153,7 @@ impl From<StorageError> for SliceError {
             StorageError::NotFound(_) => Self::permanent("object_missing", message),
             StorageError::Changed(_) => Self::transient("object_changed", message),
             StorageError::Denied(_) => Self::permanent("access_denied", message),
+            StorageError::Archived(_) => Self::permanent("object_archived", message),
             StorageError::Rejected(_) => Self::permanent("storage_rejected", message),
             StorageError::Unavailable(_) => Self::transient("storage_unavailable", message),
         }

@@ -103,6 +103,10 @@ async fn start_due(
     let Some(Versioned { value: record, version }) = ports.records.application(application).await? else {
         return Ok(Outcome::Nothing);
     };
+    // The index may lag behind the record, which has moved on by then.
+    if record.next_run_at.is_none_or(|at| at > now) {
+        return Ok(Outcome::Nothing);
+    }
     let plan = plans::get(ports, &record.spec.plan).await?.value.spec;
     let slot = plan.schedule.as_ref().and_then(|schedule| {
         schedule.latest_slot(application, record.spec.time_zone, record.scheduled_until, now)

@@ -33,9 +33,7 @@ fn judge(status: u16, code: Option<&str>, what: &str, explained: impl Fn() -> St
         Some("PreconditionFailed" | "ConditionalRequestConflict" | "InvalidRange") => {
             Some(StorageError::Changed(what.to_owned()))
         }
-        Some("InvalidObjectState") => Some(StorageError::Rejected(format!(
-            "{what}: it is in an archive storage class and must be restored from there first"
-        ))),
+        Some("InvalidObjectState") => Some(StorageError::Archived(what.to_owned())),
         Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
             Some(StorageError::Rejected(format!("{what}: the bucket is in another region than this stack")))
         }
@@ -76,7 +74,7 @@ mod tests {
     #[case(
         403,
         Some("InvalidObjectState"),
-        "the storage refused object a: it is in an archive storage class and must be restored from there first"
+        "object a is in an archive storage class and must be restored from there first"
     )]
     #[case(412, Some("PreconditionFailed"), "object a has changed meanwhile")]
     #[case(412, None, "object a has changed meanwhile")]

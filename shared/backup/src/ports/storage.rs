@@ -111,6 +111,9 @@ pub enum StorageError {
     /// The function may not.
     #[error("access was denied to {0}")]
     Denied(String),
+    /// The object is in an archive storage class, and cannot be read until it is restored from there.
+    #[error("{0} is in an archive storage class and must be restored from there first")]
+    Archived(String),
     /// The store refused, and would again.
     #[error("the storage refused {0}")]
     Rejected(String),

@@ -258,7 +258,7 @@ async fn files_in_cold_storage_are_named_and_all_are_counted() {
     let stored = back_up(&world).await.unwrap();
     let (files, _, skipped, count) = contents(&stored);
     assert_eq!((files, skipped.len(), count), (1, Contents::SKIPPED_SHOWN, 30));
-    assert!(skipped[0].reason.contains("cold storage"), "{}", skipped[0].reason);
+    assert!(skipped[0].reason.contains("archive storage class"), "{}", skipped[0].reason);
     assert_eq!(Archive::of(&world).header.counts.skipped, 30);
 }
 

@@ -197,9 +197,7 @@ impl MediaSource for FakeMedia {
             return Err(StorageError::Changed(what));
         }
         if object.archived {
-            return Err(StorageError::Rejected(format!(
-                "to read {what}: it is in cold storage and must be restored first"
-            )));
+            return Err(StorageError::Archived(what));
         }
         let offset =
             usize::try_from(offset).ok().filter(|offset| *offset == 0 || *offset < object.bytes.len());

@@ -19,7 +19,7 @@ pub(super) fn of_listing(bucket: &str, error: &StorageError) -> SliceError {
                 "the bucket {bucket} may not be listed; let the worker's role list and read it, in the bucket's policy too"
             ),
         ),
-        StorageError::Rejected(_) => SliceError::permanent(
+        StorageError::Rejected(_) | StorageError::Archived(_) => SliceError::permanent(
             "bucket_refused",
             format!("the bucket {bucket} could not be listed: {error}"),
         ),
@@ -38,6 +38,11 @@ pub(super) fn of_object(key: &str, error: StorageError) -> SliceError {
             format!(
                 "the object {key:?} may not be read; let the worker's role read it and use the key it is encrypted with"
             ),
+        ),
+        // Left out of the archive it would be missing from a backup that succeeded.
+        refused @ (StorageError::Rejected(_) | StorageError::Archived(_)) => SliceError::permanent(
+            "object_refused",
+            format!("the object {key:?} could not be read: {refused}; mend that, or delete the object"),
         ),
         other => SliceError::transient(
             "object_unavailable",
@@ -65,5 +70,19 @@ pub(super) fn of_tar(error: &MediaTarError) -> SliceError {
         MediaTarError::Manifest(_) | MediaTarError::FileOpen { .. } | MediaTarError::NoFile => {
             SliceError::permanent("archive_failed", message)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_refused_fails_the_backup_for_good() {
+        let refused =
+            StorageError::Rejected("to read a.jpg: the key is disabled (KMS.DisabledException)".to_owned());
+        let SliceError::Failed(failure) = of_object("a.jpg", refused) else { panic!("not a failure") };
+        assert_eq!((failure.code.as_str(), failure.transient), ("object_refused", false));
+        assert!(failure.message.contains("a.jpg") && failure.message.contains("KMS.DisabledException"));
     }
 }

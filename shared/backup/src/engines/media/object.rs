@@ -42,8 +42,8 @@ impl Source {
                 Err(StorageError::NotFound(_)) => {
                     return Ok(Opened::Skipped("deleted during the backup".to_owned()));
                 }
-                // Glacier's classes answer so until the object is restored; another object's turn comes all the same.
-                Err(error @ StorageError::Rejected(_)) => {
+                // Only this: an object that is refused for another reason would be missing from a backup that succeeded.
+                Err(error @ StorageError::Archived(_)) => {
                     return Ok(Opened::Skipped(format!("not readable as it is stored: {error}")));
                 }
                 Err(error) => return Err(of_object(&object.key, error)),
