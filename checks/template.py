@@ -37,14 +37,8 @@ ROUTES = {
 }
 
 
-RECORDS = {
-    "dynamodb:BatchGetItem",
-    "dynamodb:ConditionCheckItem",
-    "dynamodb:DeleteItem",
-    "dynamodb:GetItem",
-    "dynamodb:PutItem",
-    "dynamodb:Query",
-}
+# Each of these reads records, and writes them in transactions.
+RECORDS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # What each function's code calls, and so all that its role may. The local stack does not evaluate roles: what is missing
 # here would be found out on AWS only.
@@ -52,6 +46,9 @@ GRANTS = {
     "ApiFunction": LOGS
     | RECORDS
     | {
+        "dynamodb:BatchGetItem",
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
         "kms:Decrypt",
         "s3:DeleteObject",
         "s3:GetBucketLocation",
@@ -64,6 +61,7 @@ GRANTS = {
     "WorkerFunction": LOGS
     | RECORDS
     | {
+        "dynamodb:DeleteItem",
         "kms:Decrypt",
         "kms:GenerateDataKey",
         "s3:AbortMultipartUpload",
@@ -76,8 +74,12 @@ GRANTS = {
         "s3:PutObject",
         "secretsmanager:GetSecretValue",
     },
-    "RetentionFunction": LOGS | RECORDS | {"s3:DeleteObject", "s3:ListBucket"},
+    "RetentionFunction": LOGS
+    | RECORDS
+    | {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "s3:DeleteObject", "s3:ListBucket"},
 }
+# Who searches the table's indexes.
+INDEX_READER = "SchedulerFunction"
 
 # Types with an hourly price, none of which is in the default stack.
 HOURLY = (
@@ -206,6 +208,9 @@ def check_needs(resources: dict[str, Any]) -> Iterator[str]:
             yield f"role {role} lacks {action}, which {function} calls"
         for action in sorted(granted - needed):
             yield f"role {role} grants {action}, which {function} does not call"
+        indexes = {path for one in allowed for path in strings(one.get("Resource")) if "/index/" in path}
+        if bool(indexes) != (function == INDEX_READER):
+            yield f"role {role}: the table's indexes are for {INDEX_READER}, and for it alone"
 
 
 def is_bare(resource: str) -> bool:

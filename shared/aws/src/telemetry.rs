@@ -4,8 +4,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogConfig;
 
-/// Targets that stay at warnings: below that, the SDK logs requests, and with them signed URLs and secrets.
-const QUIET: &str = "aws_config=warn,aws_runtime=warn,aws_sdk_dynamodb=warn,aws_sdk_s3=warn,\
+/// Targets that stay at warnings, or at what the runtime says of each call: below that, the SDK logs requests, and with
+/// them signed URLs and secrets, and the runtime logs events as they come, with the headers that authorize them.
+const QUIET: &str = "lambda_runtime=info,lambda_runtime_api_client=info,lambda_http=info,aws_config=warn,aws_runtime=warn,aws_sdk_dynamodb=warn,aws_sdk_s3=warn,\
     aws_sdk_secretsmanager=warn,aws_sdk_sfn=warn,aws_sigv4=warn,aws_smithy_http_client=warn,\
     aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,\
     tokio_postgres=warn";
@@ -34,6 +35,7 @@ mod tests {
         for level in ["error", "trace"] {
             let filter = EnvFilter::try_new(format!("{level},{QUIET}")).unwrap().to_string();
             assert!(filter.contains("aws_smithy_runtime=warn") && filter.contains(level), "{filter}");
+            assert!(filter.contains("lambda_runtime=info"), "raw events carry authorization: {filter}");
         }
     }
 
