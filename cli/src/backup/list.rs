@@ -33,15 +33,17 @@ pub(super) async fn run(options: List, client: &Client, terminal: &Terminal) -> 
     }
     let mut table = Table::new(["BACKUP", "STATE", "TRIGGER", "LABEL", "DATA OF", "SIZE", "NOTE"]).right([5]);
     for view in listing::read::<View>(items)? {
+        let (id, state, trigger) = (view.id.clone(), view.state.clone(), view.trigger.clone());
+        let label = view.label.clone().unwrap_or_else(|| "-".to_owned());
         let bytes = if view.artifacts.is_empty() { "-".to_owned() } else { size(view.bytes()) };
         table.row([
-            view.id,
-            view.state,
-            view.trigger,
-            view.label.unwrap_or_else(|| "-".to_owned()),
+            id,
+            state,
+            trigger,
+            label,
             moment::show(view.taken_at.unwrap_or(view.created_at)),
             bytes,
-            view.note.or(view.failure.map(|failure| failure.message)).unwrap_or_default(),
+            remark(view),
         ]);
     }
     if table.is_empty() {
@@ -49,4 +51,12 @@ pub(super) async fn run(options: List, client: &Client, terminal: &Terminal) -> 
             .line("no backups; make one with `holdfast backup create APP`, or look with fewer filters");
     }
     terminal.print(&table.to_string())
+}
+
+/// What is worth knowing in a line: how many files were left out, and the note or why it failed.
+fn remark(view: View) -> String {
+    let left_out = view.left_out();
+    let note = view.note.or(view.failure.map(|failure| failure.message));
+    let parts: Vec<String> = left_out.into_iter().chain(note).collect();
+    parts.join("; ")
 }

@@ -13,6 +13,9 @@ use crate::{
     terminal::Terminal,
 };
 
+/// How many of the files that were left out are named.
+const LEFT_OUT_SHOWN: usize = 5;
+
 /// Shows a backup.
 pub(super) async fn run(
     app: &ApplicationId,
@@ -51,6 +54,7 @@ pub(super) fn text(view: &View) -> String {
         ("expires", time(&view.expires_at)),
         ("note", view.note.clone()),
         ("retention", view.retention_reason.clone()),
+        ("left out", view.left_out().map(|_| left_out(view))),
         ("failure", view.failure.as_ref().map(|failure| format!("{} ({})", failure.message, failure.code))),
     ];
     lines.extend(details.into_iter().filter_map(|(name, value)| Some((name, value?))));
@@ -62,6 +66,19 @@ pub(super) fn text(view: &View) -> String {
         text = format!("{text}\n{table}");
     }
     text
+}
+
+/// How many files are not in the backup, with the first of them; the manifest in the archive names all.
+fn left_out(view: &View) -> String {
+    let named = view.artifacts.iter().flat_map(|artifact| &artifact.contents.skipped);
+    let named: Vec<String> =
+        named.take(LEFT_OUT_SHOWN).map(|skipped| format!("{} ({})", skipped.key, skipped.reason)).collect();
+    let shown = u64::try_from(named.len()).unwrap_or(u64::MAX);
+    let more = match view.skipped().saturating_sub(shown) {
+        0 => String::new(),
+        more => format!("; and {more} more, which MANIFEST.jsonl in the archive names"),
+    };
+    format!("{}: {}{more}", view.left_out().unwrap_or_default(), named.join(", "))
 }
 
 fn progress(view: &View) -> Table {

@@ -32,7 +32,24 @@ pub(super) struct View {
 pub(super) struct Artifact {
     pub(super) service: String,
     pub(super) object: Object,
+    #[serde(default)]
+    pub(super) contents: Contents,
     pub(super) milliseconds: u64,
+}
+
+/// What is in it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Contents {
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped_count: u64,
+}
+
+/// A file that was left out.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Skipped {
+    pub(super) key: String,
+    pub(super) reason: String,
 }
 
 /// The object it wrote.
@@ -75,6 +92,20 @@ impl View {
     /// Whether it still runs, or will.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state.as_str(), "queued" | "running")
+    }
+
+    /// Files that were listed and left out, of all services.
+    pub(super) fn skipped(&self) -> u64 {
+        self.artifacts.iter().map(|artifact| artifact.contents.skipped_count).sum()
+    }
+
+    /// How many files were left out, in words; none where none were.
+    pub(super) fn left_out(&self) -> Option<String> {
+        match self.skipped() {
+            0 => None,
+            1 => Some("1 file left out".to_owned()),
+            count => Some(format!("{count} files left out")),
+        }
     }
 
     /// Bytes of all it wrote.

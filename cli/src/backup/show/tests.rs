@@ -31,3 +31,22 @@ fn a_succeeded_backup_shows_its_artifacts() {
     .unwrap();
     insta::assert_snapshot!(text(&view));
 }
+
+#[test]
+fn files_that_were_left_out_are_counted_and_the_first_are_named() {
+    let skipped: Vec<_> =
+        (0..7).map(|number| json!({"key": format!("a/{number}.jpg"), "reason": "it vanished"})).collect();
+    let object = json!({"key": "k", "size": 1, "crc64nvme": "rosUhgp5mIg=", "etag": "e", "version_id": null,
+        "storage_class": "STANDARD_IA", "encryption": {"algorithm": "aws:kms", "key_arn": "k", "bucket_key": true}});
+    let view: View = serde_json::from_value(json!({
+        "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "trigger": "on_demand",
+        "state": "succeeded", "created_at": "2026-11-24T08:00:00Z",
+        "artifacts": [{"service": "MEDIA", "object": object, "milliseconds": 5,
+            "contents": {"format": "media_tar", "skipped": skipped, "skipped_count": 30}}]
+    }))
+    .unwrap();
+    let text = text(&view);
+    assert!(text.contains("30 files left out: a/0.jpg (it vanished)"), "{text}");
+    assert!(text.contains("a/4.jpg (it vanished); and 25 more"), "{text}");
+    assert!(!text.contains("a/5.jpg"), "{text}");
+}
