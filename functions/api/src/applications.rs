@@ -198,8 +198,8 @@ pub async fn put(
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RemovalParameters {
-    /// What becomes of its backups. `keep`: they stay and can be downloaded until somebody deletes them, and no policy
-    /// applies to them any more. `delete`: they are deleted.
+    /// What becomes of its backups. `keep`: they stay and can be downloaded until somebody deletes them or their own expiry
+    /// comes, and no policy applies to them any more. `delete`: they are deleted.
     #[param(inline)]
     backups: BackupsFate,
 }

@@ -6,6 +6,7 @@ use aws_sdk_sfn::{
     operation::{describe_execution::DescribeExecutionError, start_execution::StartExecutionError},
     types::ExecutionStatus as Found,
 };
+use chrono::{DateTime, Utc};
 use holdfast_backup::{
     job::{Caught, Job},
     ports::{ExecutionStatus, Executions, ExecutionsError},
@@ -63,9 +64,13 @@ impl Executions for StateMachine {
         self.start(job.execution_name(), &Input { job, abort: None }).await
     }
 
-    async fn start_abort(&self, job: &Job, reason: &Caught) -> Result<(), ExecutionsError> {
-        let name = format!("{}-abort", job.execution_name());
-        self.start(name, &Input { job, abort: Some(reason) }).await
+    async fn start_abort(
+        &self,
+        job: &Job,
+        reason: &Caught,
+        now: DateTime<Utc>,
+    ) -> Result<(), ExecutionsError> {
+        self.start(job.abort_name(now), &Input { job, abort: Some(reason) }).await
     }
 
     async fn status(&self, job: &Job) -> Result<ExecutionStatus, ExecutionsError> {
@@ -73,7 +78,9 @@ impl Executions for StateMachine {
         match self.client.describe_execution().execution_arn(arn).send().await {
             Ok(execution) => Ok(match execution.status() {
                 Found::Running | Found::PendingRedrive => ExecutionStatus::Running,
-                _ => ExecutionStatus::Ended,
+                _ => ExecutionStatus::Ended(
+                    execution.error.map(|error| Caught { error, cause: execution.cause.unwrap_or_default() }),
+                ),
             }),
             Err(error)
                 if error

@@ -25,8 +25,14 @@ pub async fn abort(ports: &Ports, job: &Job, caught: &Caught) -> Result<Answer, 
         return Ok(Answer::Done);
     }
 
-    // Fence first: a slice that is still running finds its attempt taken and can record nothing any more. Its upload is
-    // gone by the time it tries to complete it.
+    // Fence first. Branches that are only beginning find the mark, and give up what they opened; a slice that is further
+    // finds its attempt taken and can record nothing any more, and its upload is gone by the time it tries to complete it.
+    let version = if backup.aborting_at.is_none() {
+        backup.aborting_at = Some(ports.clock.now());
+        ports.records.update_backup(&backup, version, &[]).await?
+    } else {
+        version
+    };
     for Versioned { value: mut run, version } in ports.records.service_runs(*id).await? {
         run.attempt += 1;
         ports.records.put_service_run(*id, &run, Some(version)).await?;

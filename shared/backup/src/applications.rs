@@ -39,7 +39,8 @@ pub struct Registered<T> {
 /// What becomes of the backups of an application that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// They stay, and stay downloadable, until somebody deletes them; no policy applies to them any more.
+    /// They stay, and stay downloadable, until somebody deletes them or their own expiry comes; no policy applies to them
+    /// any more.
     Keep,
     /// They are deleted; within the grace period they can be brought back.
     Delete,

@@ -12,11 +12,14 @@ use secrecy::SecretString;
 
 use crate::{
     error::RequestError,
-    ports::{Page, Ports, Versioned},
+    ports::{Page, Ports, RecordsError, Versioned},
 };
 
 /// Records read at a time while a filter looks for matches.
 const PAGE: usize = 100;
+
+/// How often a link is tried whose record somebody else writes at the same moment: other links, or a relabel.
+const LINK_ATTEMPTS: u32 = 8;
 
 /// Which backups a list shows; an empty filter shows all.
 #[derive(Debug, Clone, Default)]
@@ -131,28 +134,48 @@ pub async fn download(
     service: &ServiceName,
     valid: Duration,
 ) -> Result<Download, RequestError> {
-    let Versioned { value: mut backup, version } = find(ports, application, id).await?;
-    if backup.state != State::Succeeded {
-        return Err(RequestError::Conflict(format!(
-            "the backup {id} is {}; only one that succeeded can be downloaded",
-            backup.state.as_str()
-        )));
-    }
+    let expires_at = ports.clock.now() + valid;
+    let backup = promise_link(ports, application, id, expires_at, valid).await?;
     let artifact = backup
         .artifacts
         .iter()
         .find(|artifact| artifact.service == *service)
         .cloned()
         .ok_or_else(|| RequestError::not_found("artifact", service))?;
-    let expires_at = ports.clock.now() + valid;
-    if backup.link_until.is_none_or(|until| until < expires_at) {
-        backup.link_until = Some(expires_at);
-        ports.records.update_backup(&backup, version, &[]).await?;
-    }
     let taken = backup.taken_at.unwrap_or(backup.created_at).format("%Y%m%dT%H%M%SZ");
     let file_name = format!("{application}-{taken}-{service}-{}", artifact.contents.file_name());
     let url = ports.artifacts.download_url(&artifact.object.key, &file_name, valid).await?;
     Ok(Download { url, expires_at, artifact, file_name })
+}
+
+/// Lets the backup remember that a link to it works until `expires_at`. It is written for a little longer, so that most
+/// links need no write; one that meets another write is tried again.
+async fn promise_link(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: BackupId,
+    expires_at: DateTime<Utc>,
+    spare: Duration,
+) -> Result<Backup, RequestError> {
+    let mut attempt = 1;
+    loop {
+        let Versioned { value: mut backup, version } = find(ports, application, id).await?;
+        if backup.state != State::Succeeded {
+            return Err(RequestError::Conflict(format!(
+                "the backup {id} is {}; only one that succeeded can be downloaded",
+                backup.state.as_str()
+            )));
+        }
+        if backup.link_until.is_some_and(|until| until >= expires_at) {
+            return Ok(backup);
+        }
+        backup.link_until = Some(expires_at + spare);
+        match ports.records.update_backup(&backup, version, &[]).await {
+            Ok(_) => return Ok(backup),
+            Err(RecordsError::Conflict) if attempt < LINK_ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The audit trail of an application, newest first.

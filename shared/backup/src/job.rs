@@ -1,5 +1,6 @@
 //! What the state machine and the worker say to each other.
 
+use chrono::{DateTime, Utc};
 use holdfast_domain::{
     backup::Failure,
     id::{ApplicationId, BackupId, ServiceName},
@@ -25,6 +26,12 @@ impl Job {
         match self {
             Self::Backup { id, .. } => id.to_string(),
         }
+    }
+
+    /// The name of an execution that only aborts the job, started at `now`: the same within an hour (UTC), as
+    /// `{id}-abort-20261124T09`. An execution's name is used up for 90 days, whatever became of it.
+    pub fn abort_name(&self, now: DateTime<Utc>) -> String {
+        format!("{}-abort-{}", self.execution_name(), now.format("%Y%m%dT%H"))
     }
 }
 

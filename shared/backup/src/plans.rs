@@ -11,6 +11,9 @@ use crate::{
 /// Applications read at a time while a changed schedule is passed on.
 const PAGE: usize = 100;
 
+/// How often an application is read and written again that somebody else keeps changing.
+const ATTEMPTS: u32 = 5;
+
 /// Makes or changes a plan. `expected` is the version it has; `None` for a new one, and for `default` until it is
 /// changed for the first time. Applications on the plan move to its new schedule at once.
 pub async fn put(
@@ -28,14 +31,7 @@ pub async fn put(
         .changing(before.as_ref().map(|plan| describe(&plan.value.spec)), Some(describe(&spec)));
     let record = PlanRecord { id: id.clone(), spec, updated_at: now };
     let version = ports.records.put_plan(&record, expected, &audit).await?;
-    let old_schedule = match &before {
-        Some(plan) => plan.value.spec.schedule.clone(),
-        None if *id == PlanId::default_plan() => PlanSpec::default_plan().schedule,
-        None => None,
-    };
-    if old_schedule != record.spec.schedule {
-        reschedule(ports, &record).await?;
-    }
+    reschedule(ports, &record).await?;
     Ok(Registered { record: Versioned { value: record, version }, created: before.is_none() })
 }
 
@@ -73,32 +69,53 @@ fn describe(spec: &PlanSpec) -> String {
     format!("{schedule}; {}; {}", spec.scheduled, spec.on_demand)
 }
 
-/// Moves the applications on a plan to its new schedule. One that somebody changes at the same moment is left alone:
-/// it is due at its old time, and the tick then goes by the new schedule.
+/// Moves the applications on a plan to its schedule, also when the schedule has not just changed, so that repeating a
+/// change that was interrupted finishes it.
 async fn reschedule(ports: &Ports, plan: &PlanRecord) -> Result<(), RequestError> {
     let mut after = None;
     loop {
         let page = ports.records.applications(after.as_ref(), PAGE).await?;
         for application in page.items.into_iter().filter(|application| application.value.spec.plan == plan.id)
         {
-            let now = ports.clock.now();
-            let next_run_at = next_run(&plan.spec, &application.value.id, &application.value.spec, now);
-            let audit = ports
-                .audit(now, format!("plan {}", plan.id), Action::Update)
-                .changing(
-                    application.value.next_run_at.map(|at| at.to_rfc3339()),
-                    next_run_at.map(|at| at.to_rfc3339()),
-                )
-                .because("the plan's schedule changed");
-            let record = ApplicationRecord { next_run_at, ..application.value };
-            match ports.records.put_application(&record, Some(application.version), &audit).await {
-                Ok(_) | Err(RecordsError::Conflict) => {}
-                Err(error) => return Err(error.into()),
-            }
+            align(ports, plan, application).await?;
         }
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(()),
         }
     }
+}
+
+/// Gives an application the next run that its plan says, and tells whether it had another. One that is due is left to the
+/// tick, which goes by the plan as it is. A write of somebody else at the same moment is read, and answered anew.
+pub(crate) async fn align(
+    ports: &Ports,
+    plan: &PlanRecord,
+    application: Versioned<ApplicationRecord>,
+) -> Result<bool, RequestError> {
+    let id = application.value.id.clone();
+    let mut found = Some(application);
+    for _ in 0..ATTEMPTS {
+        let Some(Versioned { value: record, version }) = found else { return Ok(false) };
+        if record.spec.plan != plan.id {
+            return Ok(false);
+        }
+        let now = ports.clock.now();
+        let next_run_at = next_run(&plan.spec, &id, &record.spec, now);
+        let is_due = next_run_at.is_some() && record.next_run_at.is_some_and(|at| at <= now);
+        if is_due || next_run_at == record.next_run_at {
+            return Ok(false);
+        }
+        let audit = ports
+            .audit(now, format!("plan {}", plan.id), Action::Update)
+            .changing(record.next_run_at.map(|at| at.to_rfc3339()), next_run_at.map(|at| at.to_rfc3339()))
+            .because("the schedule of its plan");
+        let record = ApplicationRecord { next_run_at, ..record };
+        match ports.records.put_application(&record, Some(version), &audit).await {
+            Ok(_) => return Ok(true),
+            Err(RecordsError::Conflict) => found = ports.records.application(&id).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(RecordsError::Conflict.into())
 }

@@ -72,13 +72,14 @@ pub async fn create(
         Backup::queued(ports.entropy.backup_id(now), application.clone(), services, actor.to_owned(), now);
     backup.note = request.note;
     backup.expires_at = request.expires_at;
+    let source = record.spec;
     let audit = AuditEntry {
         reason: backup.note.clone(),
         ..ports.audit(now, actor, Action::Request).to_backup(backup.id)
     };
     let same_fingerprint = fingerprint.clone();
     let claim = Claim::Request { idempotency: idempotency.map(|key| IdempotencyKey { key, fingerprint }) };
-    match ports.records.create_backup(&NewBackup { backup: backup.clone(), claim, audit }).await? {
+    match ports.records.create_backup(&NewBackup { backup: backup.clone(), source, claim, audit }).await? {
         Creation::Created => {
             let job = Job::Backup { application: application.clone(), id: backup.id };
             if let Err(error) = ports.executions.start(&job).await {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use futures::{StreamExt, stream};
 use holdfast_domain::{
     audit::Action,
     backup::{Backup, Label, State, Trigger},
@@ -21,6 +22,9 @@ use crate::{
 
 /// Applications read at a time.
 const PAGE: usize = 100;
+
+/// How many applications are worked on at a time.
+const SIDE_BY_SIDE: usize = 16;
 
 /// What a retention run did, of one application or of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -135,6 +139,78 @@ pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<Retention
     let policies = policies(ports, &record).await?;
     let backups = discard::all_backups(ports, application).await?;
     let plan = plan(&backups, &policies, ports.clock.now());
+    Ok(execute(ports, application, backups, &plan, Some(&policies)).await)
+}
+
+/// Looks after every application: gives it the next run that its plan says, where a change of the plan was interrupted,
+/// and runs its retention. Of those that were removed, what was begun is finished, and what carries an expiry goes when
+/// that comes. Trouble with one never keeps the others waiting.
+pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
+    let mut total = RetentionSummary::default();
+    let mut after = None;
+    loop {
+        let page = ports.records.applications(after.as_ref(), PAGE).await?;
+        let runs = stream::iter(page.items).map(async |application| {
+            let id = application.value.id.clone();
+            (id, registered(ports, application).await)
+        });
+        total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    let mut after = None;
+    loop {
+        let page = ports.records.removed_applications(after.as_ref(), PAGE).await?;
+        let runs = stream::iter(page.items).map(async |id| {
+            let outcome = removed(ports, &id).await;
+            (id, outcome)
+        });
+        total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(total),
+        }
+    }
+}
+
+async fn registered(
+    ports: &Ports,
+    application: Versioned<ApplicationRecord>,
+) -> Result<RetentionSummary, RequestError> {
+    let id = application.value.id.clone();
+    let plan = plans::get(ports, &application.value.spec.plan).await?.value;
+    if plans::align(ports, &plan, application).await? {
+        tracing::warn!(application = %id, "its next run was not what its plan says, and was put right");
+    }
+    run(ports, &id).await
+}
+
+/// An application that was removed: no policy applies to what it kept.
+async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, RequestError> {
+    if ports.records.application(id).await?.is_some() {
+        // It was registered again, and is looked after as such.
+        ports.records.forget_application(id).await?;
+        return Ok(RetentionSummary::default());
+    }
+    let backups = discard::all_backups(ports, id).await?;
+    if backups.iter().all(|backup| backup.value.state.is_final()) {
+        ports.records.forget_application(id).await?;
+        return Ok(RetentionSummary::default());
+    }
+    let plan = retention::plan_removed(&candidates(&backups), ports.clock.now());
+    Ok(execute(ports, id, backups, &plan, None).await)
+}
+
+/// Does what the plan says. A backup that cannot be dealt with never blocks the others.
+async fn execute(
+    ports: &Ports,
+    application: &ApplicationId,
+    backups: Vec<Versioned<Backup>>,
+    plan: &retention::Plan,
+    policies: Option<&Policies>,
+) -> RetentionSummary {
     let mut summary =
         RetentionSummary { applications: 1, kept: plan.kept.len(), ..RetentionSummary::default() };
 
@@ -149,50 +225,46 @@ pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<Retention
 
     let mut by_id: HashMap<BackupId, Versioned<Backup>> =
         rest.into_iter().map(|backup| (backup.value.id, backup)).collect();
+    let failed_before = summary.failed;
     for step in &plan.relabelled {
         if let Some(backup) = by_id.remove(&step.id) {
-            let outcome = relabel(ports, backup, step, &policies).await;
+            let outcome = relabel(ports, backup, step, policies).await;
             count(outcome, &mut summary.relabelled, &mut summary.failed, application, step.id);
         }
     }
+    let all_relabelled = summary.failed == failed_before;
     for step in &plan.discarded {
         let Some(backup) = by_id.remove(&step.id) else { continue };
+        // Another backup's new label may be what lets this one go: without it, the next run plans anew.
+        if !all_relabelled && backup.value.trigger == Trigger::Scheduled {
+            summary.failed += 1;
+            continue;
+        }
         if backup.value.link_until.is_some_and(|until| until > ports.clock.now()) {
             summary.in_use += 1;
             continue;
         }
-        let actor = actor(&policies, backup.value.trigger);
+        let actor = actor(policies, backup.value.trigger);
         let outcome = discard::discard(ports, backup, &actor, Action::Discard, step.reason.to_string()).await;
         count(outcome, &mut summary.discarded, &mut summary.failed, application, step.id);
     }
-    Ok(summary)
-}
-
-/// Runs the retention of every registered application. Trouble with one never keeps the others waiting.
-pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
-    let mut total = RetentionSummary::default();
-    let mut after = None;
-    loop {
-        let page = ports.records.applications(after.as_ref(), PAGE).await?;
-        for application in page.items {
-            let id = application.value.id;
-            match run(ports, &id).await {
-                Ok(one) => total.add(&one),
-                Err(error) => {
-                    tracing::error!(application = %id, %error, "retention could not be run; the next run tries again");
-                    total.applications += 1;
-                    total.failed += 1;
-                }
-            }
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(total),
-        }
-    }
+    summary
 }
 
 impl RetentionSummary {
+    fn add_all(&mut self, runs: Vec<(ApplicationId, Result<Self, RequestError>)>) {
+        for (application, outcome) in runs {
+            match outcome {
+                Ok(one) => self.add(&one),
+                Err(error) => {
+                    tracing::error!(%application, %error, "retention could not be run; the next run tries again");
+                    self.applications += 1;
+                    self.failed += 1;
+                }
+            }
+        }
+    }
+
     fn add(&mut self, other: &Self) {
         self.applications += other.applications;
         self.kept += other.kept;
@@ -209,16 +281,18 @@ async fn policies(ports: &Ports, record: &ApplicationRecord) -> Result<Policies,
 }
 
 fn plan(backups: &[Versioned<Backup>], policies: &Policies, now: DateTime<Utc>) -> retention::Plan {
-    let candidates: Vec<Candidate> =
-        backups.iter().filter_map(|backup| Candidate::of(&backup.value)).collect();
-    retention::plan(&candidates, policies, now)
+    retention::plan(&candidates(backups), policies, now)
+}
+
+fn candidates(backups: &[Versioned<Backup>]) -> Vec<Candidate> {
+    backups.iter().filter_map(|backup| Candidate::of(&backup.value)).collect()
 }
 
 async fn relabel(
     ports: &Ports,
     backup: Versioned<Backup>,
     step: &Relabel,
-    policies: &Policies,
+    policies: Option<&Policies>,
 ) -> Result<(), RequestError> {
     let Versioned { value: mut backup, version } = backup;
     let now = ports.clock.now();
@@ -234,11 +308,12 @@ async fn relabel(
     Ok(())
 }
 
-/// The rule that did it, for the audit trail.
-fn actor(policies: &Policies, trigger: Trigger) -> String {
-    match trigger {
-        Trigger::Scheduled => format!("policy {}", policies.scheduled),
-        Trigger::OnDemand => format!("policy {}", policies.on_demand),
+/// The rule that did it, for the audit trail; none applies to a removed application but a backup's own expiry.
+fn actor(policies: Option<&Policies>, trigger: Trigger) -> String {
+    match (policies, trigger) {
+        (Some(policies), Trigger::Scheduled) => format!("policy {}", policies.scheduled),
+        (Some(policies), Trigger::OnDemand) => format!("policy {}", policies.on_demand),
+        (None, _) => "expiry".to_owned(),
     }
 }
 

@@ -99,14 +99,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Stops when somebody asked to cancel the backup, or it has been brought to an end meanwhile.
+    /// Stops when somebody asked to cancel the backup, or it is being or has been brought to an end meanwhile: a branch
+    /// whose record the abort did not see yet is stopped here.
     async fn check_wanted(&self) -> Result<(), SliceError> {
         let backup = self.ports.records.backup(&self.application, self.backup).await?;
         match backup {
-            Some(Versioned { value, .. }) if value.state.is_open() => match value.cancel_requested_at {
-                Some(_) => Err(SliceError::Cancelled),
-                None => Ok(()),
-            },
+            Some(Versioned { value, .. }) if value.state.is_open() && value.aborting_at.is_none() => {
+                match value.cancel_requested_at {
+                    Some(_) => Err(SliceError::Cancelled),
+                    None => Ok(()),
+                }
+            }
             _ => Err(SliceError::Fenced),
         }
     }

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use holdfast_domain::{
-    application::Service,
+    application::{ApplicationSpec, Service},
     audit::Action,
     backup::{Artifact, Backup, Label, State, Trigger},
     document::{self, BackupDocument},
@@ -22,7 +22,7 @@ use crate::{
     error::{RequestError, SliceError},
     job::{Answer, Job, Range},
     plans,
-    ports::{ApplicationRecord, Ports, RecordsError, ServiceRun, Versioned},
+    ports::{Ports, RecordsError, ServiceRun, Versioned},
     service, upload,
 };
 
@@ -50,12 +50,15 @@ pub async fn slice(
         State::Failed | State::Cancelled => return Err(SliceError::Fenced),
         State::Queued | State::Running => {}
     }
+    if backup.value.aborting_at.is_some() {
+        return Err(SliceError::Fenced);
+    }
     if backup.value.cancel_requested_at.is_some() {
         return Err(SliceError::Cancelled);
     }
     let backup = begin(&worker.ports, backup).await?;
-    let record = registered(&worker.ports, application).await?;
-    let services = covered(&record, &backup.value)?;
+    let source = source(&worker.ports, &backup.value).await?;
+    let services = covered(&source, &backup.value)?;
 
     if let Some(Range { service }) = range {
         let service = services.iter().find(|candidate| candidate.name() == service).ok_or_else(|| {
@@ -70,7 +73,7 @@ pub async fn slice(
     let runs = worker.ports.records.service_runs(*id).await?;
     match next_step(&services, &runs).as_slice() {
         [] => {
-            finish(&worker.ports, backup, &record, &services, &runs).await?;
+            finish(&worker.ports, backup, source, &services, &runs).await?;
             Ok(Answer::Done)
         }
         [only] => {
@@ -135,23 +138,27 @@ async fn begin(ports: &Ports, backup: Versioned<Backup>) -> Result<Versioned<Bac
     }
 }
 
-async fn registered(ports: &Ports, application: &ApplicationId) -> Result<ApplicationRecord, SliceError> {
-    let record = ports.records.application(application).await?.ok_or_else(|| {
+/// The registration as it was when the backup was asked for. A change made since is for the next backup: one that mixed
+/// both would restore to an application that never was.
+async fn source(ports: &Ports, backup: &Backup) -> Result<ApplicationSpec, SliceError> {
+    ports.records.source(backup.id).await?.ok_or_else(|| {
         SliceError::permanent(
-            "application_removed",
-            format!("the application {application} was removed before its backup began; register it again"),
+            "source_missing",
+            format!(
+                "what the backup {} of {} is made of is not known any more; start a new backup",
+                backup.id, backup.application
+            ),
         )
-    })?;
-    Ok(record.value)
+    })
 }
 
-/// The services the backup covers, as they are registered now.
-fn covered(record: &ApplicationRecord, backup: &Backup) -> Result<Vec<Service>, SliceError> {
+/// The services the backup covers.
+fn covered(source: &ApplicationSpec, backup: &Backup) -> Result<Vec<Service>, SliceError> {
     let find = |name: &ServiceName| {
-        record.spec.services.iter().find(|service| service.name() == name).cloned().ok_or_else(|| {
+        source.services.iter().find(|service| service.name() == name).cloned().ok_or_else(|| {
             SliceError::permanent(
-                "service_removed",
-                format!("{}, service {name}: it is not registered any more; start a new backup", record.id),
+                "no_such_service",
+                format!("{}, service {name}: it was not registered; start a new backup", backup.application),
             )
         })
     };
@@ -172,7 +179,7 @@ fn next_step<'a>(services: &'a [Service], runs: &[Versioned<ServiceRun>]) -> Vec
 async fn finish(
     ports: &Ports,
     backup: Versioned<Backup>,
-    record: &ApplicationRecord,
+    source: ApplicationSpec,
     services: &[Service],
     runs: &[Versioned<ServiceRun>],
 ) -> Result<(), SliceError> {
@@ -193,11 +200,11 @@ async fn finish(
         .transition(State::Succeeded)
         .map_err(|error| SliceError::permanent("illegal_transition", error.to_string()))?;
 
-    let plan = plans::get(ports, &record.spec.plan).await.map_err(|error| match error {
+    let plan = plans::get(ports, &source.plan).await.map_err(|error| match error {
         RequestError::Unavailable(reason) => SliceError::transient("records_unavailable", reason),
         other => SliceError::permanent("plan_missing", other.to_string()),
     })?;
-    let described = BackupDocument::new(backup.clone(), record.spec.clone(), plan.value.spec)
+    let described = BackupDocument::new(backup.clone(), source, plan.value.spec)
         .to_json()
         .map_err(|error| SliceError::permanent("document_unwritable", error.to_string()))?;
     let key = format!("{}{}", backup.prefix(), document::FILE_NAME);
@@ -215,6 +222,7 @@ async fn finish(
                 application = %backup.application,
                 backup = %backup.id,
                 bytes = backup.bytes(),
+                skipped = backup.skipped(),
                 "the backup succeeded"
             );
             Ok(())

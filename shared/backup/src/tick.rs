@@ -113,7 +113,8 @@ async fn start_due(
     });
     let Some(slot) = slot else {
         let next_run_at = next_run(&plan, application, &record.spec, now);
-        return move_on(ports, record, version, next_run_at, now).await;
+        let reason = "no slot of its schedule has passed";
+        return move_on(ports, record, version, next_run_at, now, reason).await;
     };
     let next_run_at = next_run(&plan, application, &record.spec, slot.at);
     match create(ports, record.clone(), version, &slot, next_run_at, now).await {
@@ -131,7 +132,8 @@ async fn start_due(
         // The slot was used under an earlier registration of the same name.
         Ok((Creation::SlotTaken, _)) => {
             let record = ApplicationRecord { scheduled_until: slot.at, ..record };
-            move_on(ports, record, version, next_run_at, now).await
+            let reason = "the slot has its backup already, made under an earlier registration";
+            move_on(ports, record, version, next_run_at, now, reason).await
         }
         Ok((Creation::Repeated { .. }, _)) | Err(RecordsError::Conflict) => Ok(Outcome::Nothing),
         Err(error) => Err(error.into()),
@@ -154,8 +156,10 @@ async fn create(
         .to_backup(id)
         .because(format!("due at {}", slot.at.to_rfc3339()));
     let application = ApplicationRecord { next_run_at, scheduled_until: slot.at, ..record };
+    let source = application.spec.clone();
     let claim = Claim::Slot { application: Box::new(application), expected: version };
-    let creation = ports.records.create_backup(&NewBackup { backup: backup.clone(), claim, audit }).await?;
+    let new = NewBackup { backup: backup.clone(), source, claim, audit };
+    let creation = ports.records.create_backup(&new).await?;
     Ok((creation, backup))
 }
 
@@ -165,11 +169,12 @@ async fn move_on(
     version: u64,
     next_run_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
+    reason: &str,
 ) -> Result<Outcome, RequestError> {
     let audit = ports
         .audit(now, "schedule", Action::Update)
         .changing(record.next_run_at.map(|at| at.to_rfc3339()), next_run_at.map(|at| at.to_rfc3339()))
-        .because("no slot of its schedule has passed");
+        .because(reason);
     let record = ApplicationRecord { next_run_at, ..record };
     match ports.records.put_application(&record, Some(version), &audit).await {
         Ok(_) => Ok(Outcome::MovedOn),
@@ -194,19 +199,21 @@ async fn look_after(
     }
     let job = Job::Backup { application: application.clone(), id };
     let unreachable = |error: crate::ports::ExecutionsError| RequestError::Unavailable(error.to_string());
+    let abort = async |reason: Option<Caught>| {
+        let reason = reason.unwrap_or_else(|| Caught {
+            error: "ExecutionEnded".to_owned(),
+            cause: "the execution of the job ended without recording the job's end".to_owned(),
+        });
+        ports.executions.start_abort(&job, &reason, now).await.map_err(unreachable)?;
+        Ok(Outcome::Aborted)
+    };
     match (ports.executions.status(&job).await.map_err(unreachable)?, backup.state) {
         (ExecutionStatus::Running, _) => Ok(Outcome::Nothing),
         (ExecutionStatus::Missing, State::Queued) => {
             ports.executions.start(&job).await.map_err(unreachable)?;
             Ok(Outcome::Restarted)
         }
-        (ExecutionStatus::Missing | ExecutionStatus::Ended, _) => {
-            let reason = Caught {
-                error: "ExecutionEnded".to_owned(),
-                cause: "the execution of the job ended without recording the job's end".to_owned(),
-            };
-            ports.executions.start_abort(&job, &reason).await.map_err(unreachable)?;
-            Ok(Outcome::Aborted)
-        }
+        (ExecutionStatus::Missing, _) => abort(None).await,
+        (ExecutionStatus::Ended(reason), _) => abort(reason).await,
     }
 }

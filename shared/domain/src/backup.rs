@@ -87,6 +87,8 @@ pub struct Backup {
     pub finished_at: Option<DateTime<Utc>>,
     /// When somebody asked to cancel it; the running slice stops soon after.
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// When the clean-up of its failure or cancellation began: from then on nothing is stored or recorded any more.
+    pub aborting_at: Option<DateTime<Utc>>,
     /// What it wrote, one for each service; complete once it has succeeded.
     pub artifacts: Vec<Artifact>,
     /// Why it failed.
@@ -125,6 +127,7 @@ impl Backup {
             taken_at: None,
             finished_at: None,
             cancel_requested_at: None,
+            aborting_at: None,
             artifacts: Vec::new(),
             failure: None,
             retention_reason: None,
@@ -145,6 +148,11 @@ impl Backup {
     /// Bytes of all its artifacts.
     pub fn bytes(&self) -> u64 {
         self.artifacts.iter().map(|artifact| artifact.object.size).sum()
+    }
+
+    /// Files that were left out of all its artifacts, because they vanished or could not be read.
+    pub fn skipped(&self) -> u64 {
+        self.artifacts.iter().map(|artifact| artifact.contents.skipped()).sum()
     }
 
     /// The prefix in the bucket that holds this backup and nothing else.

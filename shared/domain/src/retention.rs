@@ -8,6 +8,7 @@ mod on_demand;
 mod period;
 mod policy;
 mod reason;
+mod removed;
 mod scheduled;
 pub mod simulate;
 
@@ -21,6 +22,7 @@ pub use candidate::{Candidate, Origin};
 pub use period::Period;
 pub use policy::{OnDemandPolicy, Policies, ScheduledPolicy};
 pub use reason::{Filler, Overflow, Reason};
+pub use removed::plan_removed;
 
 /// What becomes of each backup: every candidate is in exactly one of the three lists.
 ///

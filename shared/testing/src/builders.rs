@@ -108,7 +108,8 @@ pub fn succeeded(application: &ApplicationId, id: BackupId, at: DateTime<Utc>, s
 pub fn request(backup: Backup, audit: AuditId, key: Option<&str>) -> NewBackup {
     let idempotency =
         key.map(|key| IdempotencyKey { key: key.to_owned(), fingerprint: format!("fingerprint of {key}") });
-    NewBackup { audit: audit_entry(audit, &backup), backup, claim: Claim::Request { idempotency } }
+    let source = application(backup.application.as_str()).spec;
+    NewBackup { audit: audit_entry(audit, &backup), backup, source, claim: Claim::Request { idempotency } }
 }
 
 /// What [`queued_for_slot`] backups claim; `application` has moved on from version `expected`.
@@ -118,8 +119,9 @@ pub fn claim_slot(
     application: ApplicationRecord,
     expected: u64,
 ) -> NewBackup {
+    let source = application.spec.clone();
     let claim = Claim::Slot { application: Box::new(application), expected };
-    NewBackup { audit: audit_entry(audit, &backup), backup, claim }
+    NewBackup { audit: audit_entry(audit, &backup), backup, source, claim }
 }
 
 /// The entry that says who asked for a backup.

@@ -4,7 +4,7 @@ use super::{
     DynamoRecords, application, audit, backup,
     claim::{self, Claimed, UsedKey},
     key::{Item, Key, application_partition},
-    stored,
+    source, stored,
     transaction::{Condition, Refusal},
 };
 
@@ -14,6 +14,7 @@ impl DynamoRecords {
         let made = &new.backup;
         let mut transaction = self.transaction();
         transaction.put(backup::item(made, 1)?, Condition::Absent)?;
+        transaction.put(source::item(new)?, Condition::Absent)?;
         transaction
             .put(audit::item(application_partition(&made.application), &new.audit)?, Condition::Any)?;
         let turn = Key::turn(&made.application, made.trigger);

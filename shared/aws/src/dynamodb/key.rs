@@ -13,6 +13,8 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// The partition of all slugs.
 pub(super) const APPLICATIONS: &str = "APPS";
+/// The partition of the slugs of removed applications.
+pub(super) const REMOVED: &str = "REMOVED";
 /// The partition of all plans.
 pub(super) const PLANS: &str = "PLANS";
 /// The sort key of an application within its partition.
@@ -38,6 +40,10 @@ impl Key {
 
     pub(super) fn listing(id: &ApplicationId) -> Self {
         Self { pk: APPLICATIONS.to_owned(), sk: id.to_string() }
+    }
+
+    pub(super) fn removed(id: &ApplicationId) -> Self {
+        Self { pk: REMOVED.to_owned(), sk: id.to_string() }
     }
 
     pub(super) fn plan(id: &PlanId) -> Self {
@@ -67,6 +73,10 @@ impl Key {
 
     pub(super) fn service_run(backup: BackupId, service: &ServiceName) -> Self {
         Self { pk: service_runs_partition(backup), sk: format!("{SERVICE}{service}") }
+    }
+
+    pub(super) fn source(backup: BackupId) -> Self {
+        Self { pk: service_runs_partition(backup), sk: "SOURCE".to_owned() }
     }
 
     /// The key as attributes.

@@ -4,6 +4,7 @@ use holdfast_backup::ports::{
     ApplicationRecord, Creation, NewBackup, Page, PlanRecord, Records, RecordsError, ServiceRun, Versioned,
 };
 use holdfast_domain::{
+    application::ApplicationSpec,
     audit::AuditEntry,
     backup::Backup,
     id::{ApplicationId, BackupId, PlanId},
@@ -17,6 +18,7 @@ use super::{
     plan,
     read::{Range, Search},
     service_run,
+    source::Source,
     stored::{self, read_versioned},
     transaction::Condition,
 };
@@ -35,15 +37,7 @@ impl Records for DynamoRecords {
         after: Option<&ApplicationId>,
         limit: usize,
     ) -> Result<Page<Versioned<ApplicationRecord>, ApplicationId>, RecordsError> {
-        let search = Search {
-            partition: key::APPLICATIONS.to_owned(),
-            range: after.map_or(Range::All, |after| Range::After(after.to_string())),
-            backwards: false,
-            limit: limit.saturating_add(1),
-        };
-        let listed = self.search(search).await?;
-        let listed: Vec<ApplicationId> = listed.iter().map(listed_slug).collect::<Result<_, _>>()?;
-        let Page { items: slugs, next } = page(listed, limit, Clone::clone);
+        let Page { items: slugs, next } = self.slugs(key::APPLICATIONS, after, limit).await?;
         let found = self.get_all(slugs.iter().map(Key::application).collect()).await?;
         let mut items: Vec<Versioned<ApplicationRecord>> =
             found.into_iter().map(read_versioned).collect::<Result<_, _>>()?;
@@ -77,7 +71,22 @@ impl Records for DynamoRecords {
         let mut transaction = self.transaction();
         transaction.delete(Key::application(id), Condition::Version(expected))?;
         transaction.delete(Key::listing(id), Condition::Any)?;
+        transaction.put(Key::removed(id).into_item(), Condition::Any)?;
         transaction.put(audit::item(application_partition(id), audit)?, Condition::Any)?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn removed_applications(
+        &self,
+        after: Option<&ApplicationId>,
+        limit: usize,
+    ) -> Result<Page<ApplicationId, ApplicationId>, RecordsError> {
+        self.slugs(key::REMOVED, after, limit).await
+    }
+
+    async fn forget_application(&self, id: &ApplicationId) -> Result<(), RecordsError> {
+        let mut transaction = self.transaction();
+        transaction.delete(Key::removed(id), Condition::Any)?;
         Ok(transaction.commit().await?)
     }
 
@@ -111,6 +120,12 @@ impl Records for DynamoRecords {
 
     async fn create_backup(&self, new: &NewBackup) -> Result<Creation, RecordsError> {
         self.create(new).await
+    }
+
+    async fn source(&self, backup: BackupId) -> Result<Option<ApplicationSpec>, RecordsError> {
+        let found = self.get(Key::source(backup)).await?;
+        let found = found.map(stored::read_plain::<Source>).transpose()?;
+        Ok(found.map(|source| source.registration))
     }
 
     async fn idempotency(
@@ -211,6 +226,24 @@ impl Records for DynamoRecords {
 }
 
 impl DynamoRecords {
+    /// The slugs that are listed in `partition`, in their order.
+    async fn slugs(
+        &self,
+        partition: &str,
+        after: Option<&ApplicationId>,
+        limit: usize,
+    ) -> Result<Page<ApplicationId, ApplicationId>, RecordsError> {
+        let search = Search {
+            partition: partition.to_owned(),
+            range: after.map_or(Range::All, |after| Range::After(after.to_string())),
+            backwards: false,
+            limit: limit.saturating_add(1),
+        };
+        let listed = self.search(search).await?;
+        let listed = listed.iter().map(listed_slug).collect::<Result<_, _>>()?;
+        Ok(page(listed, limit, Clone::clone))
+    }
+
     /// What `application` has under `prefix` that is less than `before`, greatest first; one more than `limit`, to know
     /// whether there is more.
     async fn search_before(

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use aws_sdk_sfn::Client;
+use chrono::{TimeDelta, TimeZone, Utc};
 use holdfast_aws::sfn::StateMachine;
 use holdfast_backup::{
     job::{Caught, Job},
@@ -48,7 +49,7 @@ async fn starting_a_job_twice_is_harmless() {
     while executions.status(&job()).await.unwrap() == ExecutionStatus::Running {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(executions.status(&job()).await.unwrap(), ExecutionStatus::Ended);
+    assert!(matches!(executions.status(&job()).await.unwrap(), ExecutionStatus::Ended(_)));
     Executions::start(&executions, &job()).await.unwrap();
     assert_eq!(client.list_executions().state_machine_arn(&arn).send().await.unwrap().executions.len(), 1);
 }
@@ -59,15 +60,19 @@ async fn an_abort_is_an_execution_of_its_own() {
     let (client, arn) = state_machine().await;
     let executions = StateMachine::new(client.clone(), Some(arn.clone()));
     let reason = Caught { error: "States.Timeout".to_owned(), cause: "it stopped moving".to_owned() };
+    let now = Utc.with_ymd_and_hms(2026, 11, 24, 9, 59, 59).unwrap();
     for _ in 0..2 {
-        executions.start_abort(&job(), &reason).await.unwrap();
+        executions.start_abort(&job(), &reason, now).await.unwrap();
     }
     let listed = client.list_executions().state_machine_arn(&arn).send().await.unwrap().executions;
     assert_eq!(listed.len(), 1);
-    assert_eq!(listed[0].name, format!("{}-abort", job().execution_name()));
+    assert_eq!(listed[0].name, format!("{}-abort-20261124T09", job().execution_name()));
     let execution = client.describe_execution().execution_arn(&listed[0].execution_arn).send().await.unwrap();
     assert!(execution.input.unwrap().contains("it stopped moving"));
     assert_eq!(executions.status(&job()).await.unwrap(), ExecutionStatus::Missing);
+    executions.start_abort(&job(), &reason, now + TimeDelta::seconds(1)).await.unwrap();
+    let listed = client.list_executions().state_machine_arn(&arn).send().await.unwrap().executions;
+    assert_eq!(listed.len(), 2, "tried again in the next hour");
 }
 
 /// A function that starts no jobs says so.

@@ -35,13 +35,23 @@ pub trait Records: Send + Sync {
         audit: &AuditEntry,
     ) -> Result<u64, RecordsError>;
 
-    /// Removes an application's registration; its backups' records stay.
+    /// Removes an application's registration; its backups' records stay, and its slug is among the removed ones.
     async fn delete_application(
         &self,
         id: &ApplicationId,
         expected: u64,
         audit: &AuditEntry,
     ) -> Result<(), RecordsError>;
+
+    /// Slugs of applications that were removed and not forgotten since, in their order, from after `after` on.
+    async fn removed_applications(
+        &self,
+        after: Option<&ApplicationId>,
+        limit: usize,
+    ) -> Result<Page<ApplicationId, ApplicationId>, RecordsError>;
+
+    /// Takes a slug from among the removed ones: nothing is left of it that needs looking after. Repeating it is harmless.
+    async fn forget_application(&self, id: &ApplicationId) -> Result<(), RecordsError>;
 
     /// Applications whose `next_run_at` is not after `now`, longest overdue first within a shard, at most `limit` a shard.
     async fn due(&self, now: DateTime<Utc>, limit: usize) -> Result<Vec<ApplicationId>, RecordsError>;
@@ -63,6 +73,9 @@ pub trait Records: Send + Sync {
     /// Creates a backup in one transaction with what it claims: its slot or its idempotency key, the turn of its
     /// trigger (one open backup for each trigger of an application), and the application's next run.
     async fn create_backup(&self, new: &NewBackup) -> Result<Creation, RecordsError>;
+
+    /// What a backup is made of: the registration as it was when the backup was asked for. Kept for at least 90 days.
+    async fn source(&self, backup: BackupId) -> Result<Option<ApplicationSpec>, RecordsError>;
 
     /// What an idempotency key was used for, if it was: the backup, and the fingerprint of the request.
     async fn idempotency(
@@ -169,6 +182,8 @@ pub struct PlanRecord {
 pub struct NewBackup {
     /// The backup, queued.
     pub backup: Backup,
+    /// What it is made of: the registration as it is now.
+    pub source: ApplicationSpec,
     /// What entitles it to run.
     pub claim: Claim,
     /// The entry that says who asked.

@@ -5,7 +5,11 @@ use holdfast_backup::{
     request::{self, BackupRequest},
     slice::slice,
 };
-use holdfast_domain::{backup::State, id::BackupId};
+use holdfast_domain::{
+    application::Service,
+    backup::{Contents, State},
+    id::BackupId,
+};
 use holdfast_testing::{
     World,
     faults::{Fault, Moment},
@@ -209,4 +213,69 @@ async fn what_does_not_fit_into_one_invocation_fails_with_that_reason_and_is_not
     assert!(failure.message.contains("shop, service MEDIA: ") && failure.message.contains("900 seconds"));
     assert_eq!(world.faults.count("media.list"), 1, "begun once");
     assert_eq!((world.artifacts.object_keys().len(), world.artifacts.open_upload_count()), (0, 0));
+}
+
+/// Of two branches one has failed and the job is being aborted, while the other writes its first record only after the
+/// abort has looked for records.
+#[rstest]
+#[case("records.put_service_run")]
+#[case("artifacts.begin")]
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_begins_during_an_abort_leaves_nothing(#[case] late: &str) {
+    let world = World::new();
+    let shop = register_two_storages(&world);
+    let id = request::create(&world.ports, "anna", &shop, BackupRequest::default(), None).await.unwrap();
+    let id = id.backup.value.id;
+    let job = Job::Backup { application: shop.clone(), id };
+    let Answer::FanOut { ranges } = slice(&worker(&world), &job, None, INVOCATION).await.unwrap() else {
+        panic!("two storages are two branches")
+    };
+    world.faults.on(late, 1, Moment::Before, Fault::Delay(std::time::Duration::from_secs(5)));
+    let worker = worker(&world);
+    let branch = slice(&worker, &job, Some(&ranges[1]), INVOCATION);
+    let abort = async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        // Until the late branch has done all it can, the abort stands before its last write.
+        world.faults.on("artifacts.purge", 1, Moment::After, Fault::Delay(std::time::Duration::from_mins(1)));
+        abort(&world.ports, &job, &Caught::default()).await
+    };
+    let (branch, aborted) = tokio::join!(branch, abort);
+    aborted.unwrap();
+    assert_eq!(branch.unwrap_err().lambda_type(), holdfast_backup::job::TRANSIENT);
+    assert_eq!(world.backup(&shop, id).state, State::Failed);
+    assert_eq!(world.artifacts.version_count(&holdfast_domain::backup::prefix(&shop, id)), 0);
+    assert_eq!(world.artifacts.open_upload_count(), 0);
+    let again = slice(&worker, &job, Some(&ranges[0]), INVOCATION).await;
+    assert!(again.is_err() && world.artifacts.object_keys().is_empty(), "and none begins any more");
+}
+
+fn register_two_storages(world: &World) -> holdfast_domain::id::ApplicationId {
+    let mut record = register_media_only(world, "shop");
+    let Service::Storage(mut second) = record.spec.services[0].clone() else { panic!("a storage") };
+    second.name = holdfast_testing::builders::service_name("STATIC");
+    record.spec.services.push(Service::Storage(second));
+    world.records.insert_application(record.clone());
+    record.id
+}
+
+#[tokio::test]
+async fn a_registration_that_changes_meanwhile_is_for_the_next_backup() {
+    let world = World::new();
+    let (shop, id) = requested(&world).await;
+    let job = Job::Backup { application: shop.clone(), id };
+    world.media.make_bucket("other-media", &holdfast_testing::builders::region());
+    let mut record = world.ports.records.application(&shop).await.unwrap().unwrap().value;
+    if let Service::Storage(storage) = &mut record.spec.services[0] {
+        storage.bucket = "other-media".to_owned();
+    }
+    world.records.insert_application(record);
+    slice(&worker(&world), &job, None, INVOCATION).await.unwrap();
+    let backup = drive(&world, &shop, id).await;
+
+    assert_whole(&world, &backup, "after the change");
+    let document = world.artifacts.bytes(&format!("{}backup.json", backup.prefix())).unwrap();
+    let text = String::from_utf8(document.to_vec()).unwrap();
+    assert!(text.contains("shop-media") && !text.contains("other-media"), "{text}");
+    let Contents::MediaTar { bucket, files, .. } = &backup.artifacts[0].contents else { panic!("media") };
+    assert_eq!((bucket.as_str(), *files), ("shop-media", 5));
 }

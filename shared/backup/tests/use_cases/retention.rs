@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use holdfast_backup::{
-    backups,
+    applications, backups, request,
     retain::{self, RetentionSummary},
 };
 use holdfast_domain::{
@@ -119,7 +119,7 @@ async fn a_backup_is_not_discarded_under_a_download() {
     let valid = std::time::Duration::from_mins(15);
     backups::download(&world.ports, &shop, old.id, &service, valid).await.unwrap();
     assert_eq!(retain::run(&world.ports, &shop).await.unwrap().in_use, 1);
-    world.clock.advance(TimeDelta::minutes(16));
+    world.clock.advance(TimeDelta::minutes(31));
     assert_eq!(retain::run(&world.ports, &shop).await.unwrap().discarded, 1);
 }
 
@@ -137,4 +137,80 @@ async fn a_nightly_run_goes_on_past_an_application_that_fails() {
     let expected =
         RetentionSummary { applications: 3, kept: 6, discarded: 2, failed: 1, ..Default::default() };
     assert_eq!(summary, expected);
+}
+
+#[tokio::test]
+async fn no_scheduled_backup_goes_while_a_label_that_its_discard_rests_on_is_not_written() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    // Eight days at once: one is relabelled, and by the same plan the days that count once go.
+    for day in 0..8 {
+        world.clock.advance(TimeDelta::days(i64::from(day > 0)));
+        for _ in 0..2 {
+            world.succeeded(&shop, holdfast_backup::ports::Clock::now(world.clock.as_ref()), true);
+            world.clock.advance(TimeDelta::minutes(1));
+        }
+    }
+    let foreseen = retain::dry_run(&world.ports, &shop).await.unwrap();
+    assert!(foreseen.backups.iter().any(|line| line.action == retain::ReportedAction::Relabel));
+    assert!(foreseen.backups.iter().any(|line| line.action == retain::ReportedAction::Discard));
+    world.faults.on("records.update_backup", 1, Moment::Before, Fault::Unavailable);
+    let summary = retain::run(&world.ports, &shop).await.unwrap();
+    assert_eq!(summary.discarded, 0, "{summary:?}");
+    assert_eq!(kept(&world, &shop).len(), 16);
+    world.faults.clear();
+    let summary = retain::run(&world.ports, &shop).await.unwrap();
+    assert_eq!((summary.relabelled, summary.failed), (1, 0));
+    assert!(summary.discarded > 0);
+}
+
+#[tokio::test]
+async fn what_a_removed_application_kept_is_finished_and_expires_and_is_then_forgotten() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    let now = builders::now();
+    let lasting = world.succeeded(&shop, now - TimeDelta::days(400), true);
+    let begun = world.succeeded(&shop, now - TimeDelta::days(2), false);
+    let mut expiring = world.succeeded(&shop, now - TimeDelta::days(1), false);
+    expiring.expires_at = Some(now + TimeDelta::days(3));
+    world.records.insert_backup(expiring.clone());
+    applications::remove(&world.ports, "anna", &shop, None, applications::Fate::Keep).await.unwrap();
+    world.faults.on("artifacts.delete", 1, Moment::Before, Fault::Unavailable);
+    request::delete(&world.ports, "anna", &shop, begun.id).await.unwrap_err();
+    assert_eq!(world.backup(&shop, begun.id).state, State::Expiring);
+
+    let summary = retain::run_all(&world.ports).await.unwrap();
+    assert_eq!((summary.kept, summary.discarded, summary.failed), (2, 1, 0));
+    assert_eq!(world.backup(&shop, begun.id).state, State::Expired);
+    world.clock.advance(TimeDelta::days(4));
+    assert_eq!(retain::run_all(&world.ports).await.unwrap().discarded, 1);
+    assert_eq!(world.backup(&shop, expiring.id).state, State::Expired);
+    assert_eq!(world.backup(&shop, lasting.id).state, State::Succeeded, "no policy applies to it");
+
+    request::delete(&world.ports, "anna", &shop, lasting.id).await.unwrap();
+    retain::run_all(&world.ports).await.unwrap();
+    let removed = world.ports.records.removed_applications(None, 10).await.unwrap();
+    assert!(removed.items.is_empty(), "nothing is left to look after");
+    assert_eq!(retain::run_all(&world.ports).await.unwrap(), RetentionSummary::default());
+}
+
+#[tokio::test]
+async fn links_at_once_are_all_given() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    let backup = world.succeeded(&shop, builders::now() - TimeDelta::days(1), false);
+    let valid = std::time::Duration::from_mins(15);
+    let services = ["DEFAULT", "MEDIA", "DEFAULT", "MEDIA"].map(builders::service_name);
+    // Each finds the record before any has written it.
+    world.faults.always("records.backup", Moment::After, Fault::Delay(std::time::Duration::from_millis(20)));
+    let links =
+        services.iter().map(|service| backups::download(&world.ports, &shop, backup.id, service, valid));
+    for link in futures::future::join_all(links).await {
+        link.unwrap();
+    }
+    let written = world.faults.count("records.update_backup");
+    backups::download(&world.ports, &shop, backup.id, &services[0], valid).await.unwrap();
+    assert_eq!(world.faults.count("records.update_backup"), written, "what was promised already is enough");
+    let until = world.backup(&shop, backup.id).link_until.unwrap();
+    assert!(until >= builders::now() + TimeDelta::minutes(15));
 }

@@ -1,14 +1,17 @@
-use chrono::{TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use holdfast_backup::{
-    job::Job,
+    abort::abort,
+    job::{Caught, Job},
     plans,
-    ports::Clock,
+    ports::{ApplicationRecord, Clock},
     request::{self, BackupRequest},
+    retain,
     tick::{TickSummary, tick},
 };
 use holdfast_domain::{
+    audit::{Action, AuditEntry},
     backup::{State, Trigger},
-    id::PlanId,
+    id::{ApplicationId, PlanId},
     plan::PlanSpec,
     schedule::Schedule,
 };
@@ -118,6 +121,32 @@ async fn a_backup_whose_execution_ended_without_a_word_is_aborted() {
 }
 
 #[tokio::test]
+async fn an_abort_that_fails_for_good_is_tried_again_within_the_hour_and_keeps_its_reason() {
+    let world = World::new();
+    let shop = register_media_only(&world, "shop").id;
+    world.clock.advance(TimeDelta::days(1));
+    tick(&world.ports).await.unwrap();
+    let id = world.records.all_backups(&shop)[0].id;
+    let job = Job::Backup { application: shop.clone(), id };
+    let error = Caught { error: "States.Timeout".to_owned(), cause: "no answer".to_owned() };
+    world.executions.end_with(&job, Some(error.clone()));
+    for _ in 0..3 {
+        world.clock.advance(TimeDelta::minutes(2));
+        assert_eq!(tick(&world.ports).await.unwrap().aborted, 1);
+    }
+    assert_eq!(world.executions.aborts(), [(job.clone(), error.clone())], "one at a time");
+
+    // It ended, and the record is as open as before: the bucket was out of reach all the time.
+    world.clock.advance(TimeDelta::hours(1));
+    tick(&world.ports).await.unwrap();
+    assert_eq!(world.executions.aborts().len(), 2);
+    abort(&world.ports, &job, &error).await.unwrap();
+    assert_eq!(world.backup(&shop, id).failure.unwrap().code, "timed_out");
+    world.clock.advance(TimeDelta::days(1));
+    assert_eq!(tick(&world.ports).await.unwrap().started, 1, "its turn was given back");
+}
+
+#[tokio::test]
 async fn a_changed_schedule_moves_its_applications_and_no_schedule_rests_them() {
     let world = World::new();
     let shop = world.register("shop").value.id;
@@ -132,4 +161,84 @@ async fn a_changed_schedule_moves_its_applications_and_no_schedule_rests_them() 
     world.clock.set(builders::now() + TimeDelta::days(40));
     assert_eq!(tick(&world.ports).await.unwrap(), TickSummary::default());
     assert_eq!(world.records.plan_audit_trail(&plan).len(), 2);
+}
+
+fn hourly() -> PlanSpec {
+    let schedule = Schedule::Cron { expression: "0 * * * *".to_owned(), spread_minutes: 0 };
+    PlanSpec { schedule: Some(schedule), ..PlanSpec::default() }
+}
+
+async fn next_run(world: &World, id: &ApplicationId) -> Option<DateTime<Utc>> {
+    world.ports.records.application(id).await.unwrap().unwrap().value.next_run_at
+}
+
+/// Three applications on a plan without a schedule, which is then given one in a change that is cut short.
+async fn interrupted_change() -> (World, Vec<ApplicationId>, PlanId) {
+    let world = World::new();
+    let ids: Vec<_> = ["bakery", "gallery", "shop"].map(|id| world.register(id).value.id).into();
+    let plan = PlanId::default_plan();
+    plans::put(&world.ports, "anna", &plan, PlanSpec::default(), None).await.unwrap();
+    for id in &ids {
+        assert_eq!(next_run(&world, id).await, None);
+    }
+    world.faults.on("records.put_application", 2, Moment::Before, Fault::Unavailable);
+    plans::put(&world.ports, "anna", &plan, hourly(), Some(1)).await.unwrap_err();
+    assert_eq!(next_run(&world, &ids[2]).await, None);
+    world.faults.clear();
+    (world, ids, plan)
+}
+
+#[tokio::test]
+async fn repeating_a_change_of_a_plan_that_was_interrupted_finishes_it() {
+    let (world, ids, plan) = interrupted_change().await;
+    plans::put(&world.ports, "anna", &plan, hourly(), Some(2)).await.unwrap();
+    for id in &ids {
+        assert_eq!(next_run(&world, id).await, Some(builders::now() + TimeDelta::hours(1)), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn the_nightly_run_finishes_a_change_of_a_plan_that_nobody_repeated() {
+    let (world, ids, _) = interrupted_change().await;
+    retain::run_all(&world.ports).await.unwrap();
+    for id in &ids {
+        assert_eq!(next_run(&world, id).await, Some(builders::now() + TimeDelta::hours(1)), "{id}");
+    }
+    let trail = world.records.audit_trail(&ids[2]).len();
+    retain::run_all(&world.ports).await.unwrap();
+    assert_eq!(world.records.audit_trail(&ids[2]).len(), trail, "what is right is not written again");
+}
+
+#[tokio::test]
+async fn an_application_that_somebody_writes_during_a_change_of_its_plan_moves_too() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    let plan = PlanId::default_plan();
+    plans::put(&world.ports, "anna", &plan, PlanSpec::default(), None).await.unwrap();
+    let pause = Fault::Delay(std::time::Duration::from_millis(100));
+    world.faults.on("records.put_application", 1, Moment::Before, pause);
+    let change = plans::put(&world.ports, "anna", &plan, hourly(), Some(1));
+    let other = async {
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        let found = world.ports.records.application(&shop).await.unwrap().unwrap();
+        let record = ApplicationRecord { updated_at: world.clock.now(), ..found.value };
+        let now = world.clock.now();
+        let entry = AuditEntry::new(world.ports.entropy.audit_id(now), now, "anna", Action::Update);
+        world.ports.records.put_application(&record, Some(found.version), &entry).await.unwrap();
+    };
+    let (changed, ()) = tokio::join!(change, other);
+    changed.unwrap();
+    assert_eq!(next_run(&world, &shop).await, Some(builders::now() + TimeDelta::hours(1)));
+}
+
+#[tokio::test]
+async fn a_change_of_its_plan_takes_no_slot_from_an_application_that_is_due() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    world.clock.advance(TimeDelta::days(1));
+    let due = next_run(&world, &shop).await;
+    assert!(due.is_some_and(|at| at <= world.clock.now()));
+    plans::put(&world.ports, "anna", &PlanId::default_plan(), hourly(), None).await.unwrap();
+    assert_eq!(next_run(&world, &shop).await, due);
+    assert_eq!(tick(&world.ports).await.unwrap().started, 1);
 }

@@ -85,6 +85,14 @@ impl Contents {
     /// How many skipped files a record names; the manifest in the archive names all of them.
     pub const SKIPPED_SHOWN: usize = 20;
 
+    /// How many files were listed and are not in it.
+    pub fn skipped(&self) -> u64 {
+        match self {
+            Self::PostgresCustom { .. } => 0,
+            Self::MediaTar { skipped_count, .. } => *skipped_count,
+        }
+    }
+
     /// The name a download of it is saved under, such as `database.dump`.
     pub fn file_name(&self) -> &'static str {
         match self {

@@ -63,6 +63,11 @@ impl State {
         matches!(self, Self::Queued | Self::Running)
     }
 
+    /// Whether there is nothing left of it but its record, for good.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Failed | Self::Cancelled | Self::Expired)
+    }
+
     /// The next state, if a backup's life can go there from here.
     pub fn to(self, next: Self) -> Result<Self, IllegalTransition> {
         use State::{Cancelled, Expired, Expiring, Failed, Queued, Running, Succeeded};

@@ -33,6 +33,8 @@ pub enum Reason {
         /// How many of the older ones are kept.
         keep: u32,
     },
+    /// Kept: its application was removed, and no policy applies to what it kept.
+    Removed,
     /// Relabelled: it had to leave its tier and was the first of its period to do so.
     Promoted {
         /// The period it now stands for.
@@ -142,6 +144,7 @@ impl fmt::Display for Reason {
             Self::AmongOlder { days, keep } => {
                 write!(f, "kept as one of the {keep} newest older than {days} {}", days_word(*days))
             }
+            Self::Removed => f.write_str("kept because its application was removed: no policy applies to it"),
             Self::Promoted { period, overflow } => {
                 write!(f, "kept as {} of {period}: {overflow}", period.label.as_str())
             }

@@ -26,10 +26,12 @@ macro_rules! records_contract {
             an_application_is_made_once
             a_write_with_a_stale_version_changes_nothing
             a_removed_application_can_be_registered_again
+            removed_applications_are_listed_until_they_are_forgotten
             applications_page_in_the_order_of_their_slugs
             an_application_is_due_while_it_has_a_next_run_that_has_come
             a_plan_reads_back_and_is_written_by_version
             a_request_makes_a_backup_and_its_audit_entry
+            a_backup_keeps_the_registration_it_was_asked_for_under
             a_repeated_key_gives_the_backup_it_made
             a_repeated_key_wins_over_a_busy_turn
             keys_of_two_applications_are_apart
@@ -180,6 +182,41 @@ pub async fn a_removed_application_can_be_registered_again(records: &dyn Records
     assert!(listed.iter().all(|application| application.value.id != case.application));
     case.register(records, &builders::application("removed")).await;
     assert_eq!(case.audit_length(records).await, 3);
+}
+
+/// A removed application is listed as such, page by page, until it is forgotten.
+pub async fn removed_applications_are_listed_until_they_are_forgotten(records: &dyn Records) {
+    for slug in ["zz-removed-2", "zz-removed-1"] {
+        let case = Case::registered(slug, records).await;
+        records.delete_application(&case.application, 1, &case.audit(now())).await.unwrap();
+    }
+    let before = builders::slug("zz-removed");
+    let [one, two] = ["zz-removed-1", "zz-removed-2"].map(builders::slug);
+    let first = records.removed_applications(Some(&before), 1).await.unwrap();
+    assert_eq!((first.items, first.next), (vec![one.clone()], Some(one.clone())));
+    for _ in 0..2 {
+        records.forget_application(&one).await.unwrap();
+    }
+    let left = records.removed_applications(Some(&before), 2).await.unwrap();
+    assert_eq!((left.items, left.next), (vec![two.clone()], None));
+    records.forget_application(&two).await.unwrap();
+}
+
+/// A backup keeps the registration it was asked for under, whatever becomes of that.
+pub async fn a_backup_keeps_the_registration_it_was_asked_for_under(records: &dyn Records) {
+    let case = Case::registered("source", records).await;
+    let new = case.request(0, None);
+    assert_eq!(records.source(new.backup.id).await.unwrap(), None);
+    assert_eq!(records.create_backup(&new).await.unwrap(), Creation::Created);
+    let mut changed = builders::application("source");
+    changed.spec.services.pop();
+    records.put_application(&changed, Some(1), &case.audit(now())).await.unwrap();
+    assert_eq!(records.source(new.backup.id).await.unwrap(), Some(new.source.clone()));
+    assert!(records.service_runs(new.backup.id).await.unwrap().is_empty(), "it is not taken for a run");
+
+    let slot = case.claim(now(), 2);
+    assert_eq!(records.create_backup(&slot).await.unwrap(), Creation::Created);
+    assert_eq!(records.source(slot.backup.id).await.unwrap(), Some(slot.source));
 }
 
 /// Applications come page by page in the order of their slugs.

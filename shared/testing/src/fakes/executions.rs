@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use holdfast_backup::{
     job::{Caught, Job},
     ports::{ExecutionStatus, Executions, ExecutionsError},
@@ -15,7 +16,7 @@ pub struct FakeExecutions {
 #[derive(Default)]
 struct State {
     started: Vec<Job>,
-    aborts: Vec<(Job, Caught)>,
+    aborts: Vec<(String, Job, Caught)>,
     statuses: BTreeMap<String, ExecutionStatus>,
 }
 
@@ -25,14 +26,21 @@ impl FakeExecutions {
         self.state.lock().unwrap().started.clone()
     }
 
-    /// The jobs that an abort was started for, in order, and why; a second one for a job does not show.
+    /// The jobs that an abort was started for, in order, and why; a second start under one name does not show.
     pub fn aborts(&self) -> Vec<(Job, Caught)> {
-        self.state.lock().unwrap().aborts.clone()
+        let state = self.state.lock().unwrap();
+        state.aborts.iter().map(|(_, job, reason)| (job.clone(), reason.clone())).collect()
     }
 
-    /// Lets a job's execution end, without anybody having cleaned up.
+    /// Lets a job's execution end, without anybody having cleaned up and without saying why.
     pub fn end(&self, job: &Job) {
-        self.state.lock().unwrap().statuses.insert(job.execution_name(), ExecutionStatus::Ended);
+        self.end_with(job, None);
+    }
+
+    /// Lets a job's execution end with this error, without anybody having cleaned up.
+    pub fn end_with(&self, job: &Job, error: Option<Caught>) {
+        let ended = ExecutionStatus::Ended(error);
+        self.state.lock().unwrap().statuses.insert(job.execution_name(), ended);
     }
 
     /// Forgets a job's execution, as Step Functions does 90 days after its end.
@@ -53,16 +61,22 @@ impl Executions for FakeExecutions {
         Ok(())
     }
 
-    async fn start_abort(&self, job: &Job, reason: &Caught) -> Result<(), ExecutionsError> {
+    async fn start_abort(
+        &self,
+        job: &Job,
+        reason: &Caught,
+        now: DateTime<Utc>,
+    ) -> Result<(), ExecutionsError> {
         let mut state = self.state.lock().unwrap();
-        if !state.aborts.iter().any(|(aborted, _)| aborted == job) {
-            state.aborts.push((job.clone(), reason.clone()));
+        let name = job.abort_name(now);
+        if !state.aborts.iter().any(|(used, ..)| *used == name) {
+            state.aborts.push((name, job.clone(), reason.clone()));
         }
         Ok(())
     }
 
     async fn status(&self, job: &Job) -> Result<ExecutionStatus, ExecutionsError> {
         let state = self.state.lock().unwrap();
-        Ok(state.statuses.get(&job.execution_name()).copied().unwrap_or(ExecutionStatus::Missing))
+        Ok(state.statuses.get(&job.execution_name()).cloned().unwrap_or(ExecutionStatus::Missing))
     }
 }

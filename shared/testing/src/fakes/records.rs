@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, ops::Bound, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Mutex,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -7,6 +11,7 @@ use holdfast_backup::ports::{
     Versioned,
 };
 use holdfast_domain::{
+    application::ApplicationSpec,
     audit::AuditEntry,
     backup::{Backup, Trigger},
     id::{ApplicationId, AuditId, BackupId, PlanId, ServiceName},
@@ -23,6 +28,8 @@ struct State {
     applications: BTreeMap<ApplicationId, Versioned<ApplicationRecord>>,
     plans: BTreeMap<PlanId, Versioned<PlanRecord>>,
     backups: BTreeMap<ApplicationId, BTreeMap<BackupId, Versioned<Backup>>>,
+    removed: BTreeSet<ApplicationId>,
+    sources: BTreeMap<BackupId, ApplicationSpec>,
     slots: BTreeMap<(ApplicationId, DateTime<Utc>), BackupId>,
     turns: BTreeMap<(ApplicationId, Trigger), BackupId>,
     idempotency: BTreeMap<(ApplicationId, String), UsedKey>,
@@ -37,9 +44,13 @@ struct UsedKey {
 }
 
 impl FakeRecords {
-    /// Puts a backup there as it is, claims or no claims: for histories.
+    /// Puts a backup there as it is, claims or no claims, of the registration as it is now: for histories.
     pub fn insert_backup(&self, backup: Backup) {
         let mut state = self.state.lock().unwrap();
+        if let Some(application) = state.applications.get(&backup.application) {
+            let source = application.value.spec.clone();
+            state.sources.insert(backup.id, source);
+        }
         if backup.state.is_open() {
             state.turns.insert((backup.application.clone(), backup.trigger), backup.id);
         }
@@ -130,7 +141,24 @@ impl Records for FakeRecords {
         let mut state = self.state.lock().unwrap();
         check(&state.applications, id, Some(expected))?;
         state.applications.remove(id);
+        state.removed.insert(id.clone());
         state.note(id, audit);
+        Ok(())
+    }
+
+    async fn removed_applications(
+        &self,
+        after: Option<&ApplicationId>,
+        limit: usize,
+    ) -> Result<Page<ApplicationId, ApplicationId>, RecordsError> {
+        let state = self.state.lock().unwrap();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = state.removed.range::<ApplicationId, _>((from, Bound::Unbounded));
+        Ok(page(found.cloned(), limit, Clone::clone))
+    }
+
+    async fn forget_application(&self, id: &ApplicationId) -> Result<(), RecordsError> {
+        self.state.lock().unwrap().removed.remove(id);
         Ok(())
     }
 
@@ -168,6 +196,10 @@ impl Records for FakeRecords {
 
     async fn create_backup(&self, new: &NewBackup) -> Result<Creation, RecordsError> {
         self.state.lock().unwrap().create_backup(new)
+    }
+
+    async fn source(&self, backup: BackupId) -> Result<Option<ApplicationSpec>, RecordsError> {
+        Ok(self.state.lock().unwrap().sources.get(&backup).cloned())
     }
 
     async fn idempotency(
@@ -294,6 +326,7 @@ impl State {
         }
         write(self.backups.entry(application.clone()).or_default(), &backup.id, backup, None)?;
         self.turns.insert((application.clone(), backup.trigger), backup.id);
+        self.sources.insert(backup.id, new.source.clone());
         self.note(application, &new.audit);
         match &new.claim {
             Claim::Slot { application: moved_on, expected } => {

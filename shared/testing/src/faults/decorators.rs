@@ -13,6 +13,7 @@ use holdfast_backup::{
     },
 };
 use holdfast_domain::{
+    application::ApplicationSpec,
     audit::AuditEntry,
     backup::{Backup, StoredObject},
     id::{ApplicationId, BackupId, PlanId},
@@ -72,6 +73,20 @@ impl<P: Records + ?Sized> Records for Faulty<P> {
         self.faults.around("records.delete_application", effect).await
     }
 
+    async fn removed_applications(
+        &self,
+        after: Option<&ApplicationId>,
+        limit: usize,
+    ) -> Result<Page<ApplicationId, ApplicationId>, RecordsError> {
+        self.faults
+            .around("records.removed_applications", self.inner.removed_applications(after, limit))
+            .await
+    }
+
+    async fn forget_application(&self, id: &ApplicationId) -> Result<(), RecordsError> {
+        self.faults.around("records.forget_application", self.inner.forget_application(id)).await
+    }
+
     async fn due(&self, now: DateTime<Utc>, limit: usize) -> Result<Vec<ApplicationId>, RecordsError> {
         self.faults.around("records.due", self.inner.due(now, limit)).await
     }
@@ -95,6 +110,10 @@ impl<P: Records + ?Sized> Records for Faulty<P> {
 
     async fn create_backup(&self, new: &NewBackup) -> Result<Creation, RecordsError> {
         self.faults.around("records.create_backup", self.inner.create_backup(new)).await
+    }
+
+    async fn source(&self, backup: BackupId) -> Result<Option<ApplicationSpec>, RecordsError> {
+        self.faults.around("records.source", self.inner.source(backup)).await
     }
 
     async fn idempotency(
@@ -263,8 +282,13 @@ impl<P: Executions + ?Sized> Executions for Faulty<P> {
         self.faults.around("executions.start", self.inner.start(job)).await
     }
 
-    async fn start_abort(&self, job: &Job, reason: &Caught) -> Result<(), ExecutionsError> {
-        self.faults.around("executions.start_abort", self.inner.start_abort(job, reason)).await
+    async fn start_abort(
+        &self,
+        job: &Job,
+        reason: &Caught,
+        now: DateTime<Utc>,
+    ) -> Result<(), ExecutionsError> {
+        self.faults.around("executions.start_abort", self.inner.start_abort(job, reason, now)).await
     }
 
     async fn status(&self, job: &Job) -> Result<ExecutionStatus, ExecutionsError> {
