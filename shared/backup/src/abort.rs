@@ -9,12 +9,18 @@ use crate::{
     error::SliceError,
     job::{Answer, Caught, Job},
     ports::{Ports, Versioned},
-    upload,
+    undelete, upload,
 };
 
 /// Brings a job to its end as failed or cancelled. Repeating it is harmless; a job that has ended is left as it is.
 pub async fn abort(ports: &Ports, job: &Job, caught: &Caught) -> Result<Answer, SliceError> {
-    let Job::Backup { application, id } = job;
+    let (application, id) = match job {
+        Job::Backup { application, id } => (application, id),
+        Job::Undelete { application, id, .. } => {
+            undelete::give_up(ports, application, *id, &caught.failure().message).await?;
+            return Ok(Answer::Done);
+        }
+    };
     let Some(Versioned { value: mut backup, version }) = ports.records.backup(application, *id).await? else {
         return Err(SliceError::permanent(
             "no_such_backup",

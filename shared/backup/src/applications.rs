@@ -14,7 +14,7 @@ use holdfast_domain::{
 use crate::{
     discard,
     error::RequestError,
-    plans,
+    hold, plans,
     ports::{ApplicationRecord, Page, Ports, SecretError, StorageError, Versioned},
 };
 
@@ -132,6 +132,8 @@ pub async fn remove(
         )));
     }
     if fate == Fate::Delete {
+        // Before the first one goes.
+        backups.iter().try_for_each(|backup| hold::refuse_held(&backup.value))?;
         for backup in backups {
             match backup.value.state {
                 State::Succeeded => {

@@ -9,7 +9,8 @@ use holdfast_domain::{
 
 use crate::{
     error::RequestError,
-    ports::{Ports, Versioned},
+    hold::refuse_held,
+    ports::{Ports, StorageError, Versioned},
 };
 
 /// Backups read at a time.
@@ -23,6 +24,7 @@ pub async fn discard(
     action: Action,
     reason: String,
 ) -> Result<Versioned<Backup>, RequestError> {
+    refuse_held(&backup.value)?;
     let now = ports.clock.now();
     let Versioned { value: mut backup, version } = backup;
     let audit = ports
@@ -42,12 +44,22 @@ pub async fn discard(
 /// Deletes the objects of an expiring backup and marks it expired; also finishes what a killed discard has begun.
 pub async fn finish(ports: &Ports, backup: Versioned<Backup>) -> Result<Versioned<Backup>, RequestError> {
     let Versioned { value: mut backup, version } = backup;
-    let keys = ports.artifacts.keys(&backup.prefix()).await?;
-    ports.artifacts.delete(&keys).await?;
+    delete_objects(ports, &backup).await?;
     backup.transition(State::Expired).map_err(|error| RequestError::Conflict(error.to_string()))?;
     backup.expired_at = Some(ports.clock.now());
     let version = ports.records.update_backup(&backup, version, &[]).await?;
     Ok(Versioned { value: backup, version })
+}
+
+/// Deletes the objects of exactly this backup; within the grace period they can be brought back.
+pub(crate) async fn delete_objects(ports: &Ports, backup: &Backup) -> Result<(), StorageError> {
+    let prefix = backup.prefix();
+    let keys = ports.artifacts.keys(&prefix).await?;
+    if let Some(foreign) = keys.iter().find(|key| !key.starts_with(&prefix)) {
+        // A listing that answers with anything else must not decide what is deleted.
+        return Err(StorageError::Rejected(format!("{foreign:?}: it was listed below {prefix}, and is not")));
+    }
+    ports.artifacts.delete(&keys).await
 }
 
 /// All backups of an application, newest first.

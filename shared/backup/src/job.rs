@@ -18,6 +18,15 @@ pub enum Job {
         /// The backup.
         id: BackupId,
     },
+    /// Bring a deleted backup back.
+    Undelete {
+        /// The application.
+        application: ApplicationId,
+        /// The backup.
+        id: BackupId,
+        /// When that was asked for: a backup can be deleted and brought back more than once.
+        asked_at: DateTime<Utc>,
+    },
 }
 
 impl Job {
@@ -25,6 +34,9 @@ impl Job {
     pub fn execution_name(&self) -> String {
         match self {
             Self::Backup { id, .. } => id.to_string(),
+            Self::Undelete { id, asked_at, .. } => {
+                format!("{id}-undelete-{}", asked_at.format("%Y%m%dT%H%M%S"))
+            }
         }
     }
 

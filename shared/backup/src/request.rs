@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use crate::{
     applications, backups, discard,
     error::RequestError,
+    hold,
     job::Job,
     plans,
     ports::{ApplicationRecord, Claim, Creation, IdempotencyKey, NewBackup, Ports, Versioned},
@@ -135,6 +136,7 @@ pub async fn delete(
     let backup = backups::find(ports, application, id).await?;
     match backup.value.state {
         State::Succeeded => {
+            hold::refuse_held(&backup.value)?;
             discard::discard(ports, backup, actor, Action::Delete, format!("deleted by {actor}")).await
         }
         // Repeating a delete is harmless, and finishes one that was interrupted.

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use holdfast_domain::{
     audit::Action,
-    backup::{Backup, Label, State, Trigger},
+    backup::{Backup, Label, State, Trigger, Undelete},
     id::{ApplicationId, BackupId},
     retention::{self, Candidate, Policies, Relabel},
 };
@@ -18,10 +18,14 @@ use crate::{
     error::RequestError,
     plans,
     ports::{ApplicationRecord, Ports, Versioned},
+    undelete,
 };
 
 /// Applications read at a time.
 const PAGE: usize = 100;
+
+/// How long bringing a backup back may take before what was begun is taken back.
+const UNDELETE_PATIENCE: TimeDelta = TimeDelta::days(1);
 
 /// How many applications are worked on at a time.
 const SIDE_BY_SIDE: usize = 16;
@@ -133,10 +137,13 @@ pub async fn dry_run(ports: &Ports, application: &ApplicationId) -> Result<Reten
     })
 }
 
-/// Plans and carries out the retention of one application. A backup that cannot be dealt with never blocks the others.
+/// Plans and carries out the retention of one application, registered or removed. A backup that cannot be dealt with never
+/// blocks the others.
 pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<RetentionSummary, RequestError> {
-    let record = applications::get(ports, application).await?.value;
-    let policies = policies(ports, &record).await?;
+    let Some(record) = ports.records.application(application).await? else {
+        return removed(ports, application).await;
+    };
+    let policies = policies(ports, &record.value).await?;
     let backups = discard::all_backups(ports, application).await?;
     let plan = plan(&backups, &policies, ports.clock.now());
     Ok(execute(ports, application, backups, &plan, Some(&policies)).await)
@@ -195,11 +202,15 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
         return Ok(RetentionSummary::default());
     }
     let backups = discard::all_backups(ports, id).await?;
-    if backups.iter().all(|backup| backup.value.state.is_final()) {
+    let now = ports.clock.now();
+    // One that can still be brought back would have to be looked after again.
+    let is_over =
+        |backup: &Backup| backup.state.is_final() && backup.undelete_until().is_none_or(|until| until <= now);
+    if backups.iter().all(|backup| is_over(&backup.value)) {
         ports.records.forget_application(id).await?;
         return Ok(RetentionSummary::default());
     }
-    let plan = retention::plan_removed(&candidates(&backups), ports.clock.now());
+    let plan = retention::plan_removed(&candidates(&backups), now);
     Ok(execute(ports, id, backups, &plan, None).await)
 }
 
@@ -221,6 +232,15 @@ async fn execute(
         let id = backup.value.id;
         let outcome = discard::finish(ports, backup).await;
         count(outcome, &mut summary.discarded, &mut summary.failed, application, id);
+    }
+
+    for backup in rest.iter().map(|backup| &backup.value) {
+        let forgotten = |asked: &Undelete| ports.clock.now() - asked.at > UNDELETE_PATIENCE;
+        if backup.undelete.as_ref().is_some_and(forgotten) {
+            let outcome = undelete::give_up(ports, application, backup.id, "the job for it was lost").await;
+            let outcome = outcome.map_err(|error| RequestError::Unavailable(error.to_string()));
+            count(outcome, &mut 0, &mut summary.failed, application, backup.id);
+        }
     }
 
     let mut by_id: HashMap<BackupId, Versioned<Backup>> =

@@ -23,7 +23,7 @@ use crate::{
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
-    service, upload,
+    service, undelete, upload,
 };
 
 /// What a worker works with.
@@ -43,7 +43,13 @@ pub async fn slice(
     range: Option<&Range>,
     time: Duration,
 ) -> Result<Answer, SliceError> {
-    let Job::Backup { application, id } = job;
+    let (application, id) = match job {
+        Job::Backup { application, id } => (application, id),
+        Job::Undelete { application, id, .. } => {
+            undelete::bring_back(&worker.ports, application, *id).await?;
+            return Ok(Answer::Done);
+        }
+    };
     let backup = load(&worker.ports, application, *id).await?;
     match backup.value.state {
         State::Succeeded | State::Expiring | State::Expired => return Ok(Answer::Done),
@@ -108,7 +114,7 @@ async fn back_up_within(
     })
 }
 
-async fn load(
+pub(crate) async fn load(
     ports: &Ports,
     application: &ApplicationId,
     id: BackupId,

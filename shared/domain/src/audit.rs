@@ -78,4 +78,10 @@ pub enum Action {
     Discard,
     /// Somebody deleted a backup.
     Delete,
+    /// Somebody put a hold on a backup.
+    Hold,
+    /// Somebody released the hold of a backup.
+    Release,
+    /// Somebody had a deleted backup brought back.
+    Undelete,
 }

@@ -2,10 +2,11 @@
 
 mod artifact;
 mod failure;
+mod hold;
 mod progress;
 mod state;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,8 +17,12 @@ use crate::{
 
 pub use artifact::{Artifact, Contents, Encryption, Skipped, StoredObject};
 pub use failure::Failure;
+pub use hold::{Hold, Undelete};
 pub use progress::{Phase, Progress};
 pub use state::{IllegalTransition, State};
+
+/// Days for which a deleted or discarded backup can be brought back. The bucket keeps what was deleted for as long.
+pub const GRACE_DAYS: i64 = 7;
 
 /// What made a backup start; it belongs to that trigger's retention policy for life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -97,6 +102,10 @@ pub struct Backup {
     pub retention_reason: Option<String>,
     /// When its objects were deleted.
     pub expired_at: Option<DateTime<Utc>>,
+    /// The hold that is on it.
+    pub hold: Option<Hold>,
+    /// While it is being brought back from its deletion: who asked for that, and when.
+    pub undelete: Option<Undelete>,
     /// When the last download link that was given out stops working; no policy discards it before.
     pub link_until: Option<DateTime<Utc>>,
 }
@@ -132,6 +141,8 @@ impl Backup {
             failure: None,
             retention_reason: None,
             expired_at: None,
+            hold: None,
+            undelete: None,
             link_until: None,
         }
     }
@@ -148,6 +159,12 @@ impl Backup {
     /// Bytes of all its artifacts.
     pub fn bytes(&self) -> u64 {
         self.artifacts.iter().map(|artifact| artifact.object.size).sum()
+    }
+
+    /// Until when it can be brought back, where it was deleted or discarded.
+    pub fn undelete_until(&self) -> Option<DateTime<Utc>> {
+        let expired_at = self.expired_at.filter(|_| self.state == State::Expired)?;
+        Some(expired_at + TimeDelta::days(GRACE_DAYS))
     }
 
     /// Files that were left out of all its artifacts, because they vanished or could not be read.

@@ -189,6 +189,11 @@ impl ArtifactStore for S3Artifacts {
         self.delete_all(keys.iter().map(object).collect::<Result<_, _>>()?).await
     }
 
+    async fn bring_back(&self, prefix: &str) -> Result<(), StorageError> {
+        refuse_foreign(prefix)?;
+        self.delete_marks(prefix).await
+    }
+
     async fn purge(&self, prefix: &str) -> Result<(), StorageError> {
         refuse_foreign(prefix)?;
         self.delete_versions(prefix).await

@@ -1,11 +1,33 @@
-use aws_sdk_s3::types::ObjectIdentifier;
+use aws_sdk_s3::{operation::list_object_versions::ListObjectVersionsOutput, types::ObjectIdentifier};
 use holdfast_backup::ports::StorageError;
 
 use super::{artifacts::S3Artifacts, failure::storage_error};
 
+/// A key and the version of it.
+type Version<'a> = (Option<&'a str>, Option<&'a str>);
+
 impl S3Artifacts {
-    /// Deletes every version and every mark of a deletion below `prefix`, page by page.
+    /// Deletes every version and every mark of a deletion below `prefix`.
     pub(super) async fn delete_versions(&self, prefix: &str) -> Result<(), StorageError> {
+        self.delete_each(prefix, |page| {
+            let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
+            versions.chain(marks(page)).collect()
+        })
+        .await
+    }
+
+    /// Deletes every mark of a deletion below `prefix`, which takes the deletion back.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/RemDelMarker.html>
+    pub(super) async fn delete_marks(&self, prefix: &str) -> Result<(), StorageError> {
+        self.delete_each(prefix, |page| marks(page).collect()).await
+    }
+
+    /// Deletes what `choose` finds of the versions below `prefix`, page by page.
+    async fn delete_each(
+        &self,
+        prefix: &str,
+        choose: impl for<'a> Fn(&'a ListObjectVersionsOutput) -> Vec<Version<'a>> + Send + Sync,
+    ) -> Result<(), StorageError> {
         let (mut key_marker, mut version_marker) = (None, None);
         loop {
             let request = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix);
@@ -13,9 +35,7 @@ impl S3Artifacts {
             let page = request.send().await;
             let bucket = format!("bucket {}", self.bucket);
             let page = page.map_err(|error| storage_error("ListObjectVersions", &bucket, &error))?;
-            let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
-            let marks = page.delete_markers().iter().map(|mark| (mark.key(), mark.version_id()));
-            let objects = versions.chain(marks).map(|(key, version)| {
+            let objects = choose(&page).into_iter().map(|(key, version)| {
                 let object = ObjectIdentifier::builder().set_key(key.map(str::to_owned));
                 object.set_version_id(version.map(str::to_owned)).build()
             });
@@ -28,4 +48,8 @@ impl S3Artifacts {
             (key_marker, version_marker) = (page.next_key_marker, page.next_version_id_marker);
         }
     }
+}
+
+fn marks(page: &ListObjectVersionsOutput) -> impl Iterator<Item = Version<'_>> {
+    page.delete_markers().iter().map(|mark| (mark.key(), mark.version_id()))
 }

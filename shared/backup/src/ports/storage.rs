@@ -50,6 +50,10 @@ pub trait ArtifactStore: Send + Sync {
     /// Deletes objects; within the bucket's grace period they can be brought back. Absent ones are a success.
     async fn delete(&self, keys: &[String]) -> Result<(), StorageError>;
 
+    /// Takes back every deletion below `prefix`: what was the newest version of each object before is there again, and is
+    /// that same version. Versions that are gone for good stay so; repeating it is harmless.
+    async fn bring_back(&self, prefix: &str) -> Result<(), StorageError>;
+
     /// Deletes every version of everything below `prefix` for good: what a failed backup leaves was never a backup.
     async fn purge(&self, prefix: &str) -> Result<(), StorageError>;
 

@@ -127,6 +127,10 @@ impl ArtifactStore for GatedStore {
         self.bucket.delete(keys).await
     }
 
+    async fn bring_back(&self, prefix: &str) -> Result<(), StorageError> {
+        self.bucket.bring_back(prefix).await
+    }
+
     async fn purge(&self, prefix: &str) -> Result<(), StorageError> {
         self.bucket.purge(prefix).await
     }
@@ -207,6 +211,10 @@ impl ArtifactStore for NullStore {
     }
 
     async fn delete(&self, _keys: &[String]) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn bring_back(&self, _prefix: &str) -> Result<(), StorageError> {
         Ok(())
     }
 

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod applications;
+mod holds;
 mod killed;
 mod machine;
 mod requests;
 mod retention;
 mod schedule;
+mod undelete;

@@ -188,6 +188,7 @@ async fn what_a_removed_application_kept_is_finished_and_expires_and_is_then_for
     assert_eq!(world.backup(&shop, lasting.id).state, State::Succeeded, "no policy applies to it");
 
     request::delete(&world.ports, "anna", &shop, lasting.id).await.unwrap();
+    world.clock.advance(TimeDelta::days(7));
     retain::run_all(&world.ports).await.unwrap();
     let removed = world.ports.records.removed_applications(None, 10).await.unwrap();
     assert!(removed.items.is_empty(), "nothing is left to look after");

@@ -1,4 +1,5 @@
-//! The life of a backup: `queued → running → succeeded | failed | cancelled`, then `succeeded → expiring → expired`.
+//! The life of a backup: `queued → running → succeeded | failed | cancelled`, then `succeeded → expiring → expired`, from
+//! where it can be brought back to `succeeded` within the grace period.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,7 +20,7 @@ pub enum State {
     Cancelled,
     /// Being deleted: its objects may be partly gone.
     Expiring,
-    /// Its objects are gone; the record stays.
+    /// Its objects are deleted, and can be brought back for some days; the record stays.
     Expired,
 }
 
@@ -75,7 +76,8 @@ impl State {
             (Queued, Running | Failed | Cancelled)
             | (Running, Succeeded | Failed | Cancelled)
             | (Succeeded, Expiring)
-            | (Expiring, Expired) => Ok(next),
+            | (Expiring, Expired)
+            | (Expired, Succeeded) => Ok(next),
             (from, to) => Err(IllegalTransition { from, to }),
         }
     }
@@ -88,10 +90,16 @@ mod tests {
     #[test]
     fn an_ended_backup_never_runs_again() {
         for state in State::ALL.into_iter().filter(|state| !state.is_open()) {
-            for next in [State::Queued, State::Running, State::Succeeded] {
+            for next in [State::Queued, State::Running] {
                 assert_eq!(state.to(next), Err(IllegalTransition { from: state, to: next }));
             }
         }
+    }
+
+    #[test]
+    fn only_a_running_and_an_expired_backup_become_good() {
+        let from = State::ALL.into_iter().filter(|state| state.to(State::Succeeded).is_ok());
+        assert_eq!(from.collect::<Vec<_>>(), [State::Running, State::Expired]);
     }
 
     #[test]

@@ -49,20 +49,21 @@ impl Candidate {
         Self { id, origin: Origin::OnDemand { expires_at }, taken_at, held: false }
     }
 
-    /// `backup` as retention sees it, without a hold; none unless it has succeeded, and none for a scheduled one
+    /// `backup` as retention sees it; none unless it has succeeded, and none for a scheduled one
     /// whose record lost its slot: what cannot be placed in a period is left alone.
     pub fn of(backup: &Backup) -> Option<Self> {
         if backup.state != State::Succeeded {
             return None;
         }
         let taken_at = backup.taken_at.or(backup.started_at).unwrap_or(backup.created_at);
-        Some(match backup.trigger {
+        let candidate = match backup.trigger {
             Trigger::Scheduled => {
                 let slot = Slot { at: backup.slot_at?, local_date: backup.slot_date? };
                 Self::scheduled(backup.id, slot, taken_at, backup.label.unwrap_or(Label::Daily))
             }
             Trigger::OnDemand => Self::on_demand(backup.id, taken_at, backup.expires_at),
-        })
+        };
+        Some(candidate.with_hold(backup.hold.is_some()))
     }
 
     /// The same backup with or without a hold.

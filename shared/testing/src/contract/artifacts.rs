@@ -27,6 +27,7 @@ macro_rules! artifacts_contract {
             what_is_not_there_is_none
             keys_are_those_below_the_prefix
             a_deleted_object_is_not_there
+            a_deletion_is_taken_back
             purging_leaves_nothing_of_one_backup
             nothing_outside_a_backups_prefix_is_listed_deleted_or_purged
             an_object_stored_otherwise_is_not_protected
@@ -211,6 +212,29 @@ pub async fn a_deleted_object_is_not_there(store: &dyn ArtifactStore) {
     assert_eq!(store.get(&keys[0]).await.unwrap(), None);
     assert_eq!(store.describe(&keys[0]).await.unwrap(), None);
     assert_eq!(store.keys(&prefix).await.unwrap(), Vec::<String>::new());
+}
+
+/// What was deleted comes back as the version it was, however often it was deleted; what was written over does not.
+pub async fn a_deletion_is_taken_back(store: &dyn ArtifactStore) {
+    let prefix = prefix("taken-back");
+    let (key, other) = (format!("{prefix}DEFAULT/database.dump"), format!("{prefix}backup.json"));
+    for text in ["first", "second"] {
+        store.put(&key, "text/plain", Bytes::from(text)).await.unwrap();
+    }
+    store.put(&other, "application/json", Bytes::from("{}")).await.unwrap();
+    let before =
+        [store.describe(&key).await.unwrap().unwrap(), store.describe(&other).await.unwrap().unwrap()];
+    for _ in 0..2 {
+        store.delete(&[key.clone(), other.clone()]).await.unwrap();
+    }
+    assert!(store.keys(&prefix).await.unwrap().is_empty());
+    for _ in 0..2 {
+        store.bring_back(&prefix).await.unwrap();
+        let after =
+            [store.describe(&key).await.unwrap().unwrap(), store.describe(&other).await.unwrap().unwrap()];
+        assert_eq!(after, before);
+        assert_eq!(store.get(&key).await.unwrap().unwrap(), Bytes::from("second"));
+    }
 }
 
 /// Purging removes one backup's objects for good, and no other's.

@@ -83,6 +83,11 @@ impl FakeArtifacts {
         change(&mut version.and_then(Option::as_mut).expect("the object is there").object);
     }
 
+    /// Lets the grace period of everything that is deleted pass: its versions are gone for good.
+    pub fn end_grace(&self) {
+        self.lock().versions.retain(|_, versions| versions.last().is_some_and(Option::is_some));
+    }
+
     /// Puts an object there that no upload made, for histories.
     pub fn insert(&self, key: &str, bytes: impl Into<Bytes>) -> StoredObject {
         self.lock().store(key, "application/octet-stream", bytes.into())
@@ -193,6 +198,15 @@ impl ArtifactStore for FakeArtifacts {
         let mut state = self.lock();
         for key in keys {
             state.versions.entry(key.clone()).or_default().push(None);
+        }
+        Ok(())
+    }
+
+    async fn bring_back(&self, prefix: &str) -> Result<(), StorageError> {
+        refuse_foreign(prefix)?;
+        let mut state = self.lock();
+        for (_, versions) in state.versions.iter_mut().filter(|(key, _)| key.starts_with(prefix)) {
+            versions.retain(Option::is_some);
         }
         Ok(())
     }

@@ -226,6 +226,10 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
         self.faults.around("artifacts.delete", self.inner.delete(keys)).await
     }
 
+    async fn bring_back(&self, prefix: &str) -> Result<(), StorageError> {
+        self.faults.around("artifacts.bring_back", self.inner.bring_back(prefix)).await
+    }
+
     async fn purge(&self, prefix: &str) -> Result<(), StorageError> {
         self.faults.around("artifacts.purge", self.inner.purge(prefix)).await
     }
