@@ -16,7 +16,8 @@ use crate::{
 
 const TIERS: [Label; 3] = [Label::Daily, Label::Weekly, Label::Monthly];
 
-fn cases(default: u32) -> ProptestConfig {
+/// So many cases, unless `PROPTEST_CASES` asks for another number.
+pub(crate) fn cases(default: u32) -> ProptestConfig {
     // PROPTEST_CASES, read by proptest itself, overrides the default for a long run.
     let asked = ProptestConfig::default();
     let cases = if asked.cases == 256 { default } else { asked.cases };

@@ -1,5 +1,6 @@
 //! The rules of retention as laws over generated histories, as tables of dates, and against a second implementation.
 
+mod forecasts;
 mod histories;
 mod laws;
 mod reference;
