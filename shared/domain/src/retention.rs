@@ -8,6 +8,7 @@ pub mod forecast;
 mod on_demand;
 mod period;
 mod policy;
+pub mod preview;
 mod reason;
 mod scheduled;
 pub mod simulate;

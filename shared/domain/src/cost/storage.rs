@@ -88,8 +88,13 @@ impl Tariff<'_> {
         }
     }
 
+    /// The storage of objects of these sizes for a month of 30 days.
+    pub fn storage(&self, objects: &[u64]) -> NanoDollars {
+        self.month(billed(objects.iter().copied()))
+    }
+
     /// A month of `billed_bytes`.
-    pub(super) fn month(&self, billed_bytes: u64) -> NanoDollars {
+    fn month(&self, billed_bytes: u64) -> NanoDollars {
         self.byte_hours(u128::from(billed_bytes) * u128::from(MONTH_HOURS), 1)
     }
 
