@@ -17,7 +17,7 @@ use proptest::prelude::*;
 
 use crate::{
     histories::histories,
-    laws::cases,
+    laws::{CASES, cases},
     reference::{Outcome, reference},
 };
 
@@ -76,7 +76,7 @@ fn forecast_of(forecast: &Forecast) -> BTreeMap<BackupId, Found> {
 }
 
 proptest! {
-    #![proptest_config(cases(250))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn what_is_forecast_is_what_comes(history in histories(false, 60), tidy in any::<bool>()) {

@@ -42,7 +42,8 @@ impl Calendar {
     fn draw(&self, out: &mut String, title: &str) -> fmt::Result {
         let rows = self.rows();
         let bottom = TOP + MONTH * u32::try_from(rows.len()).unwrap_or(u32::MAX / MONTH - TOP);
-        let height = bottom + 40;
+        let (legend, legend_height) = self.legend_entries(bottom + 12);
+        let height = bottom + 12 + legend_height + 6;
         writeln!(
             out,
             r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title description">"#
@@ -60,7 +61,13 @@ impl Calendar {
                 Row::Gap => writeln!(out, r#"<text x="8" y="{}">…</text>"#, y + 13)?,
             }
         }
-        self.legend_row(out, bottom + 12)?;
+        for (x, y, mark, text) in legend {
+            match mark {
+                Mark::Held(_) => draw_hold(out, x, y)?,
+                mark => draw_mark(out, mark, x, y, None)?,
+            }
+            writeln!(out, r#"<text x="{}" y="{}">{text}</text>"#, x + MARK + 5, y + 13)?;
+        }
         writeln!(out, "</svg>")
     }
 
@@ -78,16 +85,21 @@ impl Calendar {
         Ok(())
     }
 
-    fn legend_row(&self, out: &mut String, y: u32) -> fmt::Result {
-        let mut x = LEFT;
+    /// The entries of the legend with their places, and how high it is.
+    fn legend_entries(&self, top: u32) -> (Vec<(u32, u32, Mark, String)>, u32) {
+        let (mut x, mut y) = (8, top);
+        let mut entries = Vec::new();
         for (mark, name, count) in self.legend() {
-            draw_mark(out, mark, x, y, None)?;
             let text = format!("{name} {count}");
-            writeln!(out, r#"<text x="{}" y="{}">{text}</text>"#, x + MARK + 5, y + 13)?;
             // A letter of this font is about 7.3 pixels wide.
-            x += MARK + 24 + 8 * u32::try_from(text.len()).unwrap_or(0);
+            let width = MARK + 5 + 8 * u32::try_from(text.len()).unwrap_or(0);
+            if x + width > WIDTH {
+                (x, y) = (8, y + MONTH);
+            }
+            entries.push((x, y, mark, text));
+            x += width + 16;
         }
-        Ok(())
+        (entries, y + MONTH - top)
     }
 
     fn description(&self, rows: &[Row]) -> String {
@@ -124,10 +136,15 @@ fn draw_mark(out: &mut String, mark: Mark, x: u32, y: u32, tooltip: Option<&str>
     }
     write!(out, r#"<rect class="{class}" x="{x}" y="{y}" width="{MARK}" height="{MARK}" rx="3"/>"#)?;
     if let Mark::Held(_) = mark {
-        let (x, y, size) = (x - 1, y - 1, MARK + 2);
-        write!(out, r#"<rect class="hold" x="{x}" y="{y}" width="{size}" height="{size}" rx="4"/>"#)?;
+        draw_hold(out, x, y)?;
     }
     writeln!(out, r#"<text class="letter" x="{}" y="{}">{letter}</text></g>"#, x + MARK / 2 + 1, y + 13)
+}
+
+/// The frame around a mark.
+fn draw_hold(out: &mut String, x: u32, y: u32) -> fmt::Result {
+    let (x, y, size) = (x - 1, y - 1, MARK + 2);
+    write!(out, r#"<rect class="hold" x="{x}" y="{y}" width="{size}" height="{size}" rx="4"/>"#)
 }
 
 /// The middle of a day's column.
@@ -188,6 +205,25 @@ mod tests {
     fn nothing_kept_is_said_in_words() {
         let svg = Calendar::default().svg("shop");
         assert!(svg.contains("Nothing is kept: 0 daily, 0 weekly, 0 monthly, 0 discarded."), "{svg}");
+    }
+
+    #[test]
+    fn a_long_legend_goes_on_below() {
+        let days = date("1990-01-01").iter_days().take(20_000);
+        let marks = days.enumerate().map(|(index, date)| match index % 5 {
+            0 => (date, Mark::Kept(Label::Daily)),
+            1 => (date, Mark::Kept(Label::Weekly)),
+            2 => (date, Mark::OnDemand),
+            3 => (date, Mark::Held(None)),
+            _ => (date, Mark::Discarded),
+        });
+        let (entries, height) = Calendar::new(marks).legend_entries(100);
+        assert_eq!(height, 2 * MONTH);
+        assert!(
+            entries
+                .iter()
+                .all(|(x, _, _, text)| x + MARK + 5 + 7 * u32::try_from(text.len()).unwrap() <= WIDTH)
+        );
     }
 
     #[test]
