@@ -229,7 +229,7 @@ impl fmt::Debug for History {
                     let what = if *held { "hold on" } else { "release of" };
                     match nth_last(&made, *which) {
                         Some(backup) => {
-                            writeln!(f, "  {local} {what} the one of {backup}, if it is still there")?
+                            writeln!(f, "  {local} {what} the one of {backup}, if it is still there")?;
                         }
                         None => writeln!(f, "  {local} {what} nothing")?,
                     }
