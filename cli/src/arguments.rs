@@ -10,7 +10,10 @@ use holdfast_domain::{
     retention::{ScheduledPolicy, simulate::DayRange},
 };
 
-use crate::moment::{self, Expiry};
+use crate::{
+    moment::{self, Expiry},
+    retention::size,
+};
 
 const EXIT_CODES: &str =
     "Exit codes: 0 done · 1 failed, also when the backup failed · 2 wrong usage · 130 interrupted";
@@ -290,6 +293,18 @@ pub(crate) struct Simulate {
     /// Days without a success, first and last included; may be given several times.
     #[arg(long = "skip", value_name = "DATE..DATE")]
     pub(crate) skipped: Vec<DayRange>,
+    /// How many successes on each day.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) slots_per_day: u32,
+    /// Also draw the calendar as SVG into this file; `-` prints it, and nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Also say what the policy costs in the region of --region, for backups of this size, such as `2GiB`.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) bytes: Option<u64>,
+    /// Take the prices from this file instead of those that come with holdfast.
+    #[arg(long, value_name = "FILE", requires = "bytes")]
+    pub(crate) prices: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! `holdfast retention`: what is kept, and why.
 
+mod picture;
+mod simulation;
+pub(crate) mod size;
+
 use chrono::NaiveDate;
-use holdfast_domain::retention::{calendar::Calendar, simulate};
 use serde::Deserialize;
 
 use crate::{
-    arguments::{Connection, Retention, Simulate},
+    arguments::{Connection, Retention},
     client::{Call, Client},
     failure::Failure,
     table::{Table, plain},
@@ -51,7 +54,7 @@ pub(crate) async fn run(
             }
             show(answer.read()?, terminal)
         }
-        Retention::Simulate(options) => simulated(&options, terminal),
+        Retention::Simulate(options) => simulation::run(&options, connection.region.as_deref(), terminal),
     }
 }
 
@@ -74,20 +77,10 @@ fn show(report: Report, terminal: &Terminal) -> Result<(), Failure> {
     terminal.print(&format!("{head}{table}"))
 }
 
-fn simulated(options: &Simulate, terminal: &Terminal) -> Result<(), Failure> {
-    let simulation = simulate::simulate(options.policy, options.from, options.days, &options.skipped)
-        .map_err(|invalid| {
-            Failure::usage(format!("--{} {}", invalid.field, invalid.problem)).fix(invalid.fix)
-        })?;
-    if terminal.is_json() {
-        return terminal.json(&simulation);
-    }
-    terminal.print(&Calendar::of(&simulation).with_colour(terminal.has_colour()).to_string())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use chrono::NaiveDate;
+    use holdfast_domain::retention::simulate;
 
     #[test]
     fn the_json_of_a_simulation_keeps_its_form() {

@@ -33,6 +33,9 @@ fn the_command_line_is_sound() {
 #[case(
     "retention simulate --from 2025-01-01 --days 400 --skip 2025-03-01..2025-03-10 --skip 2025-04-01..2025-04-01"
 )]
+#[case("retention simulate --from 2025-01-01 --days 400 --svg year.svg --bytes 1.5GiB --region eu-central-1")]
+#[case("retention simulate --from 2025-01-01 --days 400 --svg - --slots-per-day 4")]
+#[case("retention simulate --from 2025-01-01 --days 400 --bytes 7 --prices prices.json --region eu-south-2")]
 #[case("completions bash")]
 fn good_lines_are_understood(#[case] line: &str) {
     parse(line).unwrap();
@@ -59,6 +62,12 @@ fn good_lines_are_understood(#[case] line: &str) {
     "retention simulate --from 2025-01-01 --days 1 --skip 2025-02-02..2025-01-01",
     ErrorKind::ValueValidation,
     "earlier"
+)]
+#[case("retention simulate --from 2025-01-01 --days 1 --bytes 2G", ErrorKind::ValueValidation, "2GiB")]
+#[case(
+    "retention simulate --from 2025-01-01 --days 1 --prices prices.json",
+    ErrorKind::MissingRequiredArgument,
+    "--bytes"
 )]
 #[case("backup list shop --output yaml", ErrorKind::InvalidValue, "json")]
 fn wrong_lines_say_what_is_wrong(#[case] line: &str, #[case] kind: ErrorKind, #[case] says: &str) {

@@ -6,6 +6,7 @@
 pub mod application;
 pub mod audit;
 pub mod backup;
+pub mod cost;
 pub mod document;
 pub mod id;
 pub mod invalid;

@@ -4,9 +4,11 @@
 
 pub mod calendar;
 mod candidate;
+pub mod forecast;
 mod on_demand;
 mod period;
 mod policy;
+pub mod preview;
 mod reason;
 mod removed;
 mod scheduled;
@@ -70,6 +72,20 @@ pub struct Discard {
     pub label: Option<Label>,
     /// Why.
     pub reason: Reason,
+}
+
+impl Keep {
+    /// The whole sentence of why it is kept. For a backup that was relabelled it says how it came by its label, which
+    /// `recorded`, the reason of that relabel, remembers: once relabelled, nothing else in the backups tells.
+    pub fn explain(&self, recorded: Option<&str>) -> String {
+        let Reason::InTier { period, .. } = self.reason else { return self.reason.to_string() };
+        // A reason of another label or period is an older one, or not of a relabel at all.
+        let kept_as = format!("kept as {} of {period}: ", period.label.as_str());
+        match recorded.and_then(|recorded| recorded.strip_prefix(&kept_as)).filter(|how| !how.is_empty()) {
+            Some(how) => format!("{kept_as}{how}"),
+            None => self.reason.to_string(),
+        }
+    }
 }
 
 impl Plan {

@@ -95,6 +95,22 @@ impl Schedule {
         self.timing(application)?.latest(tz, since, now)
     }
 
+    /// The slots of `application` after `after`, in order; none when the schedule is invalid.
+    pub fn slots(
+        &self,
+        application: &ApplicationId,
+        tz: Tz,
+        after: DateTime<Utc>,
+    ) -> impl Iterator<Item = Slot> + use<> {
+        let timing = self.timing(application);
+        let mut last = after;
+        std::iter::from_fn(move || {
+            let slot = timing.as_ref()?.next(tz, last)?;
+            last = slot.at;
+            Some(slot)
+        })
+    }
+
     fn timing(&self, application: &ApplicationId) -> Option<Timing> {
         let (times, minutes) = match self {
             Self::Daily { window } => (Times::Daily(time_of_day(&window.start)?), window.minutes),

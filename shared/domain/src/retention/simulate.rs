@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Candidate, Origin, Policies, ScheduledPolicy, plan};
@@ -10,6 +10,11 @@ use crate::{backup::Label, id::BackupId, invalid::Invalid, schedule::Slot};
 
 /// Most days a simulation may cover: a century.
 const DAYS_MAX: u32 = 36_525;
+
+/// Most slots a simulated day may have: one an hour.
+pub const SLOTS_MAX: u32 = 24;
+
+const DAY_MINUTES: u32 = 24 * 60;
 
 /// What a policy did over the simulated days, and what it keeps at their end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +30,9 @@ pub struct Simulation {
 pub struct KeptSlot {
     /// The day of its slot.
     pub slot: NaiveDate,
+    /// The time of its slot; where there are several a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<NaiveTime>,
     /// The tier it is in.
     pub label: Label,
 }
@@ -36,6 +44,9 @@ pub struct Action {
     pub on: NaiveDate,
     /// The day of the slot of the backup it was done to.
     pub slot: NaiveDate,
+    /// The time of that slot; where there are several a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<NaiveTime>,
     /// What was done.
     pub action: ActionKind,
     /// The label it got; for relabels only.
@@ -71,6 +82,23 @@ pub fn simulate(
     days: u32,
     skipped: &[DayRange],
 ) -> Result<Simulation, Invalid> {
+    simulate_several(policy, from, days, 1, skipped)
+}
+
+/// The same with `slots_per_day` successes on each day, evenly spread from midnight on.
+///
+/// Refuses also no slots and more than [`SLOTS_MAX`] a day.
+pub fn simulate_several(
+    policy: ScheduledPolicy,
+    from: NaiveDate,
+    days: u32,
+    slots_per_day: u32,
+    skipped: &[DayRange],
+) -> Result<Simulation, Invalid> {
+    if !(1..=SLOTS_MAX).contains(&slots_per_day) {
+        let fix = format!("simulate 1 to {SLOTS_MAX} slots a day");
+        return Err(Invalid::new("slots-per-day", format!("is {slots_per_day}"), fix));
+    }
     policy.validate().map_err(|invalid| invalid.within("policy"))?;
     if !(1..=DAYS_MAX).contains(&days) {
         return Err(Invalid::new("days", format!("is {days}"), format!("simulate 1 to {DAYS_MAX} days")));
@@ -83,10 +111,14 @@ pub fn simulate(
             "start between the years 1 and 9899",
         ));
     }
-    let mut run = Run::new(policy);
+    let mut run = Run::new(policy, slots_per_day);
     for date in from.iter_days().take(usize::try_from(days).unwrap_or(usize::MAX)) {
         if !skipped.iter().any(|range| range.contains(date)) {
-            run.succeed(date);
+            for minute in
+                (0..DAY_MINUTES).step_by((DAY_MINUTES / slots_per_day) as usize).take(slots_per_day as usize)
+            {
+                run.succeed(date, minute);
+            }
         }
     }
     Ok(run.finish())
@@ -97,21 +129,24 @@ struct Run {
     policies: Policies,
     backups: Vec<Candidate>,
     actions: Vec<Action>,
+    /// Whether the day alone does not say which slot is meant.
+    several: bool,
 }
 
 impl Run {
-    fn new(policy: ScheduledPolicy) -> Self {
+    fn new(policy: ScheduledPolicy, slots_per_day: u32) -> Self {
         let policies = Policies { scheduled: policy, ..Policies::default() };
-        Self { policies, backups: Vec::new(), actions: Vec::new() }
+        Self { policies, backups: Vec::new(), actions: Vec::new(), several: slots_per_day > 1 }
     }
 
-    fn succeed(&mut self, date: NaiveDate) {
-        let at = date.and_time(NaiveTime::MIN).and_utc();
+    fn succeed(&mut self, date: NaiveDate, minute: u32) {
+        let at = date.and_time(NaiveTime::MIN).and_utc() + TimeDelta::minutes(i64::from(minute));
         self.backups.push(Candidate::scheduled(id(at), Slot { at, local_date: date }, at, Label::Daily));
         let plan = plan(&self.backups, &self.policies, at);
 
-        let slots: HashMap<BackupId, NaiveDate> =
-            self.backups.iter().map(|backup| (backup.id, backup.date())).collect();
+        // The slots are in UTC, and so is when the data are of.
+        let slots: HashMap<BackupId, DateTime<Utc>> =
+            self.backups.iter().map(|backup| (backup.id, backup.taken_at)).collect();
         let relabels = plan
             .relabelled
             .iter()
@@ -122,9 +157,12 @@ impl Run {
             .map(|discard| (discard.id, ActionKind::Discard, None, discard.reason.to_string()));
         let mut actions: Vec<Action> = relabels
             .chain(discards)
-            .map(|(id, action, to, reason)| Action { on: date, slot: slots[&id], action, to, reason })
+            .map(|(id, action, to, reason)| {
+                let slot = slots[&id];
+                Action { on: date, slot: slot.date_naive(), time: self.time(slot), action, to, reason }
+            })
             .collect();
-        actions.sort_by_key(|action| action.slot);
+        actions.sort_by_key(|action| (action.slot, action.time));
         self.actions.append(&mut actions);
 
         plan.apply(&mut self.backups);
@@ -135,12 +173,18 @@ impl Run {
             .backups
             .iter()
             .filter_map(|backup| match backup.origin {
-                Origin::Scheduled { slot, label } => Some(KeptSlot { slot: slot.local_date, label }),
+                Origin::Scheduled { slot, label } => {
+                    Some(KeptSlot { slot: slot.local_date, time: self.time(slot.at), label })
+                }
                 Origin::OnDemand { .. } => None,
             })
             .collect();
-        kept.sort_by_key(|kept| kept.slot);
+        kept.sort_by_key(|kept| (kept.slot, kept.time));
         Simulation { kept, actions: self.actions }
+    }
+
+    fn time(&self, slot: DateTime<Utc>) -> Option<NaiveTime> {
+        self.several.then(|| slot.time())
     }
 }
 

@@ -12,6 +12,9 @@ use holdfast_domain::{
 };
 use proptest::prelude::*;
 
+/// How far back somebody who holds a backup looks.
+const HOLDABLE: usize = 40;
+
 /// One thing that happens, and how many hours after the last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
@@ -21,7 +24,7 @@ pub(crate) enum Event {
     OnDemand { after: i64, expires: Option<i64> },
     /// A scheduled backup fails: nothing is recorded as succeeded, and retention runs all the same.
     Failure { after: i64 },
-    /// Somebody holds or releases one of the backups there are.
+    /// Somebody holds or releases one of the last [`HOLDABLE`] backups that were made, if it is still there.
     Hold { which: usize, held: bool },
     /// The plan changes.
     Policy(Policies),
@@ -42,14 +45,14 @@ pub(crate) struct World {
     pub(crate) policies: Policies,
     pub(crate) backups: Vec<Candidate>,
     zone: Tz,
-    made: u64,
+    /// All that were ever made, in order.
+    made: Vec<BackupId>,
 }
 
 impl History {
     /// Lives through the history; `check` sees the world and its plan after every event, before it is executed.
     pub(crate) fn live(&self, mut check: impl FnMut(&World, &Plan)) {
-        let mut world =
-            World { now: self.start, policies: self.policies, backups: Vec::new(), zone: self.zone, made: 0 };
+        let mut world = World::new(self);
         for event in &self.events {
             world.happen(*event);
             let plan = plan(&world.backups, &world.policies, world.now);
@@ -58,10 +61,19 @@ impl History {
         }
     }
 
+    /// Lives through the history, executing every plan.
+    pub(crate) fn end(&self) -> World {
+        let mut world = World::new(self);
+        for event in &self.events {
+            world.happen(*event);
+            plan(&world.backups, &world.policies, world.now).apply(&mut world.backups);
+        }
+        world
+    }
+
     /// Lives through the history and retires nothing: all that ever succeeded, as one heap.
     pub(crate) fn hoard(&self) -> World {
-        let mut world =
-            World { now: self.start, policies: self.policies, backups: Vec::new(), zone: self.zone, made: 0 };
+        let mut world = World::new(self);
         for event in &self.events {
             world.happen(*event);
         }
@@ -70,6 +82,16 @@ impl History {
 }
 
 impl World {
+    fn new(history: &History) -> Self {
+        Self {
+            now: history.start,
+            policies: history.policies,
+            backups: Vec::new(),
+            zone: history.zone,
+            made: Vec::new(),
+        }
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             Event::Scheduled { after, late } => {
@@ -87,8 +109,8 @@ impl World {
             }
             Event::Failure { after } => self.now += TimeDelta::hours(after),
             Event::Hold { which, held } => {
-                let count = self.backups.len();
-                if let Some(backup) = self.backups.get_mut(which % count.max(1)) {
+                let meant = nth_last(&self.made, which).copied();
+                for backup in self.backups.iter_mut().filter(|backup| Some(backup.id) == meant) {
                     backup.held = held;
                 }
             }
@@ -97,11 +119,17 @@ impl World {
     }
 
     fn id(&mut self) -> BackupId {
-        self.made += 1;
         let mut random = [0; 10];
-        random[2..].copy_from_slice(&self.made.to_be_bytes());
-        BackupId::new(self.now, random)
+        random[2..].copy_from_slice(&(self.made.len() as u64 + 1).to_be_bytes());
+        let id = BackupId::new(self.now, random);
+        self.made.push(id);
+        id
     }
+}
+
+/// One of the last [`HOLDABLE`] of `made`.
+fn nth_last<T>(made: &[T], which: usize) -> Option<&T> {
+    made.iter().rev().nth(which % made.len().clamp(1, HOLDABLE))
 }
 
 /// Tiers small enough to overflow, and the defaults, and tiers of 0.
@@ -170,6 +198,7 @@ impl fmt::Debug for History {
     /// As dates, so that a counter-example can be followed on a calendar.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut now = self.start;
+        let mut made = Vec::new();
         writeln!(f, "{} in {}: {}, {}", now, self.zone, self.policies.scheduled, self.policies.on_demand)?;
         for event in &self.events {
             if let Event::Scheduled { after, .. } | Event::OnDemand { after, .. } | Event::Failure { after } =
@@ -177,17 +206,59 @@ impl fmt::Debug for History {
             {
                 now += TimeDelta::hours(*after);
             }
-            let local = now.with_timezone(&self.zone).format("%F %H:%M %G-W%V");
+            let local = now.with_timezone(&self.zone).format("%F %H:%M %G-W%V").to_string();
             match event {
-                Event::Scheduled { late, .. } => writeln!(f, "  {local} scheduled, {late} h late")?,
+                Event::Scheduled { late, .. } => {
+                    writeln!(f, "  {local} scheduled, {late} h late")?;
+                    made.push(local);
+                }
                 Event::OnDemand { expires, .. } => {
-                    writeln!(f, "  {local} on demand, expires after {expires:?} days")?;
+                    write!(f, "  {local} on demand")?;
+                    match expires {
+                        Some(days) => writeln!(
+                            f,
+                            ", expires {}",
+                            (now + TimeDelta::days(*days)).format("%F %H:%M UTC")
+                        )?,
+                        None => writeln!(f)?,
+                    }
+                    made.push(local);
                 }
                 Event::Failure { .. } => writeln!(f, "  {local} failure")?,
-                Event::Hold { which, held } => writeln!(f, "  {local} hold of {which}: {held}")?,
+                Event::Hold { which, held } => {
+                    let what = if *held { "hold on" } else { "release of" };
+                    match nth_last(&made, *which) {
+                        Some(backup) => {
+                            writeln!(f, "  {local} {what} the one of {backup}, if it is still there")?;
+                        }
+                        None => writeln!(f, "  {local} {what} nothing")?,
+                    }
+                }
                 Event::Policy(new) => writeln!(f, "  {local} policy {}, {}", new.scheduled, new.on_demand)?,
             }
         }
         Ok(())
     }
+}
+
+#[test]
+fn a_counter_example_reads_as_dates() {
+    let history = History {
+        start: "2026-12-27T23:30:00Z".parse().expect("a moment"),
+        zone: Tz::Europe__Zurich,
+        policies: Policies::default(),
+        events: vec![
+            Event::Scheduled { after: 24, late: 2 },
+            Event::OnDemand { after: 6, expires: Some(1) },
+            Event::Hold { which: 1, held: true },
+            Event::Failure { after: 24 },
+        ],
+    };
+    let expected = "2026-12-27 23:30:00 UTC in Europe/Zurich: gfs:7/4/12, age_then_count:30/3
+  2026-12-29 00:30 2026-W53 scheduled, 2 h late
+  2026-12-29 06:30 2026-W53 on demand, expires 2026-12-30 05:30 UTC
+  2026-12-29 06:30 2026-W53 hold on the one of 2026-12-29 00:30 2026-W53, if it is still there
+  2026-12-30 06:30 2026-W53 failure
+";
+    assert_eq!(format!("{history:?}"), expected);
 }

@@ -1,25 +1,34 @@
 //! What holds for every history.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{NaiveDate, TimeDelta};
 use holdfast_domain::{
-    backup::{Label, Trigger},
-    retention::{Candidate, Keep, Plan, Reason, plan},
+    backup::{Backup, Label, State, Trigger},
+    id::{ApplicationId, BackupId},
+    retention::{Candidate, Keep, OnDemandPolicy, Origin, Plan, Policies, Reason, ScheduledPolicy, plan},
 };
 use proptest::prelude::*;
 
 use crate::{
-    histories::{World, histories},
+    histories::{World, histories, policies},
     reference::{outcomes_of, reference},
 };
 
 const TIERS: [Label; 3] = [Label::Daily, Label::Weekly, Label::Monthly];
 
-fn cases(default: u32) -> ProptestConfig {
+/// Histories for each law. There are 20 laws in `laws` and `forecasts`: 20,000 histories in all, in a release build.
+pub(crate) const CASES: u32 = 1_000;
+
+/// So many cases, and a quarter of them without optimisation, unless `PROPTEST_CASES` asks for another number.
+pub(crate) fn cases(default: u32) -> ProptestConfig {
     // PROPTEST_CASES, read by proptest itself, overrides the default for a long run.
     let asked = ProptestConfig::default();
-    let cases = if asked.cases == 256 { default } else { asked.cases };
+    let cases = match asked.cases {
+        256 if cfg!(debug_assertions) => default / 4,
+        256 => default,
+        cases => cases,
+    };
     ProptestConfig { cases, failure_persistence: None, ..asked }
 }
 
@@ -61,7 +70,7 @@ fn tier_left_last(reason: &Reason) -> Option<Label> {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(CASES))]
 
     #[test]
     fn the_second_implementation_agrees_at_every_step(history in histories(false, 120)) {
@@ -214,4 +223,140 @@ proptest! {
             }
         });
     }
+
+    #[test]
+    fn never_more_than_the_sum_of_the_tiers_and_holds_and_the_last_good_one(history in histories(false, 120)) {
+        history.live(|world, plan| {
+            let backups = remaining(world, plan);
+            let ScheduledPolicy::Gfs { daily, weekly, monthly } = world.policies.scheduled;
+            let today = world.backups.iter().filter(|b| b.label().is_some()).map(Candidate::date).max();
+            // Further slots of the current day come on top until it is over.
+            let scheduled = || backups.iter().filter(|b| b.label().is_some() && !b.held);
+            let on_top = scheduled().filter(|b| Some(b.date()) == today && b.label() == Some(Label::Daily)).count();
+            let most = (daily + weekly + monthly) as usize + on_top.saturating_sub(1) + 1;
+            assert!(scheduled().count() <= most, "{} of {most}", scheduled().count());
+
+            let OnDemandPolicy::AgeThenCount { days, keep } = world.policies.on_demand;
+            let old = backups.iter().filter(|b| {
+                b.label().is_none() && !b.held && world.now - b.taken_at > TimeDelta::days(i64::from(days))
+            });
+            assert!(old.count() <= keep as usize + 1);
+        });
+    }
+
+    #[test]
+    fn labels_never_fall_in_a_whole_life(history in histories(false, 120)) {
+        let mut labels: BTreeMap<BackupId, Label> = BTreeMap::new();
+        history.live(|world, plan| {
+            for backup in remaining(world, plan) {
+                if let Some(label) = backup.label() {
+                    let before = labels.insert(backup.id, label).unwrap_or(Label::Daily);
+                    assert!(label >= before, "{} fell from {before:?} to {label:?}", backup.date());
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_gone_stays_gone_and_takes_nobody_along(history in histories(false, 120)) {
+        // A plan names only backups it was given: never one of another application, never one that is gone.
+        history.live(|world, plan| {
+            let known: BTreeSet<BackupId> = world.backups.iter().map(|backup| backup.id).collect();
+            let kept = plan.kept.iter().map(|keep| (keep.id, keep.reason));
+            let relabelled = plan.relabelled.iter().map(|relabel| (relabel.id, relabel.reason));
+            let discarded = plan.discarded.iter().map(|discard| (discard.id, discard.reason));
+            for (id, reason) in kept.chain(relabelled).chain(discarded) {
+                assert!(known.contains(&id));
+                assert!(reason.filled_by().is_none_or(|by| known.contains(&by.id)), "{reason}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_policy_that_grows_discards_nothing(history in histories(false, 120), more in (0..4_u32, 0..4_u32, 0..4_u32, 0..4_u32)) {
+        let world = history.end();
+        let ScheduledPolicy::Gfs { daily, weekly, monthly } = world.policies.scheduled;
+        let OnDemandPolicy::AgeThenCount { days, keep } = world.policies.on_demand;
+        let grown = Policies {
+            scheduled: ScheduledPolicy::Gfs { daily: daily + more.0, weekly: weekly + more.1, monthly: monthly + more.2 },
+            on_demand: OnDemandPolicy::AgeThenCount { days, keep: keep + more.3 },
+        };
+        prop_assert_eq!(plan(&world.backups, &grown, world.now).discarded, vec![]);
+    }
+
+    #[test]
+    fn a_policy_that_shrinks_settles_at_once(
+        history in histories(false, 120), smaller in policies()
+    ) {
+        let mut world = history.end();
+        let before: BTreeSet<BackupId> = world.backups.iter().map(|backup| backup.id).collect();
+        let shrunk = plan(&world.backups, &smaller, world.now);
+        shrunk.apply(&mut world.backups);
+        // One run is enough, and takes exactly what it said it would.
+        prop_assert!(plan(&world.backups, &smaller, world.now).is_noop());
+        let left: BTreeSet<BackupId> = world.backups.iter().map(|backup| backup.id).collect();
+        let gone: BTreeSet<BackupId> = shrunk.discarded.iter().map(|discard| discard.id).collect();
+        prop_assert_eq!(&before - &gone, left);
+    }
+
+    #[test]
+    fn only_the_local_day_and_the_order_count_whatever_the_clocks_did(
+        history in histories(true, 120), hours in -13..14_i64
+    ) {
+        // The same local days on clocks that were set otherwise: the same plan.
+        history.live(|world, first| {
+            let mut elsewhere = world.backups.clone();
+            for backup in &mut elsewhere {
+                if let Origin::Scheduled { slot, .. } = &mut backup.origin {
+                    slot.at += TimeDelta::hours(hours);
+                }
+            }
+            assert_eq!(&plan(&elsewhere, &world.policies, world.now), first);
+        });
+    }
+
+    #[test]
+    fn what_has_not_succeeded_and_other_applications_change_nothing(
+        mine in histories(false, 60), others in histories(false, 30), states in prop::collection::vec(0..6_usize, 60)
+    ) {
+        // Records as they are in the table: succeeded ones, ones in every other state at later slots, and those of another
+        // application at the same moments.
+        let world = mine.hoard();
+        let (shop, blog): (ApplicationId, ApplicationId) = ("shop".parse().unwrap(), "blog".parse().unwrap());
+        let mut table: Vec<Backup> = world.backups.iter().map(|backup| record(backup, &shop, State::Succeeded)).collect();
+        for (number, (backup, state)) in std::iter::zip(&world.backups, &states).enumerate() {
+            let mut later = *backup;
+            later.id = BackupId::new(backup.taken_at, [u8::try_from(number).unwrap() | 0x80; 10]);
+            later.taken_at += TimeDelta::days(400);
+            if let Origin::Scheduled { slot, .. } = &mut later.origin {
+                slot.at += TimeDelta::days(400);
+                slot.local_date += TimeDelta::days(400);
+            }
+            let not_succeeded =
+                [State::Queued, State::Running, State::Failed, State::Cancelled, State::Expiring, State::Expired];
+            table.push(record(&later, &shop, not_succeeded[*state]));
+        }
+        table.extend(others.hoard().backups.iter().map(|backup| record(backup, &blog, State::Succeeded)));
+
+        let candidates: Vec<Candidate> =
+            table.iter().filter(|backup| backup.application == shop).filter_map(Candidate::of).collect();
+        let alone: Vec<Candidate> = world.backups.iter().map(|backup| backup.with_hold(false)).collect();
+        prop_assert_eq!(plan(&candidates, &world.policies, world.now), plan(&alone, &world.policies, world.now));
+    }
+}
+
+/// The record of a backup without a hold.
+fn record(backup: &Candidate, application: &ApplicationId, state: State) -> Backup {
+    let mut record =
+        Backup::queued(backup.id, application.clone(), Vec::new(), "schedule".to_owned(), backup.taken_at);
+    match backup.origin {
+        Origin::Scheduled { slot, label } => {
+            record = record.scheduled(&slot);
+            record.label = Some(label);
+        }
+        Origin::OnDemand { expires_at } => record.expires_at = expires_at,
+    }
+    record.state = state;
+    record.taken_at = Some(backup.taken_at);
+    record
 }

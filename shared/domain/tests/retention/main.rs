@@ -1,5 +1,7 @@
 //! The rules of retention as laws over generated histories, as tables of dates, and against a second implementation.
 
+mod forecasts;
+mod held;
 mod histories;
 mod laws;
 mod reference;

@@ -255,3 +255,59 @@ fn simulated_days(
     assert_eq!(lines("actions", &["on", "slot", "action", "to"]), actions);
     assert_eq!(lines("kept", &["slot", "label"]), kept);
 }
+
+#[rstest]
+#[case::relabelled(
+    "2026-04-06 weekly",
+    Some("kept as weekly of 2026-W15: oldest daily when the eighth arrived"),
+    "kept as weekly of 2026-W15: oldest daily when the eighth arrived"
+)]
+#[case::never_relabelled(
+    "2026-04-06",
+    None,
+    "kept as daily of 2026-04-06: within the 7 dailies the policy keeps"
+)]
+#[case::nothing_recorded(
+    "2026-04-06 weekly",
+    None,
+    "kept as weekly of 2026-W15: within the 4 weeklies the policy keeps"
+)]
+#[case::of_an_older_label(
+    "2026-04-06 monthly",
+    Some("kept as weekly of 2026-W15: oldest daily when the eighth arrived"),
+    "kept as monthly of 2026-04: within the 12 monthlies the policy keeps"
+)]
+#[case::of_another_time(
+    "2026-04-06 weekly",
+    Some("restored by somebody"),
+    "kept as weekly of 2026-W15: within the 4 weeklies the policy keeps"
+)]
+#[case::a_hold_comes_first(
+    "2026-04-06 weekly held",
+    Some("kept as weekly of 2026-W15: oldest daily when the eighth arrived"),
+    "kept because a hold is on it"
+)]
+fn a_kept_backup_says_how_it_came_by_its_label(
+    #[case] backup: &str,
+    #[case] recorded: Option<&str>,
+    #[case] sentence: &str,
+) {
+    let backup = scheduled(backup);
+    let plan = plan(&[backup, scheduled("2026-04-20")], &Policies::default(), backup.taken_at);
+    assert_eq!(plan.kept[0].explain(recorded), sentence);
+}
+
+#[test]
+fn what_a_relabel_records_explains_the_backup_from_then_on() {
+    let mut backups: Vec<Candidate> =
+        ["2026-04-06", "2026-04-07", "2026-04-08"].into_iter().map(scheduled).collect();
+    let policies = gfs("gfs:2/2/2");
+    let first = plan(&backups, &policies, backups[2].taken_at);
+    let recorded = first.relabelled[0].reason.to_string();
+    first.apply(&mut backups);
+    let next = plan(&backups, &policies, backups[2].taken_at);
+    assert_eq!(
+        next.kept[0].explain(Some(&recorded)),
+        "kept as weekly of 2026-W15: oldest daily when the third arrived"
+    );
+}

@@ -58,3 +58,29 @@ fn absurd_stretches_are_refused(#[case] from: &str, #[case] days: u32, #[case] p
 fn bad_ranges_are_refused(#[case] text: &str) {
     assert!(text.parse::<DayRange>().is_err());
 }
+
+#[test]
+fn several_slots_a_day_have_times_and_count_once() {
+    let policy = "gfs:2/0/0".parse().unwrap();
+    let done = simulate_several(policy, "2026-04-05".parse().unwrap(), 2, 3, &[]).unwrap();
+    let kept: Vec<String> =
+        done.kept.iter().map(|kept| format!("{} {:?}", kept.slot, kept.time.unwrap())).collect();
+    assert_eq!(
+        kept,
+        ["2026-04-05 16:00:00", "2026-04-06 00:00:00", "2026-04-06 08:00:00", "2026-04-06 16:00:00"]
+    );
+    let json = serde_json::to_string(&done.actions[0]).unwrap();
+    assert!(
+        json.starts_with(r#"{"on":"2026-04-06","slot":"2026-04-05","time":"00:00:00","action":"discard","#),
+        "{json}"
+    );
+}
+
+#[rstest]
+#[case(0)]
+#[case(25)]
+fn an_absurd_number_of_slots_is_refused(#[case] slots_per_day: u32) {
+    let policy = "gfs:2/0/0".parse().unwrap();
+    let refusal = simulate_several(policy, "2026-04-05".parse().unwrap(), 2, slots_per_day, &[]).unwrap_err();
+    assert_eq!(refusal.field, "slots-per-day");
+}
