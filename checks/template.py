@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROUTES = {
     "DELETE /v1/applications/{app}",
     "DELETE /v1/applications/{app}/backups/{id}",
+    "DELETE /v1/applications/{app}/backups/{id}/hold",
     "GET /v1/applications",
     "GET /v1/applications/{app}",
     "GET /v1/applications/{app}/backups",
@@ -30,9 +31,13 @@ ROUTES = {
     "GET /v1/openapi.json",
     "GET /v1/plans",
     "GET /v1/plans/{plan}",
+    "GET /v1/plans/{plan}/events",
     "POST /v1/applications/{app}/backups",
     "POST /v1/applications/{app}/backups/{id}/cancel",
+    "POST /v1/applications/{app}/backups/{id}/undelete",
+    "POST /v1/retention/preview",
     "PUT /v1/applications/{app}",
+    "PUT /v1/applications/{app}/backups/{id}/hold",
     "PUT /v1/plans/{plan}",
 }
 

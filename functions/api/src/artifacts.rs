@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    Api,
+    Api, accept,
     names::{ArtifactPath, At},
     parameters::Parameters,
     problem::{Kind, Problem},
@@ -80,7 +80,8 @@ pub async fn get(
         }
         Err(error) => return Err(error.into()),
     };
-    let mut response = if accepts_json(&headers) { document(download) } else { redirect(&download)? };
+    let mut response =
+        if accept::names(&headers, accept::JSON) { document(download) } else { redirect(&download)? };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -118,41 +119,4 @@ fn redirect(download: &Download) -> Result<Response, Problem> {
         .map_err(|_| Problem::internal("the signed URL is not a header's value"))?;
     location.set_sensitive(true);
     Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
-}
-
-/// Whether the caller names JSON among the media types it accepts; a wildcard alone gets the redirect.
-fn accepts_json(headers: &HeaderMap) -> bool {
-    let refused = |parameter: &str| {
-        let quality = parameter.trim().strip_prefix("q=").or_else(|| parameter.trim().strip_prefix("Q="));
-        quality.and_then(|quality| quality.parse::<f32>().ok()).is_some_and(|quality| quality <= 0.0)
-    };
-    headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|range| {
-            let mut parts = range.split(';');
-            let essence = parts.next().unwrap_or_default().trim();
-            essence.eq_ignore_ascii_case("application/json") && !parts.any(refused)
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case(None, false)]
-    #[case(Some("*/*"), false)]
-    #[case(Some("text/html, */*;q=0.8"), false)]
-    #[case(Some("application/json"), true)]
-    #[case(Some("text/html, Application/JSON; q=0.5"), true)]
-    #[case(Some("application/json;q=0"), false)]
-    fn json_is_for_who_asks_for_it(#[case] accept: Option<&str>, #[case] json: bool) {
-        let mut headers = HeaderMap::new();
-        headers.extend(accept.map(|accept| (header::ACCEPT, HeaderValue::from_str(accept).unwrap())));
-        assert_eq!(accepts_json(&headers), json);
-    }
 }

@@ -10,7 +10,9 @@ use axum::{
 use chrono::{DateTime, Utc};
 use holdfast_backup::{
     backups::{self, Filter},
+    explain::{self, Explanation},
     request::{self, BackupRequest},
+    undelete,
 };
 use holdfast_domain::{
     backup::{self, Label, Progress, Trigger},
@@ -53,6 +55,12 @@ pub struct BackupWithLinks {
     /// How far each service has come, while it runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub progress: Vec<ServiceProgress>,
+    /// Why it is kept or goes, and when; of one backup that has succeeded, not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Explanation>,
+    /// Until when it can be brought back, once it is deleted or discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undelete_until: Option<DateTime<Utc>>,
     /// Where to go from here.
     pub links: BackupLinks,
 }
@@ -83,27 +91,46 @@ pub struct BackupLinks {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "/v1/applications/shop/backups/018bcfe5-6800-7707-8707-070707070707/cancel")]
     pub cancel: Option<String>,
+    /// Where to put a hold on it or release it, while it is there to be held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/v1/applications/shop/backups/018bcfe5-6800-7707-8707-070707070707/hold")]
+    pub hold: Option<String>,
+    /// Where to bring it back, once it is deleted or discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/v1/applications/shop/backups/018bcfe5-6800-7707-8707-070707070707/undelete")]
+    pub undelete: Option<String>,
     /// Where to download what it holds, by service, once it has succeeded. These paths never go stale.
     #[schema(example = json!({"DEFAULT": "/v1/applications/shop/backups/018bcfe5-6800-7707-8707-070707070707/artifacts/DEFAULT"}))]
     pub artifacts: BTreeMap<String, String>,
 }
 
 impl BackupWithLinks {
-    fn new(record: backup::Backup, progress: Vec<Progress>) -> Self {
+    pub(crate) fn new(record: backup::Backup, progress: Vec<Progress>) -> Self {
         let itself = path(&record.application, record.id);
         let downloadable = record.state == backup::State::Succeeded;
         let artifacts = record.artifacts.iter().filter(|_| downloadable);
+        let undelete_until = record.undelete_until();
         Self {
             links: BackupLinks {
                 application: applications::path(&record.application),
                 cancel: record.state.is_open().then(|| format!("{itself}/cancel")),
+                hold: (downloadable || record.state.is_open()).then(|| format!("{itself}/hold")),
+                undelete: undelete_until.map(|_| format!("{itself}/undelete")),
                 artifacts: artifacts.map(|artifact| artifact_link(&itself, &artifact.service)).collect(),
                 itself,
             },
             bytes: record.bytes(),
             progress: progress.into_iter().map(ServiceProgress::from).collect(),
+            retention: None,
+            undelete_until,
             record,
         }
+    }
+
+    /// The same, explained.
+    async fn explained(mut self, api: &Api) -> Result<Self, Problem> {
+        self.retention = explain::explain(&api.ports, &self.record).await?;
+        Ok(self)
     }
 }
 
@@ -275,7 +302,8 @@ fn moment(at: DateTime<Utc>) -> String {
 
 /// Show a backup
 ///
-/// With its progress while it runs: look again after the seconds in `Retry-After`.
+/// With its progress while it runs: look again after the seconds in `Retry-After`. Once it has succeeded, with the reason
+/// why it is kept, and when its label rises next and it goes, given one scheduled success a day from now on.
 #[utoipa::path(
     get, path = "/v1/applications/{app}/backups/{id}", operation_id = "getBackup", tag = "backups",
     params(BackupPath),
@@ -292,8 +320,9 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     parameters.finish(&[])?;
     let view = backups::get(&api.ports, &application, id).await?;
-    let open = view.backup.value.state.is_open();
-    let mut response = Json(BackupWithLinks::new(view.backup.value, view.progress)).into_response();
+    let open = view.backup.value.state.is_open() || view.backup.value.undelete.is_some();
+    let backup = BackupWithLinks::new(view.backup.value, view.progress).explained(&api).await?;
+    let mut response = Json(backup).into_response();
     if open {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_SECONDS));
     }
@@ -320,7 +349,8 @@ pub async fn latest(
     parameters.finish(&[])?;
     let record = backups::latest(&api.ports, &application).await?.value;
     let itself = path(&record.application, record.id);
-    let mut response = Json(BackupWithLinks::new(record, Vec::new())).into_response();
+    let backup = BackupWithLinks::new(record, Vec::new()).explained(&api).await?;
+    let mut response = Json(backup).into_response();
     if let Ok(itself) = HeaderValue::try_from(itself) {
         response.headers_mut().insert(header::CONTENT_LOCATION, itself);
     }
@@ -355,7 +385,8 @@ pub async fn cancel(
 
 /// Delete a backup
 ///
-/// Its objects go, its record stays as `expired`. Repeating it is harmless.
+/// Its objects go, its record stays as `expired`; until `undelete_until` it can be brought back. One that is held has to be
+/// released first. Repeating it is harmless.
 #[utoipa::path(
     delete, path = "/v1/applications/{app}/backups/{id}", operation_id = "deleteBackup", tag = "backups",
     params(BackupPath),
@@ -375,6 +406,34 @@ pub async fn delete(
     parameters.finish(&[])?;
     let record = request::delete(&api.ports, &actor, &application, id).await?.value;
     Ok(Json(BackupWithLinks::new(record, Vec::new())))
+}
+
+/// Bring a deleted backup back
+///
+/// Takes the deletion back, within 7 days of it, whoever or whatever policy deleted it. The backup becomes `succeeded`
+/// again after every object has been compared with what was stored, and comes back with a hold on it: release that to
+/// let the policy decide again. Repeating it is harmless.
+#[utoipa::path(
+    post, path = "/v1/applications/{app}/backups/{id}/undelete", operation_id = "undeleteBackup", tag = "backups",
+    params(BackupPath),
+    responses(
+        (status = 202, description = "The backup will come back.", body = BackupWithLinks, headers(
+            ("Location" = String, description = "Its path."),
+            ("Retry-After" = u64, description = "Seconds after which it is worth looking."),
+        )),
+        (status = 400, response = InvalidRequest),
+        (status = 404, response = NotFound),
+        (status = 409, response = Conflict),
+    ),
+)]
+pub async fn undelete(
+    State(api): State<Api>,
+    Actor(actor): Actor,
+    At(BackupPath { application, id }): At<BackupPath>,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.finish(&[])?;
+    Ok(accepted(undelete::ask(&api.ports, &actor, &application, id).await?.value))
 }
 
 fn accepted(record: backup::Backup) -> Response {

@@ -2,6 +2,7 @@
 //!
 //! [`router`] is the whole of it, over any [`Ports`]; the function's main only wires it to AWS.
 
+pub mod accept;
 pub mod actor;
 pub mod applications;
 pub mod artifacts;
@@ -9,6 +10,7 @@ pub mod backups;
 pub mod document;
 pub mod events;
 pub mod fault;
+pub mod holds;
 pub mod names;
 pub mod openapi;
 pub mod page;
@@ -23,7 +25,7 @@ pub mod watch;
 use std::time::Duration;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, middleware, response::Response};
-use holdfast_backup::{applications::Stack, ports::Ports};
+use holdfast_backup::{applications::Stack, explain::Pricing, ports::Ports};
 use http::{HeaderValue, Uri, header};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -39,6 +41,8 @@ pub struct Api {
     pub stack: Stack,
     /// How long a signed URL is valid.
     pub download_valid: Duration,
+    /// What costs are told by.
+    pub pricing: Pricing,
 }
 
 /// The whole API. Every route comes from the description of its handler, so that none can be missing from the contract.
@@ -71,11 +75,15 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(backups::latest))
         .routes(routes!(backups::get, backups::delete))
         .routes(routes!(backups::cancel))
+        .routes(routes!(backups::undelete))
+        .routes(routes!(holds::put, holds::delete))
         .routes(routes!(artifacts::get))
         .routes(routes!(events::list))
         .routes(routes!(retention::get))
+        .routes(routes!(retention::preview))
         .routes(routes!(plans::list))
         .routes(routes!(plans::get, plans::put))
+        .routes(routes!(plans::events))
         .routes(routes!(openapi::get))
         .split_for_parts();
     openapi::complete(&mut contract);

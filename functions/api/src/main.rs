@@ -2,10 +2,11 @@
 
 use holdfast_api::Api;
 use holdfast_aws::{
-    config::{BucketConfig, DownloadConfig, LogConfig, RegionConfig},
+    config::{BucketConfig, DownloadConfig, LogConfig, PricesConfig, RegionConfig},
     telemetry, wire,
 };
-use holdfast_backup::applications::Stack;
+use holdfast_backup::{applications::Stack, explain::Pricing};
+use holdfast_domain::cost::Architecture;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -14,6 +15,12 @@ async fn main() -> Result<(), lambda_http::Error> {
         ports: wire::ports_from_env().await?,
         stack: Stack { region: RegionConfig::from_env()?.region, bucket: BucketConfig::from_env()?.name },
         download_valid: DownloadConfig::from_env()?.valid,
+        pricing: Pricing {
+            prices: PricesConfig::from_env().prices,
+            region: RegionConfig::from_env()?.region,
+            // The functions of a stack all run on one.
+            architecture: if cfg!(target_arch = "aarch64") { Architecture::Arm } else { Architecture::X86 },
+        },
     };
     holdfast_api::serve(api).await
 }

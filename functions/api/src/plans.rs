@@ -11,7 +11,7 @@ use holdfast_backup::{
     plans,
     ports::{PlanRecord, Versioned},
 };
-use holdfast_domain::{id::PlanId, plan::PlanSpec};
+use holdfast_domain::{audit::AuditEntry, id::PlanId, plan::PlanSpec};
 use http::{StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ use crate::{
     applications::lost_race,
     document::Document,
     names::{At, PlanPath},
-    page::Listing,
+    page::{Listing, PageParameters, Wanted},
     parameters::Parameters,
     precondition::{Precondition, etag},
     problem::Problem,
@@ -105,6 +105,30 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     parameters.finish(&[])?;
     Ok(answer(StatusCode::OK, plans::get(&api.ports, &plan).await?))
+}
+
+/// Show a plan's audit trail
+///
+/// Newest first: who changed it, from what to what.
+#[utoipa::path(
+    get, path = "/v1/plans/{plan}/events", operation_id = "listPlanEvents", tag = "plans",
+    params(PlanPath, PageParameters),
+    responses(
+        (status = 200, description = "One page of the audit trail.", body = Listing<AuditEntry>),
+        (status = 400, response = InvalidRequest),
+        (status = 404, response = NotFound),
+    ),
+)]
+pub async fn events(
+    State(api): State<Api>,
+    At(PlanPath { plan }): At<PlanPath>,
+    mut parameters: Parameters,
+) -> Result<Json<Listing<AuditEntry>>, Problem> {
+    let wanted = Wanted::<String>::take("plan-events", &mut parameters)?;
+    parameters.finish(&["limit", "cursor"])?;
+    let page = plans::events(&api.ports, &plan, wanted.cursor.as_deref(), wanted.limit).await?;
+    let address = format!("/v1/plans/{plan}/events");
+    Ok(Json(Listing { next: wanted.next(&address, &[], page.next.as_ref()), items: page.items }))
 }
 
 /// Make or change a plan

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_backup::engines::postgres::ClientTools;
-use holdfast_domain::region::Region;
+use holdfast_domain::{cost::Prices, invalid::Invalid, region::Region};
 
 /// Where `pg_dump` is looked for when nothing else is said: a Lambda layer, then Debian's packages.
 const CLIENT_DIRS: &str = "/opt/postgresql/{major}/bin:/usr/lib/postgresql/{major}/bin";
@@ -142,6 +142,27 @@ impl ClientsConfig {
     }
 }
 
+/// What costs are told by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PricesConfig {
+    /// The prices in `HOLDFAST_PRICES`, a document of the form of `shared/domain/prices`, or without it those that come with
+    /// the program. One that cannot be read is kept as that: only costs are then not told.
+    pub prices: Result<Prices, Invalid>,
+}
+
+impl PricesConfig {
+    /// Reads the process's environment.
+    pub fn from_env() -> Self {
+        Self::read(&environment)
+    }
+
+    fn read(lookup: Lookup) -> Self {
+        let prices =
+            lookup("HOLDFAST_PRICES").map_or_else(|| Ok(Prices::bundled()), |text| Prices::parse(&text));
+        Self { prices }
+    }
+}
+
 /// Signed download URLs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DownloadConfig {
@@ -240,6 +261,13 @@ mod tests {
     ) {
         let variables = [&[("HOLDFAST_BUCKET", "backups"), ("HOLDFAST_KEY_ARN", KEY)], more].concat();
         assert_eq!(BucketConfig::read(&with(&variables)).unwrap().path_style, path_style);
+    }
+
+    #[test]
+    fn prices_are_the_bundled_ones_those_given_or_a_problem() {
+        assert_eq!(PricesConfig::read(&with(&[])).prices, Ok(Prices::bundled()));
+        let broken = PricesConfig::read(&with(&[("HOLDFAST_PRICES", "{}")])).prices.unwrap_err();
+        assert!(broken.to_string().contains("missing field `date`"), "{broken}");
     }
 
     #[test]

@@ -178,6 +178,11 @@ async fn promise_link(
     }
 }
 
+/// Until when it is read, so that no policy discards it: the last moment that a link to it works.
+pub(crate) fn in_use_until(backup: &Backup) -> Option<DateTime<Utc>> {
+    backup.link_until
+}
+
 /// The audit trail of an application, newest first.
 pub async fn events(
     ports: &Ports,

@@ -9,6 +9,7 @@ pub mod backups;
 pub mod discard;
 pub mod engines;
 pub mod error;
+pub mod explain;
 pub mod hold;
 pub mod job;
 pub mod plans;

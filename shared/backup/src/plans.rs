@@ -1,11 +1,15 @@
 //! Making and changing plans.
 
-use holdfast_domain::{audit::Action, id::PlanId, plan::PlanSpec};
+use holdfast_domain::{
+    audit::{Action, AuditEntry},
+    id::PlanId,
+    plan::PlanSpec,
+};
 
 use crate::{
     applications::{Registered, next_run},
     error::RequestError,
-    ports::{ApplicationRecord, PlanRecord, Ports, RecordsError, Versioned},
+    ports::{ApplicationRecord, Page, PlanRecord, Ports, RecordsError, Versioned},
 };
 
 /// Applications read at a time while a changed schedule is passed on.
@@ -52,6 +56,17 @@ pub async fn list(ports: &Ports) -> Result<Vec<Versioned<PlanRecord>>, RequestEr
         plans.sort_by(|a, b| a.value.id.cmp(&b.value.id));
     }
     Ok(plans)
+}
+
+/// A plan's audit trail, newest first. That of a `default` which nobody has changed is empty.
+pub async fn events(
+    ports: &Ports,
+    id: &PlanId,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Page<AuditEntry, String>, RequestError> {
+    get(ports, id).await?;
+    Ok(ports.records.plan_audit(id, before, limit).await?)
 }
 
 fn built_in() -> Versioned<PlanRecord> {

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use holdfast_domain::{
     audit::Action,
-    backup::{Backup, Label, State, Trigger, Undelete},
+    backup::{Backup, State, Trigger, Undelete},
     id::{ApplicationId, BackupId},
     retention::{self, Candidate, Policies, Relabel},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::{
-    applications, discard,
+    backups, discard,
     error::RequestError,
     plans,
     ports::{ApplicationRecord, Ports, Versioned},
@@ -45,96 +44,6 @@ pub struct RetentionSummary {
     pub in_use: usize,
     /// Backups or applications that could not be dealt with; the next run tries again.
     pub failed: usize,
-}
-
-/// What a retention run would do now, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct RetentionReport {
-    /// The policies of the application's plan.
-    pub policies: ReportedPolicies,
-    /// A line for each succeeded backup, newest first.
-    pub backups: Vec<ReportLine>,
-}
-
-/// Both policies, in their short form.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct ReportedPolicies {
-    /// Such as `gfs:7/4/12`.
-    pub scheduled: String,
-    /// Such as `age_then_count:30/3`.
-    pub on_demand: String,
-}
-
-/// What a retention run would do with one backup, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct ReportLine {
-    /// The backup.
-    pub id: BackupId,
-    /// Its trigger.
-    pub trigger: Trigger,
-    /// The day of its slot; scheduled ones only.
-    pub slot_date: Option<NaiveDate>,
-    /// The point in time of its data.
-    pub taken_at: Option<DateTime<Utc>>,
-    /// Its label now; scheduled ones only.
-    pub label: Option<Label>,
-    /// What would happen.
-    pub action: ReportedAction,
-    /// The label it would get.
-    pub to: Option<Label>,
-    /// Why, in words.
-    pub reason: String,
-}
-
-/// What would happen to a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReportedAction {
-    /// It stays as it is.
-    Keep,
-    /// Its label rises.
-    Relabel,
-    /// It goes.
-    Discard,
-}
-
-/// What a run would do now.
-pub async fn dry_run(ports: &Ports, application: &ApplicationId) -> Result<RetentionReport, RequestError> {
-    let record = applications::get(ports, application).await?.value;
-    let policies = policies(ports, &record).await?;
-    let backups = discard::all_backups(ports, application).await?;
-    let plan = plan(&backups, &policies, ports.clock.now());
-
-    let mut verdicts = HashMap::new();
-    for keep in &plan.kept {
-        verdicts.insert(keep.id, (ReportedAction::Keep, None, keep.reason));
-    }
-    for relabel in &plan.relabelled {
-        verdicts.insert(relabel.id, (ReportedAction::Relabel, Some(relabel.to), relabel.reason));
-    }
-    for discard in &plan.discarded {
-        verdicts.insert(discard.id, (ReportedAction::Discard, None, discard.reason));
-    }
-    let lines = backups.into_iter().filter_map(|Versioned { value: backup, .. }| {
-        let (action, to, reason) = *verdicts.get(&backup.id)?;
-        Some(ReportLine {
-            id: backup.id,
-            trigger: backup.trigger,
-            slot_date: backup.slot_date,
-            taken_at: backup.taken_at,
-            label: backup.label,
-            action,
-            to,
-            reason: reason.to_string(),
-        })
-    });
-    Ok(RetentionReport {
-        policies: ReportedPolicies {
-            scheduled: policies.scheduled.to_string(),
-            on_demand: policies.on_demand.to_string(),
-        },
-        backups: lines.collect(),
-    })
 }
 
 /// Plans and carries out the retention of one application, registered or removed. A backup that cannot be dealt with never
@@ -260,7 +169,7 @@ async fn execute(
             summary.failed += 1;
             continue;
         }
-        if backup.value.link_until.is_some_and(|until| until > ports.clock.now()) {
+        if backups::in_use_until(&backup.value).is_some_and(|until| until > ports.clock.now()) {
             summary.in_use += 1;
             continue;
         }

@@ -2,11 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Europe::Zurich;
-use holdfast_backup::ports::{ApplicationRecord, Claim, IdempotencyKey, NewBackup, PlanRecord};
+use holdfast_backup::{
+    explain::Pricing,
+    ports::{ApplicationRecord, Claim, IdempotencyKey, NewBackup, PlanRecord},
+};
 use holdfast_domain::{
     application::{ApplicationSpec, PostgresService, Service, StorageService, Tls},
     audit::{Action, AuditEntry},
     backup::{Artifact, Backup, Contents, Encryption, Label, State, StoredObject},
+    cost::{Architecture, Prices},
     id::{ApplicationId, AuditId, BackupId, PlanId, ServiceName},
     plan::PlanSpec,
     region::Region,
@@ -179,4 +183,9 @@ fn artifact(backup: &Backup, service: &str, contents: Contents) -> Artifact {
         taken_at: backup.created_at + TimeDelta::seconds(2),
         milliseconds: 58_000,
     }
+}
+
+/// What costs are asked for: the bundled prices of [`region`].
+pub fn pricing() -> Pricing {
+    Pricing { prices: Ok(Prices::bundled()), region: region(), architecture: Architecture::default() }
 }

@@ -10,7 +10,7 @@ use crate::schema;
 use axum::{Router, body::Body};
 use holdfast_api::{Api, router};
 use holdfast_backup::applications::Stack;
-use holdfast_testing::World;
+use holdfast_testing::{World, builders};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use lambda_http::request::RequestContext;
 use serde_json::{Value, json};
@@ -66,6 +66,7 @@ impl Client {
             ports: world.ports.clone(),
             stack: Stack { region: world.region(), bucket: "holdfast-backups".to_owned() },
             download_valid: Duration::from_mins(15),
+            pricing: builders::pricing(),
         };
         Self { world: Arc::new(world), router: router(api) }
     }

@@ -153,7 +153,8 @@ impl Records for DynamoRecords {
         limit: usize,
     ) -> Result<Page<Versioned<Backup>, BackupId>, RecordsError> {
         let before = before.map(|before| before.to_string());
-        let found = self.search_before(application, BACKUP, before.as_deref(), limit).await?;
+        let found =
+            self.search_before(application_partition(application), BACKUP, before.as_deref(), limit).await?;
         let found: Vec<Versioned<Backup>> =
             found.into_iter().map(read_versioned).collect::<Result<_, _>>()?;
         Ok(page(found, limit, |last| last.value.id))
@@ -213,15 +214,22 @@ impl Records for DynamoRecords {
         Ok(version)
     }
 
+    async fn plan_audit(
+        &self,
+        plan: &PlanId,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<AuditEntry, String>, RecordsError> {
+        self.trail(plan_partition(plan), before, limit).await
+    }
+
     async fn audit(
         &self,
         application: &ApplicationId,
         before: Option<&str>,
         limit: usize,
     ) -> Result<Page<AuditEntry, String>, RecordsError> {
-        let found = self.search_before(application, AUDIT, before, limit).await?;
-        let found: Vec<AuditEntry> = found.into_iter().map(audit::read).collect::<Result<_, _>>()?;
-        Ok(page(found, limit, |last| last.id.to_string()))
+        self.trail(application_partition(application), before, limit).await
     }
 }
 
@@ -244,11 +252,23 @@ impl DynamoRecords {
         Ok(page(listed, limit, Clone::clone))
     }
 
-    /// What `application` has under `prefix` that is less than `before`, greatest first; one more than `limit`, to know
+    /// The audit trail in `partition`, newest first.
+    async fn trail(
+        &self,
+        partition: String,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<AuditEntry, String>, RecordsError> {
+        let found = self.search_before(partition, AUDIT, before, limit).await?;
+        let found: Vec<AuditEntry> = found.into_iter().map(audit::read).collect::<Result<_, _>>()?;
+        Ok(page(found, limit, |last| last.id.to_string()))
+    }
+
+    /// What `partition` has under `prefix` that is less than `before`, greatest first; one more than `limit`, to know
     /// whether there is more.
     async fn search_before(
         &self,
-        application: &ApplicationId,
+        partition: String,
         prefix: &'static str,
         before: Option<&str>,
         limit: usize,
@@ -258,7 +278,6 @@ impl DynamoRecords {
             None => Range::Prefix(prefix),
             Some(bound) => Range::Between(prefix.to_owned(), bound.clone()),
         };
-        let partition = application_partition(application);
         // BETWEEN includes its bound, which is left out below.
         let search = Search { partition, range, backwards: true, limit: limit.saturating_add(2) };
         let mut found = self.search(search).await?;

@@ -122,6 +122,14 @@ pub trait Records: Send + Sync {
         expected: Option<u64>,
     ) -> Result<u64, RecordsError>;
 
+    /// A plan's audit trail, newest first, from before `before` on.
+    async fn plan_audit(
+        &self,
+        plan: &PlanId,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<AuditEntry, String>, RecordsError>;
+
     /// An application's audit trail, newest first, from before `before` on.
     async fn audit(
         &self,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use holdfast_backup::{
-    applications, backups, request,
+    applications, backups, explain, request,
     retain::{self, RetentionSummary},
 };
 use holdfast_domain::{
@@ -74,12 +74,12 @@ async fn a_dry_run_says_what_the_run_then_does() {
     live_through(&world, &shop, 20).await;
     world.clock.advance(TimeDelta::days(1));
     world.succeeded(&shop, holdfast_backup::ports::Clock::now(world.clock.as_ref()), true);
-    let report = retain::dry_run(&world.ports, &shop).await.unwrap();
+    let report = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
     assert_eq!(report.policies.scheduled, "gfs:7/4/12");
-    let foreseen = |action| report.backups.iter().filter(|line| line.action == action).count();
+    let foreseen = |action| report.backups.iter().filter(|line| line.explanation.action == action).count();
     let summary = retain::run(&world.ports, &shop).await.unwrap();
-    assert_eq!(summary.discarded, foreseen(retain::ReportedAction::Discard));
-    assert_eq!(summary.relabelled, foreseen(retain::ReportedAction::Relabel));
+    assert_eq!(summary.discarded, foreseen(explain::ReportedAction::Discard));
+    assert_eq!(summary.relabelled, foreseen(explain::ReportedAction::Relabel));
     assert_eq!(summary.discarded + summary.relabelled, 1);
 }
 
@@ -151,9 +151,9 @@ async fn no_scheduled_backup_goes_while_a_label_that_its_discard_rests_on_is_not
             world.clock.advance(TimeDelta::minutes(1));
         }
     }
-    let foreseen = retain::dry_run(&world.ports, &shop).await.unwrap();
-    assert!(foreseen.backups.iter().any(|line| line.action == retain::ReportedAction::Relabel));
-    assert!(foreseen.backups.iter().any(|line| line.action == retain::ReportedAction::Discard));
+    let foreseen = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
+    assert!(foreseen.backups.iter().any(|line| line.explanation.action == explain::ReportedAction::Relabel));
+    assert!(foreseen.backups.iter().any(|line| line.explanation.action == explain::ReportedAction::Discard));
     world.faults.on("records.update_backup", 1, Moment::Before, Fault::Unavailable);
     let summary = retain::run(&world.ports, &shop).await.unwrap();
     assert_eq!(summary.discarded, 0, "{summary:?}");

@@ -3,7 +3,7 @@ use holdfast_backup::{
     abort::abort,
     error::{RequestError, SliceError},
     hold,
-    job::{Answer, Caught, Job},
+    job::{Answer, Job},
     ports::Clock,
     request, retain,
     slice::slice,
@@ -51,7 +51,7 @@ async fn a_deleted_backup_comes_back_whole_and_is_held() {
     world.clock.advance(TimeDelta::days(6));
     ask(&world.ports, ANNA, &shop, before.id).await.unwrap();
     let job = job(&world, &shop, before.id);
-    assert_eq!(world.executions.started(), [job.clone()]);
+    assert_eq!(world.executions.started(), std::slice::from_ref(&job));
     assert_eq!(run(&world, &job).await.unwrap(), Answer::Done);
 
     let after = world.backup(&shop, before.id);

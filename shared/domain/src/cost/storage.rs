@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{money::NanoDollars, prices::Tariff};
-use crate::backup::Backup;
+use crate::backup::{Backup, GRACE_DAYS};
 
 /// Bytes an object is billed as at least.
 pub const MINIMUM_BYTES: u64 = 128 * 1024;
@@ -19,7 +19,7 @@ pub const MINIMUM_BYTES: u64 = 128 * 1024;
 pub const MINIMUM_HOURS: u64 = 30 * 24;
 
 /// Hours a discarded object stays in the bucket, to be brought back: the lifecycle rule of the template.
-pub const GRACE_HOURS: u64 = 7 * 24;
+pub const GRACE_HOURS: u64 = GRACE_DAYS.unsigned_abs() * 24;
 
 /// Hours of a month, here: 30 days.
 pub const MONTH_HOURS: u64 = 30 * 24;

@@ -52,6 +52,7 @@ macro_rules! records_contract {
             a_backup_reads_back_with_everything_in_it
             a_service_run_is_fenced_by_its_version
             the_audit_trail_pages_from_the_newest
+            a_plans_audit_trail_is_its_own
         }
     };
 }
@@ -604,4 +605,20 @@ pub async fn the_audit_trail_pages_from_the_newest(records: &dyn Records) {
     let last = records.audit(&case.application, first.next.as_deref(), 3).await.unwrap();
     assert_eq!((last.items.len(), last.next), (2, None));
     assert!(last.items.iter().all(|entry| entry.id < newest[2].id));
+}
+
+/// A plan's audit trail is its own, and pages from the newest.
+pub async fn a_plans_audit_trail_is_its_own(records: &dyn Records) {
+    let case = Case::new("plan-trail");
+    let plan = builders::plan("plan-trail");
+    let entries: Vec<_> = (0..3).map(|minute| case.audit(now() + TimeDelta::minutes(minute))).collect();
+    let mut version = None;
+    for entry in &entries {
+        version = Some(records.put_plan(&plan, version, entry).await.unwrap());
+    }
+    let first = records.plan_audit(&plan.id, None, 2).await.unwrap();
+    assert_eq!(first.items, [entries[2].clone(), entries[1].clone()]);
+    let last = records.plan_audit(&plan.id, first.next.as_deref(), 2).await.unwrap();
+    assert_eq!((last.items, last.next), (vec![entries[0].clone()], None));
+    assert!(records.audit(&case.application, None, 10).await.unwrap().items.is_empty());
 }

@@ -283,16 +283,22 @@ impl Records for FakeRecords {
         write(state.runs.entry(backup).or_default(), &run.service, run, expected)
     }
 
+    async fn plan_audit(
+        &self,
+        plan: &PlanId,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<AuditEntry, String>, RecordsError> {
+        Ok(trail(self.state.lock().unwrap().plan_audit.get(plan), before, limit))
+    }
+
     async fn audit(
         &self,
         application: &ApplicationId,
         before: Option<&str>,
         limit: usize,
     ) -> Result<Page<AuditEntry, String>, RecordsError> {
-        let state = self.state.lock().unwrap();
-        let found = state.audit.get(application).into_iter().flatten().rev();
-        let found = found.filter(|(id, _)| before.is_none_or(|before| id.to_string().as_str() < before));
-        Ok(page(found.map(|(_, entry)| entry.clone()), limit, |last| last.id.to_string()))
+        Ok(trail(self.state.lock().unwrap().audit.get(application), before, limit))
     }
 }
 
@@ -367,6 +373,16 @@ fn write<K: Ord + Clone, T: Clone>(
     let version = expected.unwrap_or(0) + 1;
     records.insert(key.clone(), Versioned { value: value.clone(), version });
     Ok(version)
+}
+
+fn trail(
+    entries: Option<&BTreeMap<AuditId, AuditEntry>>,
+    before: Option<&str>,
+    limit: usize,
+) -> Page<AuditEntry, String> {
+    let found = entries.into_iter().flatten().rev();
+    let found = found.filter(|(id, _)| before.is_none_or(|before| id.to_string().as_str() < before));
+    page(found.map(|(_, entry)| entry.clone()), limit, |last| last.id.to_string())
 }
 
 fn page<T, C>(found: impl Iterator<Item = T>, limit: usize, cursor: impl Fn(&T) -> C) -> Page<T, C> {

@@ -169,6 +169,15 @@ impl<P: Records + ?Sized> Records for Faulty<P> {
         self.faults.around("records.put_service_run", effect).await
     }
 
+    async fn plan_audit(
+        &self,
+        plan: &PlanId,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<AuditEntry, String>, RecordsError> {
+        self.faults.around("records.plan_audit", self.inner.plan_audit(plan, before, limit)).await
+    }
+
     async fn audit(
         &self,
         application: &ApplicationId,
