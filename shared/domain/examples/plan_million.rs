@@ -1,4 +1,5 @@
-//! How long the retention of 1,000,000 backups takes to plan: those of one application, and those of 40,000.
+//! How long the retention of 1,000,000 backups takes to plan: those of one application, and those of 40,000; and how long
+//! it takes to forecast what becomes of one application's.
 //!
 //! `cargo run --release -p holdfast-domain --example plan_million`
 
@@ -8,10 +9,11 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use holdfast_domain::{
     backup::Label,
     id::BackupId,
-    retention::{Candidate, Policies, plan},
+    retention::{Candidate, Policies, forecast::forecast, plan},
     schedule::Slot,
 };
 
@@ -40,7 +42,29 @@ fn main() -> io::Result<()> {
         .map(|planned| planned.kept.len() + planned.relabelled.len())
         .sum();
     let seconds = start.elapsed().as_secs_f64();
-    writeln!(out, "{} applications with {EACH} backups each: {seconds:.3} s ({kept} stay)", many.len())
+    writeln!(out, "{} applications with {EACH} backups each: {seconds:.3} s ({kept} stay)", many.len())?;
+
+    let backups = steady(now - TimeDelta::days(500), 500);
+    let start = Instant::now();
+    let slots = (1..).map(|day| slot(now + TimeDelta::days(day)));
+    let forecast = forecast(&backups, &policies, now, Tz::UTC, slots);
+    let milliseconds = start.elapsed().as_secs_f64() * 1_000.0;
+    let days = (forecast.until - now.date_naive()).num_days();
+    writeln!(out, "forecast of {} backups over {days} days: {milliseconds:.1} ms", backups.len())
+}
+
+/// What is there after so many nights, each planned and executed.
+fn steady(first: DateTime<Utc>, nights: i64) -> Vec<Candidate> {
+    let mut backups = Vec::new();
+    for at in (0..nights).map(|day| first + TimeDelta::days(day)) {
+        backups.push(Candidate::scheduled(BackupId::new(at, [0; 10]), slot(at), at, Label::Daily));
+        plan(&backups, &Policies::default(), at).apply(&mut backups);
+    }
+    backups
+}
+
+fn slot(at: DateTime<Utc>) -> Slot {
+    Slot { at, local_date: at.date_naive() }
 }
 
 fn history(count: usize) -> Vec<Candidate> {
@@ -56,6 +80,6 @@ fn backup(number: usize) -> Candidate {
     if number.is_multiple_of(10) {
         Candidate::on_demand(id, at, None)
     } else {
-        Candidate::scheduled(id, Slot { at, local_date: at.date_naive() }, at, Label::Daily)
+        Candidate::scheduled(id, slot(at), at, Label::Daily)
     }
 }

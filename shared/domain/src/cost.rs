@@ -4,12 +4,14 @@
 //! are whole nano-dollars. Left out are free tiers and volume discounts, tax, the API, the table and the logs, the
 //! key's monthly dollar, and reading backups back.
 
+mod gibibytes;
 mod making;
 mod money;
 mod policy;
 mod prices;
 mod storage;
 
+pub(crate) use gibibytes::Gibibytes;
 pub use making::{Architecture, MakingCost, Shape, parts};
 pub use money::{BadAmount, NanoDollars};
 pub use policy::{EarlyDiscard, PolicyCost};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    gibibytes::Gibibytes,
     making::Shape,
     money::NanoDollars,
     prices::Tariff,
@@ -26,6 +27,9 @@ use crate::{
 const WINDOW_DAYS: u64 = 1_461;
 
 const DAY_HOURS: u64 = 24;
+
+/// Days an object is billed for at least.
+const MINIMUM_DAYS: u64 = MINIMUM_HOURS / DAY_HOURS;
 
 /// Most a tier needs to hold to be told from one that holds more: what leaves it is then older than any minimum, and what
 /// goes up and what goes for good no longer depends on how many it holds.
@@ -197,11 +201,7 @@ impl fmt::Display for PolicyCost {
             self.region,
             self.prices_of,
         )?;
-        let kept = format!(
-            "kept, {}.{} on average",
-            self.kept_thousandths / 1_000,
-            self.kept_thousandths % 1_000 / 100
-        );
+        let kept = format!("kept, {} on average", Thousandths(self.kept_thousandths));
         let lines = [
             (kept.as_str(), self.kept_nano_dollars),
             ("discarded, for 7 days of grace", self.grace_nano_dollars),
@@ -212,23 +212,41 @@ impl fmt::Display for PolicyCost {
         for (what, amount) in lines {
             writeln!(f, "  {what:<32} {:>10}", amount.to_string())?;
         }
-        for early in &self.early {
-            writeln!(f, "{early}")?;
+        // With many slots a day, those that go when their day is over are one line.
+        let (same_day, later): (Vec<&EarlyDiscard>, Vec<&EarlyDiscard>) =
+            self.early.iter().partition(|early| early.after_hours <= DAY_HOURS);
+        match same_day.as_slice() {
+            [] => {}
+            [early] => writeln!(f, "{early}")?,
+            [first, .., last] => {
+                let (from, to, unused) =
+                    (Span(first.after_hours), Span(last.after_hours), Span(last.unused_hours));
+                let thousandths = same_day.iter().map(|early| early.per_month_thousandths).sum();
+                write!(f, "discarding after {from} to {to} still pays for {MINIMUM_DAYS}: ")?;
+                write!(f, "{unused} or more of each are paid for and not kept")?;
+                writeln!(f, " ({} backups in 30 days)", Thousandths(thousandths))?;
+            }
         }
-        Ok(())
+        later.into_iter().try_for_each(|early| writeln!(f, "{early}"))
     }
 }
 
 impl fmt::Display for EarlyDiscard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (after, unused) = (Span(self.after_hours), Span(self.unused_hours));
-        let (days, thousandths) = (MINIMUM_HOURS / DAY_HOURS, self.per_month_thousandths);
-        write!(
-            f,
-            "discarding after {after} still pays for {days}: {unused} of each are paid for and not kept ({}.{} backups in 30 days)",
-            thousandths / 1_000,
-            thousandths % 1_000 / 100,
-        )
+        write!(f, "discarding after {after} still pays for {MINIMUM_DAYS}: ")?;
+        write!(f, "{unused} of each are paid for and not kept")?;
+        write!(f, " ({} backups in 30 days)", Thousandths(self.per_month_thousandths))
+    }
+}
+
+/// Thousandths with one decimal.
+struct Thousandths(u64);
+
+impl fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.0 + 50) / 100;
+        write!(f, "{}.{}", tenths / 10, tenths % 10)
     }
 }
 
@@ -237,25 +255,15 @@ struct Span(u64);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0 / DAY_HOURS, self.0 % DAY_HOURS) {
-            (1, 0) => f.write_str("1 day"),
-            (days, 0) => write!(f, "{days} days"),
-            (0, hours) => write!(f, "{hours} hours"),
-            (days, hours) => write!(f, "{days} days and {hours} hours"),
+        let count = |f: &mut fmt::Formatter<'_>, count, unit: &str| {
+            write!(f, "{count} {unit}{}", if count == 1 { "" } else { "s" })
+        };
+        let (days, hours) = (self.0 / DAY_HOURS, self.0 % DAY_HOURS);
+        if days > 0 {
+            count(f, days, "day")?;
+            f.write_str(if hours > 0 { " and " } else { "" })?;
         }
-    }
-}
-
-/// Bytes as GiB, or as MiB below one.
-struct Gibibytes(u64);
-
-impl fmt::Display for Gibibytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MIB: u64 = 1 << 20;
-        const GIB: u64 = 1 << 30;
-        let (unit, name) = if self.0 < GIB { (MIB, "MiB") } else { (GIB, "GiB") };
-        let tenths = (u128::from(self.0) * 10 + u128::from(unit) / 2) / u128::from(unit);
-        write!(f, "{}.{} {name}", tenths / 10, tenths % 10)
+        if hours > 0 || days == 0 { count(f, hours, "hour") } else { Ok(()) }
     }
 }
 

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{Candidate, Origin, Plan, Policies, plan};
 use crate::{
     backup::{Label, Trigger},
-    cost::{NanoDollars, Tariff},
+    cost::{Gibibytes, NanoDollars, Tariff},
     id::BackupId,
 };
 
@@ -180,7 +180,7 @@ impl fmt::Display for Totals {
         if *held > 0 {
             write!(f, ", {held} of them held")?;
         }
-        write!(f, "; {} bytes", self.bytes)?;
+        write!(f, "; {}", Gibibytes(self.bytes))?;
         match self.month_nano_dollars {
             Some(month) => write!(f, ", {month} for 30 days"),
             None => Ok(()),
@@ -225,11 +225,11 @@ mod tests {
         let preview = preview(&backups(), &policies("gfs:7/4/12"), &policies("gfs:1/1/0"), now, tariff);
         assert_eq!(
             preview.now.to_string(),
-            "6 kept: 3 daily, 1 weekly, 1 monthly, 1 on demand, 1 of them held; 5368709123 bytes, $0.0675 for 30 days"
+            "6 kept: 3 daily, 1 weekly, 1 monthly, 1 on demand, 1 of them held; 5.0 GiB, $0.0675 for 30 days"
         );
         assert_eq!(
             preview.then.to_string(),
-            "4 kept: 2 daily, 1 weekly, 0 monthly, 1 on demand, 1 of them held; 3221225475 bytes, $0.0405 for 30 days"
+            "4 kept: 2 daily, 1 weekly, 0 monthly, 1 on demand, 1 of them held; 3.0 GiB, $0.0405 for 30 days"
         );
         insta::assert_json_snapshot!(preview);
     }

@@ -79,6 +79,17 @@ fn several_a_day_are_made_each_and_kept_once() {
     assert_eq!(often.kept_thousandths, 24_500);
     // A day is thinned when the next begins: of 00, 06, 12 and 18 the last stays, and 12 is 12 hours old by then.
     assert_eq!((often.early[0].after_hours, often.early[0].unused_hours), (12, 708));
+    let said = often.to_string();
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("discarding")).collect();
+    assert_eq!(
+        lines,
+        [
+            "discarding after 12 hours to 1 day still pays for 30: 29 days or more of each are paid for and not kept \
+             (90.0 backups in 30 days)",
+            "discarding after 6 days and 6 hours still pays for 30: 23 days and 18 hours of each are paid for and not kept \
+             (25.7 backups in 30 days)",
+        ]
+    );
 }
 
 #[test]
