@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
 use holdfast_domain::{
     id::{ApplicationId, BackupId, PlanId, ServiceName},
-    retention::{ScheduledPolicy, simulate::DayRange},
+    retention::{OnDemandPolicy, ScheduledPolicy, simulate::DayRange},
 };
 
 use crate::{
@@ -117,6 +117,13 @@ pub(crate) enum Plans {
         #[command(flatten)]
         document: Document,
     },
+    /// Show who changed a plan, and how, newest first.
+    Events {
+        plan: PlanId,
+        /// Show at most so many.
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: usize,
+    },
 }
 
 /// A document to send, and what it may replace.
@@ -167,6 +174,20 @@ pub(crate) enum Backup {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Keep a backup whatever the policy says: it is neither relabelled, discarded nor deleted until it is released.
+    Hold {
+        app: ApplicationId,
+        /// Its id, or `latest` for the newest that succeeded.
+        #[arg(value_name = "ID|latest")]
+        backup: Which,
+        /// Why it must stay.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Release a held backup: the policy decides again.
+    Release { app: ApplicationId, id: BackupId },
+    /// Bring a deleted or discarded backup back, within 7 days; it comes back held.
+    Undelete { app: ApplicationId, id: BackupId },
     /// Download what a backup holds; a broken download goes on where it broke off.
     Download(Download),
     /// Show who did what to an application's backups, newest first.
@@ -273,10 +294,32 @@ impl std::fmt::Display for Which {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Retention {
-    /// Show what the next run would keep, relabel and discard, and why. Changes nothing.
-    Show { app: ApplicationId },
+    /// Show what the next run would keep, relabel and discard, and why, what comes after it, and what it costs. Changes
+    /// nothing.
+    Show {
+        app: ApplicationId,
+        /// Draw the last year into this file instead; `-` for standard output.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Show what other policies would keep of an application's backups, beside what its plan keeps. Changes nothing.
+    Preview(Preview),
     /// Try a policy out on a calendar: one success a day. Needs no API, no AWS and no network.
     Simulate(Simulate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Preview {
+    pub(crate) app: ApplicationId,
+    /// The policy of scheduled backups to try out: `gfs:DAILIES/WEEKLIES/MONTHLIES` [default: the plan's].
+    #[arg(long, required_unless_present = "on_demand")]
+    pub(crate) policy: Option<ScheduledPolicy>,
+    /// The policy of backups on demand to try out: `age_then_count:DAYS/KEEP` [default: the plan's].
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) on_demand: Option<OnDemandPolicy>,
+    /// Draw what they would leave of the last year into this file instead; `-` for standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,9 +1,9 @@
-//! `holdfast backup`: making, following, finding, downloading and deleting backups.
+//! `holdfast backup`: making, following, finding, downloading, holding, deleting and bringing back backups.
 
 mod create;
 mod download;
-mod events;
 mod follow;
+mod keep;
 mod list;
 mod remove;
 mod show;
@@ -14,6 +14,7 @@ use holdfast_domain::id::ApplicationId;
 use crate::{
     arguments::{Backup, Which},
     client::Client,
+    events,
     failure::Failure,
     terminal::Terminal,
 };
@@ -28,7 +29,12 @@ pub(crate) async fn run(command: Backup, client: &Client, terminal: &Terminal) -
         Backup::Cancel { app, id } => remove::cancel(&app, id, client, terminal).await,
         Backup::Delete { app, id, yes } => remove::delete(&app, id, yes, client, terminal).await,
         Backup::Download(options) => download::run(options, client, terminal).await,
-        Backup::Events { app, limit } => events::run(&app, limit, client, terminal).await,
+        Backup::Hold { app, backup, reason } => keep::hold(&app, backup, &reason, client, terminal).await,
+        Backup::Release { app, id } => keep::release(&app, id, client, terminal).await,
+        Backup::Undelete { app, id } => keep::undelete(&app, id, client, terminal).await,
+        Backup::Events { app, limit } => {
+            events::run(format!("/v1/applications/{app}/events"), limit, client, terminal).await
+        }
     }
 }
 

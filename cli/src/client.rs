@@ -116,6 +116,14 @@ impl Answer {
         })
     }
 
+    /// The body as text, where it is no JSON.
+    pub(crate) fn text(&self) -> Result<&str, Failure> {
+        std::str::from_utf8(&self.body).map_err(|error| {
+            Failure::new(format!("the API's answer cannot be understood: {error}"))
+                .fix("check that --api is a Holdfast API, and that this command line is not older than it")
+        })
+    }
+
     /// Seconds after which the API says it is worth asking again.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         retry_after(&self.headers).map(Duration::from_secs)
@@ -199,7 +207,9 @@ impl Client {
             url.query_pairs_mut().extend_pairs(&call.query);
         }
         let mut request = Request::builder().method(&call.method).uri(url.as_str());
-        request = request.header(header::ACCEPT, "application/json");
+        if !call.headers.iter().any(|(name, _)| *name == "accept") {
+            request = request.header(header::ACCEPT, "application/json");
+        }
         for (name, value) in &call.headers {
             let value = HeaderValue::try_from(value.as_str())
                 .map_err(|_| unusable(format!("{value:?} cannot be sent as {name}")))?;

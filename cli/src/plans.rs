@@ -1,13 +1,13 @@
 //! `holdfast plans`: when backups are made, and what is kept.
 
-use holdfast_domain::plan::PlanSpec;
+use holdfast_domain::{id::PlanId, plan::PlanSpec};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     arguments::Plans,
     client::{Call, Client},
-    documents,
+    documents, events,
     failure::Failure,
     listing,
     table::{Table, plain},
@@ -42,7 +42,13 @@ pub(crate) async fn run(command: Plans, client: &Client, terminal: &Terminal) ->
             let answer = documents::put(client, &format!("{PATH}/{plan}"), &document, &look).await?;
             show(answer.json()?, terminal)
         }
+        Plans::Events { plan, limit } => events::run(events_path(&plan), limit, client, terminal).await,
     }
+}
+
+/// The trail of a plan.
+fn events_path(plan: &PlanId) -> String {
+    format!("{PATH}/{plan}/events")
 }
 
 async fn list(client: &Client, terminal: &Terminal) -> Result<(), Failure> {

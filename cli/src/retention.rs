@@ -1,43 +1,19 @@
 //! `holdfast retention`: what is kept, and why.
 
 mod picture;
+mod preview;
+mod report;
 mod simulation;
 pub(crate) mod size;
 
-use chrono::NaiveDate;
-use serde::Deserialize;
+use std::path::Path;
 
 use crate::{
     arguments::{Connection, Retention},
     client::{Call, Client},
     failure::Failure,
-    table::{Table, plain},
     terminal::Terminal,
 };
-
-/// What retention would do now, as the API reports it.
-#[derive(Deserialize)]
-struct Report {
-    policies: Policies,
-    backups: Vec<Line>,
-}
-
-#[derive(Deserialize)]
-struct Policies {
-    scheduled: String,
-    on_demand: String,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    id: String,
-    trigger: String,
-    slot_date: Option<NaiveDate>,
-    label: Option<String>,
-    action: String,
-    to: Option<String>,
-    reason: String,
-}
 
 /// Runs one of the commands; the API is connected to only where it is needed.
 pub(crate) async fn run(
@@ -46,35 +22,29 @@ pub(crate) async fn run(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     match command {
-        Retention::Show { app } => {
+        Retention::Show { app, svg } => {
             let client = Client::connect(connection).await?;
-            let answer = client.call(&Call::get(format!("/v1/applications/{app}/retention"))).await?;
-            if terminal.is_json() {
-                return terminal.json(&answer.json()?);
-            }
-            show(answer.read()?, terminal)
+            report::run(&app, svg.as_deref(), &client, terminal).await
+        }
+        Retention::Preview(options) => {
+            let client = Client::connect(connection).await?;
+            preview::run(&options, &client, terminal).await
         }
         Retention::Simulate(options) => simulation::run(&options, connection.region.as_deref(), terminal),
     }
 }
 
-fn show(report: Report, terminal: &Terminal) -> Result<(), Failure> {
-    let head = format!(
-        "scheduled {}, on demand {}\n\n",
-        plain(&report.policies.scheduled),
-        plain(&report.policies.on_demand)
-    );
-    let mut table = Table::new(["BACKUP", "TRIGGER", "SLOT", "LABEL", "NEXT RUN", "WHY"]);
-    for line in report.backups {
-        let dash = || "-".to_owned();
-        let action = line.to.map_or_else(|| line.action.clone(), |to| format!("{} to {to}", line.action));
-        let slot = line.slot_date.map_or_else(dash, |date| date.to_string());
-        table.row([line.id, line.trigger, slot, line.label.unwrap_or_else(dash), action, line.reason]);
+/// Asks for the picture that `call` can be answered with, and writes it to `path`, or to standard output for `-`.
+async fn draw(call: Call, path: &Path, client: &Client, terminal: &Terminal) -> Result<(), Failure> {
+    if terminal.is_json() {
+        return Err(Failure::usage("--svg draws a picture, and --output json asks for JSON")
+            .fix("choose one of them"));
     }
-    if table.is_empty() {
-        return terminal.line(&format!("{head}no backup has succeeded yet"));
+    let answer = client.call(&call.header("accept", "image/svg+xml")).await?;
+    if path == Path::new("-") {
+        return terminal.print(answer.text()?);
     }
-    terminal.print(&format!("{head}{table}"))
+    picture::write(path, answer.text()?)
 }
 
 #[cfg(test)]

@@ -36,6 +36,13 @@ fn the_command_line_is_sound() {
 #[case("retention simulate --from 2025-01-01 --days 400 --svg year.svg --bytes 1.5GiB --region eu-central-1")]
 #[case("retention simulate --from 2025-01-01 --days 400 --svg - --slots-per-day 4")]
 #[case("retention simulate --from 2025-01-01 --days 400 --bytes 7 --prices prices.json --region eu-south-2")]
+#[case("backup hold shop latest --reason evidence")]
+#[case("backup release shop 018bcfe5-6800-7707-8707-070707070707")]
+#[case("backup undelete shop 018bcfe5-6800-7707-8707-070707070707")]
+#[case("plans events default --limit 3")]
+#[case("retention show shop --svg year.svg")]
+#[case("retention preview shop --policy gfs:14/8/24 --on-demand age_then_count:90/5")]
+#[case("retention preview shop --on-demand age_then_count:90/5 --svg -")]
 #[case("completions bash")]
 fn good_lines_are_understood(#[case] line: &str) {
     parse(line).unwrap();
@@ -69,6 +76,9 @@ fn good_lines_are_understood(#[case] line: &str) {
     ErrorKind::MissingRequiredArgument,
     "--bytes"
 )]
+#[case("backup hold shop latest", ErrorKind::MissingRequiredArgument, "--reason")]
+#[case("backup release shop latest", ErrorKind::ValueValidation, "id")]
+#[case("retention preview shop", ErrorKind::MissingRequiredArgument, "--policy")]
 #[case("backup list shop --output yaml", ErrorKind::InvalidValue, "json")]
 fn wrong_lines_say_what_is_wrong(#[case] line: &str, #[case] kind: ErrorKind, #[case] says: &str) {
     let error = parse(line).unwrap_err();

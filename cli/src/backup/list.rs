@@ -53,10 +53,11 @@ pub(super) async fn run(options: List, client: &Client, terminal: &Terminal) -> 
     terminal.print(&table.to_string())
 }
 
-/// What is worth knowing in a line: how many files were left out, and the note or why it failed.
+/// What is worth knowing in a line: a hold, how many files were left out, and the note or why it failed.
 fn remark(view: View) -> String {
     let left_out = view.left_out();
+    let held = view.hold.map(|hold| format!("held: {}", hold.reason));
     let note = view.note.or(view.failure.map(|failure| failure.message));
-    let parts: Vec<String> = left_out.into_iter().chain(note).collect();
+    let parts: Vec<String> = held.into_iter().chain(left_out).chain(note).collect();
     parts.join("; ")
 }

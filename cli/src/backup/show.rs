@@ -44,6 +44,7 @@ pub(super) fn text(view: &View) -> String {
         ("trigger", view.trigger.clone()),
     ];
     let time = |time: &Option<_>| time.map(moment::show);
+    let retention = view.retention.as_ref();
     let details = [
         ("label", view.label.clone()),
         ("slot", view.slot_date.map(|date| date.to_string())),
@@ -53,7 +54,19 @@ pub(super) fn text(view: &View) -> String {
         ("finished", time(&view.finished_at)),
         ("expires", time(&view.expires_at)),
         ("note", view.note.clone()),
-        ("retention", view.retention_reason.clone()),
+        (
+            "retention",
+            retention.map(|retention| retention.reason.clone()).or_else(|| view.retention_reason.clone()),
+        ),
+        ("next label", retention.and_then(|retention| retention.next.relabel())),
+        ("goes", retention.map(|retention| retention.next.discard())),
+        (
+            "held",
+            view.hold
+                .as_ref()
+                .map(|hold| format!("{} (by {}, {})", hold.reason, hold.by, moment::show(hold.at))),
+        ),
+        ("undelete", time(&view.undelete_until).map(|until| format!("can be brought back until {until}"))),
         ("left out", view.left_out().map(|_| left_out(view))),
         ("failure", view.failure.as_ref().map(|failure| format!("{} ({})", failure.message, failure.code))),
     ];

@@ -3,6 +3,8 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 
+use crate::outlook::Next;
+
 /// A backup.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct View {
@@ -23,8 +25,28 @@ pub(super) struct View {
     pub(super) artifacts: Vec<Artifact>,
     pub(super) failure: Option<Failed>,
     pub(super) retention_reason: Option<String>,
+    pub(super) retention: Option<Retention>,
+    pub(super) hold: Option<Hold>,
+    pub(super) undelete: Option<serde_json::Value>,
+    pub(super) undelete_until: Option<DateTime<Utc>>,
     #[serde(default)]
     pub(super) progress: Vec<Progress>,
+}
+
+/// Why it is kept or goes, and what comes next.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Retention {
+    pub(super) reason: String,
+    #[serde(flatten)]
+    pub(super) next: Next,
+}
+
+/// The hold that is on it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Hold {
+    pub(super) by: String,
+    pub(super) at: DateTime<Utc>,
+    pub(super) reason: String,
 }
 
 /// What it wrote for one service.
@@ -106,6 +128,11 @@ impl View {
             1 => Some("1 file left out".to_owned()),
             count => Some(format!("{count} files left out")),
         }
+    }
+
+    /// Whether it is being brought back from its deletion.
+    pub(super) fn is_coming_back(&self) -> bool {
+        self.undelete.is_some()
     }
 
     /// Bytes of all it wrote.

@@ -1,7 +1,6 @@
-//! `holdfast backup events`: the audit trail.
+//! `holdfast backup events` and `holdfast plans events`: who did what.
 
 use chrono::{DateTime, Utc};
-use holdfast_domain::id::ApplicationId;
 use serde::Deserialize;
 
 use crate::{
@@ -24,14 +23,14 @@ struct Entry {
     reason: Option<String>,
 }
 
-/// Shows who did what, newest first.
-pub(super) async fn run(
-    app: &ApplicationId,
+/// Shows the audit trail at `path`, newest first.
+pub(crate) async fn run(
+    path: String,
     limit: usize,
     client: &Client,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let items = listing::items(client, Call::get(format!("/v1/applications/{app}/events")), limit).await?;
+    let items = listing::items(client, Call::get(path), limit).await?;
     if terminal.is_json() {
         return terminal.json(&listing::document(&items));
     }
@@ -49,6 +48,9 @@ pub(super) async fn run(
             change,
             entry.reason.unwrap_or_default(),
         ]);
+    }
+    if table.is_empty() {
+        return terminal.line("nothing has been done yet");
     }
     terminal.print(&table.to_string())
 }
