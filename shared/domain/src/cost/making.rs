@@ -139,7 +139,11 @@ impl Tariff<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cost::Prices, region::Region};
+    use crate::{
+        backup::{Artifact, Encryption, StoredObject},
+        cost::{Prices, Stored},
+        region::Region,
+    };
     use rstest::rstest;
 
     #[rstest]
@@ -174,6 +178,60 @@ mod tests {
         let difference = tariff.making(&shape(1_000_000)).requests_nano_dollars.0
             - tariff.making(&shape(0)).requests_nano_dollars.0;
         assert_eq!(difference, 430_000_000 + 5_400_000);
+    }
+
+    #[test]
+    fn a_backup_that_was_made_is_billed_for_what_it_wrote_read_and_took() {
+        let at = "2026-04-06T01:00:00Z".parse().unwrap();
+        let artifact = |service: &str, size, contents| Artifact {
+            service: service.parse().unwrap(),
+            object: StoredObject {
+                key: String::new(),
+                size,
+                crc64nvme: String::new(),
+                etag: String::new(),
+                version_id: None,
+                storage_class: "STANDARD_IA".to_owned(),
+                encryption: Encryption {
+                    algorithm: "aws:kms".to_owned(),
+                    key_arn: String::new(),
+                    bucket_key: true,
+                },
+            },
+            contents,
+            taken_at: at,
+            milliseconds: 1_500,
+        };
+        let database = Contents::PostgresCustom {
+            database: "shop".to_owned(),
+            server_version: "15.18".to_owned(),
+            pg_dump_version: "15.18".to_owned(),
+        };
+        let media = Contents::MediaTar {
+            bucket: "shop-media".to_owned(),
+            prefix: String::new(),
+            files: 119,
+            bytes: 900,
+            skipped: Vec::new(),
+            skipped_count: 0,
+        };
+        let id = crate::id::BackupId::new(at, [0; 10]);
+        let mut backup = Backup::queued(id, "shop".parse().unwrap(), Vec::new(), "schedule".to_owned(), at);
+        backup.artifacts = vec![artifact("DEFAULT", 500, database), artifact("MEDIA", 1_000, media)];
+        let shape = Shape::of(&backup, Architecture::Arm);
+        let objects = vec![500, 1_000, 0];
+        let expected = Shape {
+            objects: objects.clone(),
+            files: 119,
+            milliseconds: 3_000,
+            architecture: Architecture::Arm,
+        };
+        assert_eq!(shape, expected);
+
+        assert_eq!(Stored::of(&backup), Stored { objects: objects.clone(), stored_at: at });
+        let finished = at + chrono::TimeDelta::minutes(3);
+        backup.finished_at = Some(finished);
+        assert_eq!(Stored::of(&backup), Stored { objects, stored_at: finished });
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     backup::Label,
     id::BackupId,
-    retention::{Candidate, Policies, ScheduledPolicy, plan},
+    retention::{Candidate, Policies, ScheduledPolicy, plan, simulate::SLOTS_MAX},
     schedule::Slot,
 };
 
@@ -87,10 +87,11 @@ struct Observed {
 }
 
 impl Tariff<'_> {
-    /// What `policy` costs for backups of that shape, `slots_per_day` of them each day. At most 24 count.
+    /// What `policy` costs for backups of that shape, `slots_per_day` of them each day: at least 1 and at
+    /// most [`SLOTS_MAX`] are counted.
     pub fn policy(&self, policy: ScheduledPolicy, shape: &Shape, slots_per_day: u32) -> PolicyCost {
-        let slots_per_day = slots_per_day.clamp(1, 24);
-        let observed = observe(policy, slots_per_day);
+        let slots_per_day = slots_per_day.clamp(1, SLOTS_MAX);
+        let observed = observe(policy, slots_per_day, ENOUGH);
         let window = WINDOW_DAYS * DAY_HOURS;
         let bytes = billed(shape.objects.iter().copied());
         let storage = |hours: u64| {
@@ -140,10 +141,10 @@ fn thousandths(part: u64, whole: u64) -> u64 {
     (part * 1_000 + whole / 2) / whole
 }
 
-/// Lets the tiers fill, and then watches them.
-fn observe(policy: ScheduledPolicy, slots_per_day: u32) -> Observed {
+/// Lets the tiers fill, each with what it may hold or with `enough`, and then watches them.
+fn observe(policy: ScheduledPolicy, slots_per_day: u32, enough: (u32, u32, u32)) -> Observed {
     let ScheduledPolicy::Gfs { daily, weekly, monthly } = policy;
-    let (days, weeks, months) = (daily.min(ENOUGH.0), weekly.min(ENOUGH.1), monthly.min(ENOUGH.2));
+    let (days, weeks, months) = (daily.min(enough.0), weekly.min(enough.1), monthly.min(enough.2));
     // A full tier holds what it may: what it holds beyond enough is there all the time.
     let beyond = u64::from(daily - days + (weekly - weeks) + (monthly - months));
     let policies = Policies {

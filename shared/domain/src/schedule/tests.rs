@@ -279,3 +279,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn slots_come_one_after_the_other_through_clock_changes() {
+    let (shop, zurich) = (application("shop"), Tz::Europe__Zurich);
+    let mut after = at("2026-03-27T12:00:00Z");
+    for slot in cron("30 */2 * * *").slots(&shop, zurich, after).take(40) {
+        assert_eq!(Some(slot), cron("30 */2 * * *").next_slot(&shop, zurich, after));
+        after = slot.at;
+    }
+    assert_eq!(cron("never").slots(&shop, zurich, after).next(), None);
+}

@@ -65,6 +65,14 @@ fn the_next_relabel_and_the_discard(
 }
 
 #[test]
+fn of_nothing_there_is_nothing_to_say() {
+    let now = "2026-03-31T23:00:00Z";
+    let forecast = forecast(&[], &Policies::default(), at(now), ZURICH, nights(now));
+    // Today is the application's day.
+    assert_eq!(forecast, Forecast { until: "2026-04-01".parse().unwrap(), backups: Vec::new() });
+}
+
+#[test]
 fn a_slot_that_was_missed_catches_up_now() {
     let (now, midnight) = ("2026-03-31T12:00:00Z", "2026-03-30T22:00:00Z");
     let backups = [scheduled("2026-03-29")];
