@@ -73,7 +73,8 @@ fn text(report: &Report) -> String {
             VerdictAction::Relabel => "relabel",
             VerdictAction::Discard => "discard",
         };
-        let label = |to: Option<holdfast_domain::backup::Label>| to.map(holdfast_domain::backup::Label::as_str);
+        let label =
+            |to: Option<holdfast_domain::backup::Label>| to.map(holdfast_domain::backup::Label::as_str);
         table.row([
             line.id.to_string(),
             line.slot_date.map_or_else(|| "on demand".to_owned(), |date| date.to_string()),

@@ -8,5 +8,6 @@ mod killed;
 mod machine;
 mod requests;
 mod retention;
+mod retention_chaos;
 mod schedule;
 mod undelete;

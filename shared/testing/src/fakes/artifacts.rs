@@ -30,6 +30,7 @@ struct State {
     uploads: BTreeMap<String, Upload>,
     completed: BTreeMap<String, Crc64Nvme>,
     versions: BTreeMap<String, Vec<Version>>,
+    deletes_before_failure: Option<usize>,
 }
 
 #[derive(Default)]
@@ -81,6 +82,11 @@ impl FakeArtifacts {
         let mut state = self.lock();
         let version = state.versions.get_mut(key).and_then(|versions| versions.last_mut());
         change(&mut version.and_then(Option::as_mut).expect("the object is there").object);
+    }
+
+    /// Lets the next deletion of several objects fail after this many of them are gone.
+    pub fn fail_after_deleting(&self, objects: usize) {
+        self.lock().deletes_before_failure = Some(objects);
     }
 
     /// Lets the grace period of everything that is deleted pass: its versions are gone for good.
@@ -196,10 +202,16 @@ impl ArtifactStore for FakeArtifacts {
     async fn delete(&self, keys: &[String]) -> Result<(), StorageError> {
         keys.iter().try_for_each(|key| refuse_foreign(key))?;
         let mut state = self.lock();
-        for key in keys {
+        let limit = state.deletes_before_failure.take();
+        for key in keys.iter().take(limit.unwrap_or(usize::MAX)) {
             state.versions.entry(key.clone()).or_default().push(None);
         }
-        Ok(())
+        match limit {
+            Some(limit) if limit < keys.len() => {
+                Err(StorageError::Unavailable(format!("{}: DeleteObjects: SlowDown", keys[limit])))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn bring_back(&self, prefix: &str) -> Result<(), StorageError> {
