@@ -7,18 +7,18 @@ use std::time::Instant;
 
 use chrono::DateTime;
 use holdfast_archive::checksum::Sha256;
-use holdfast_archive::manifest::{ManifestBuffer, ManifestLine, ManifestSource, StoredObject};
+use holdfast_archive::manifest::{ManifestFrames, ManifestLine, ManifestSource, StoredObject, unpack};
 
 const LINES: u64 = 1_000_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before = peak_mib()?;
     let start = Instant::now();
-    let mut buffer = ManifestBuffer::new()?;
+    let (mut manifest, mut frames) = (ManifestFrames::new(), Vec::new());
     let mut offset = 0;
     for number in 0..LINES {
         let line = line(number, &mut offset);
-        buffer.push(&line)?;
+        frames.extend(manifest.push(&line)?);
     }
     let collected = peak_mib()?;
     let source = ManifestSource {
@@ -28,15 +28,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         prefix: "media/".to_owned(),
         taken_at: DateTime::UNIX_EPOCH,
     };
-    let chunks = buffer.finish(source)?;
-    let total = chunks.total_bytes();
-    let mut given = 0;
-    for chunk in chunks {
-        given += chunk?.len() as u64;
+    let end = manifest.finish(source)?;
+    frames.extend(end.last);
+    let packed: u64 = frames.iter().map(|frame| frame.len() as u64).sum();
+    let mut given = end.header_line.len() as u64;
+    for frame in frames {
+        given += unpack(&frame)?.len() as u64;
     }
-    assert_eq!(given, total, "the manifest is as long as it says");
+    assert_eq!(given, end.total_bytes, "the manifest is as long as it says");
+    let (total, index) = (end.total_bytes, end.index_frame.len());
     println!("lines                  {LINES}");
     println!("manifest               {} MiB", total >> 20);
+    println!("compressed             {} MiB, held here; the worker stages it", packed >> 20);
+    println!("index                  {} KiB", index >> 10);
     println!("peak before            {before:.1} MiB");
     println!("peak, lines collected  {collected:.1} MiB");
     println!("peak, manifest given   {:.1} MiB", peak_mib()?);
@@ -58,7 +62,10 @@ fn line(number: u64, offset: &mut u64) -> ManifestLine {
         key,
         size,
         offset: data,
-        sha256: Sha256::of(random.as_bytes()),
+        sha256: Some(Sha256::of(random.as_bytes())),
+        crc64nvme: None,
+        version_id: None,
+        tags: BTreeMap::new(),
         etag: format!("\"{}\"", &Sha256::of(&random.as_bytes()[1..]).to_string()[..32]),
         last_modified: DateTime::from_timestamp(1_767_225_600 + number.cast_signed() * 30, 0)
             .unwrap_or_default(),

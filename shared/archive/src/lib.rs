@@ -4,9 +4,11 @@
 //! them away.
 //!
 //! - [`media_tar::MediaTar`] turns objects into one tar that stock tools read, its manifest last.
+//! - [`assembly`] plans how S3 puts that tar together.
 //! - [`multipart::PartBuffer`] cuts a stream of unknown length into the parts of an upload.
 //! - [`checksum`] has the two checksums that go with them.
 
+pub mod assembly;
 pub mod checksum;
 pub mod manifest;
 pub mod media_tar;

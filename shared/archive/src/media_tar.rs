@@ -1,18 +1,15 @@
-//! A media archive as it is made: objects in, the blocks of a tar out.
+//! A media archive as it is made: objects in, the blocks of a tar and the lines of its manifest out.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 
-use crate::checksum::Sha256Hasher;
-use crate::manifest::{
-    ManifestBuffer, ManifestChunks, ManifestCounts, ManifestError, ManifestLine, ManifestSource,
-    SkippedObject, StoredObject,
-};
+use crate::checksum::{Crc64Nvme, Sha256};
+use crate::manifest::{ManifestLine, SkippedObject, StoredObject};
 use crate::tar::{MANIFEST_NAME, Member, MemberKind, MemberNames, OutOfOrder, writer};
 
-/// An object about to be archived. Its size must be that of the version whose bytes follow.
+/// An object about to be archived, in the version whose bytes stand in the tar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectEntry {
     /// The key, relative to the prefix.
@@ -21,6 +18,8 @@ pub struct ObjectEntry {
     pub size: u64,
     /// The entity tag, as S3 gave it.
     pub etag: String,
+    /// The version, in a bucket that keeps versions.
+    pub version_id: Option<String>,
     /// When the object was last modified.
     pub last_modified: DateTime<Utc>,
     /// Header `Content-Type`.
@@ -35,43 +34,22 @@ pub struct ObjectEntry {
     pub content_language: Option<String>,
     /// User metadata, without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A step that would have torn the archive. The archive is lost: abort its upload.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MediaTarError {
     /// The listing is not in order.
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
-    /// The manifest failed.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// A step that must wait for the end of a file came in the middle of one.
-    #[error("the file {key:?} has not ended: end it before the next step")]
-    FileOpen {
-        /// The key of the open file.
-        key: String,
-    },
-    /// Data, or the end of a file, came without a file.
-    #[error("no file has begun: begin one before its data or its end")]
-    NoFile,
-    /// The object has more bytes than it was said to have.
+    /// The bytes are not as many as the object was said to have.
     #[error(
-        "the object {key:?} gave more than its {size} bytes: it was read in another version than it was listed in, \
-         make the archive again"
+        "the object {key:?} has {size} bytes and {actual} were read: the read broke off or was of another version, make \
+         the archive again"
     )]
-    TooLong {
-        /// The key.
-        key: String,
-        /// The size that the header has, in bytes.
-        size: u64,
-    },
-    /// The object has fewer bytes than it was said to have.
-    #[error(
-        "the object {key:?} ended after {actual} of its {size} bytes: the read broke off or was of another version, \
-         make the archive again"
-    )]
-    TooShort {
+    OtherSize {
         /// The key.
         key: String,
         /// The size that the header has, in bytes.
@@ -81,100 +59,50 @@ pub enum MediaTarError {
     },
 }
 
-/// Makes one media archive. An engine drives it: every `Bytes` that comes back, and every piece of data that
-/// it was given, goes into the tar in that order.
+/// Makes one media archive: says what stands around the bytes of each object, and what the manifest says of it.
 ///
-/// Memory: the manifest, compressed, about 90 bytes for each object; no data.
-#[derive(Debug)]
+/// Memory: the names that the next key may be in conflict with; no data.
+#[derive(Debug, Clone, Default)]
 pub struct MediaTar {
-    source: ManifestSource,
     names: MemberNames,
-    manifest: ManifestBuffer,
     /// The length of the tar so far, in bytes.
     offset: u64,
-    open: Option<OpenFile>,
 }
 
-#[derive(Debug)]
-struct OpenFile {
-    entry: ObjectEntry,
-    member: Member,
-    /// Where its data starts in the tar, in bytes.
-    offset: u64,
-    received: u64,
-    hasher: Sha256Hasher,
+/// What stands around the data of an object, and its line of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// The blocks before its data.
+    pub header: Bytes,
+    /// The zeros after its data.
+    pub padding: Bytes,
+    /// What the manifest says about it.
+    pub line: ManifestLine,
 }
 
 impl MediaTar {
     /// An archive without members.
-    pub fn new(source: ManifestSource) -> Result<Self, MediaTarError> {
-        let (names, manifest) = (MemberNames::new(), ManifestBuffer::new()?);
-        Ok(Self { source, names, manifest, offset: 0, open: None })
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Begins the next object of the listing; returns its header. An object without bytes is ended like any
-    /// other.
-    pub fn begin_file(&mut self, entry: ObjectEntry) -> Result<Bytes, MediaTarError> {
-        self.check_closed()?;
-        let member = self.names.assign(&entry.key, entry.size)?;
-        let header = writer::header(&member, entry.size, entry.last_modified);
-        self.offset += header.len() as u64;
-        let (offset, hasher) = (self.offset, Sha256Hasher::new());
-        self.open = Some(OpenFile { entry, member, offset, received: 0, hasher });
-        Ok(header)
-    }
-
-    /// Takes note of the next bytes of the open file, before they go into the tar.
-    pub fn data(&mut self, bytes: &[u8]) -> Result<(), MediaTarError> {
-        let file = self.open.as_mut().ok_or(MediaTarError::NoFile)?;
-        let received = file.received + bytes.len() as u64;
-        if received > file.entry.size {
-            return Err(MediaTarError::TooLong { key: file.entry.key.clone(), size: file.entry.size });
+    /// Adds the next object of the listing, all of whose bytes are here.
+    pub fn read(&mut self, entry: ObjectEntry, bytes: &[u8]) -> Result<Archived, MediaTarError> {
+        let actual = bytes.len() as u64;
+        if actual != entry.size {
+            return Err(MediaTarError::OtherSize { key: entry.key, size: entry.size, actual });
         }
-        file.received = received;
-        file.hasher.update(bytes);
-        self.offset += bytes.len() as u64;
-        Ok(())
+        self.add(entry, Some(Sha256::of(bytes)), None)
     }
 
-    /// Ends the open file; returns the padding after its data.
-    pub fn end_file(&mut self) -> Result<Bytes, MediaTarError> {
-        let OpenFile { entry, member, offset, received, hasher } =
-            self.open.take().ok_or(MediaTarError::NoFile)?;
-        if received < entry.size {
-            let (key, size) = (entry.key, entry.size);
-            return Err(MediaTarError::TooShort { key, size, actual: received });
-        }
-        let object = StoredObject {
-            key: entry.key,
-            member: member.name,
-            size: entry.size,
-            offset,
-            sha256: hasher.finish(),
-            etag: entry.etag,
-            last_modified: entry.last_modified,
-            content_type: entry.content_type,
-            cache_control: entry.cache_control,
-            content_encoding: entry.content_encoding,
-            content_disposition: entry.content_disposition,
-            content_language: entry.content_language,
-            metadata: entry.metadata,
-        };
-        self.manifest.push(&match member.kind {
-            MemberKind::File => ManifestLine::File(object),
-            MemberKind::Directory => ManifestLine::Directory(object),
-        })?;
-        let padding = writer::padding(received);
-        self.offset += padding.len() as u64;
-        Ok(Bytes::from_static(padding))
+    /// Adds the next object of the listing, whose bytes S3 copies. `crc64nvme` is the checksum of all of them.
+    pub fn copied(&mut self, entry: ObjectEntry, crc64nvme: Crc64Nvme) -> Result<Archived, MediaTarError> {
+        self.add(entry, None, Some(crc64nvme))
     }
 
     /// Names an object that is left out, and why.
-    pub fn skip(&mut self, key: &str, reason: &str) -> Result<(), MediaTarError> {
-        self.check_closed()?;
-        let skipped = SkippedObject { key: key.to_owned(), reason: reason.to_owned() };
-        self.manifest.push(&ManifestLine::Skipped(skipped))?;
-        Ok(())
+    pub fn skip(&self, key: &str, reason: &str) -> ManifestLine {
+        ManifestLine::Skipped(SkippedObject { key: key.to_owned(), reason: reason.to_owned() })
     }
 
     /// The length of the tar so far, in bytes.
@@ -182,72 +110,60 @@ impl MediaTar {
         self.offset
     }
 
-    /// The lines of the manifest so far.
-    pub fn counts(&self) -> ManifestCounts {
-        self.manifest.counts()
-    }
-
-    /// Ends the archive: the manifest, and the end of the tar.
-    pub fn finish(self) -> Result<MediaTarEnd, MediaTarError> {
-        self.check_closed()?;
-        let taken_at = self.source.taken_at;
-        let manifest = self.manifest.finish(self.source)?;
+    /// Ends the archive with a manifest of so many bytes.
+    pub fn finish(self, manifest_bytes: u64, taken_at: DateTime<Utc>) -> MediaTarEnd {
         let member = Member { name: MANIFEST_NAME.to_owned(), kind: MemberKind::File };
-        let header = writer::header(&member, manifest.total_bytes(), taken_at);
-        let padding = writer::padding(manifest.total_bytes());
-        let trailing_bytes =
-            header.len() as u64 + manifest.total_bytes() + (padding.len() + writer::end().len()) as u64;
-        let summary =
-            MediaTarSummary { counts: manifest.counts(), archive_bytes: self.offset + trailing_bytes };
-        let chunks =
-            MediaTarChunks { header: Some(header), manifest, trailer: [padding, writer::end()].into_iter() };
-        Ok(MediaTarEnd { chunks, summary })
+        let header = writer::header(&member, manifest_bytes, taken_at);
+        let mut trailer = BytesMut::from(writer::padding(manifest_bytes));
+        trailer.extend_from_slice(writer::end());
+        let archive_bytes = self.offset + header.len() as u64 + manifest_bytes + trailer.len() as u64;
+        MediaTarEnd { header, trailer: trailer.freeze(), archive_bytes }
     }
 
-    fn check_closed(&self) -> Result<(), MediaTarError> {
-        match &self.open {
-            Some(file) => Err(MediaTarError::FileOpen { key: file.entry.key.clone() }),
-            None => Ok(()),
-        }
+    fn add(
+        &mut self,
+        entry: ObjectEntry,
+        sha256: Option<Sha256>,
+        crc64nvme: Option<Crc64Nvme>,
+    ) -> Result<Archived, MediaTarError> {
+        let member = self.names.assign(&entry.key, entry.size)?;
+        let header = writer::header(&member, entry.size, entry.last_modified);
+        let padding = Bytes::from_static(writer::padding(entry.size));
+        let offset = self.offset + header.len() as u64;
+        self.offset = offset + entry.size + padding.len() as u64;
+        let object = StoredObject {
+            key: entry.key,
+            member: member.name,
+            size: entry.size,
+            offset,
+            sha256,
+            crc64nvme,
+            etag: entry.etag,
+            version_id: entry.version_id,
+            last_modified: entry.last_modified,
+            content_type: entry.content_type,
+            cache_control: entry.cache_control,
+            content_encoding: entry.content_encoding,
+            content_disposition: entry.content_disposition,
+            content_language: entry.content_language,
+            metadata: entry.metadata,
+            tags: entry.tags,
+        };
+        let line = match member.kind {
+            MemberKind::File => ManifestLine::File(object),
+            MemberKind::Directory => ManifestLine::Directory(object),
+        };
+        Ok(Archived { header, padding, line })
     }
 }
 
-/// What ends an archive.
-#[derive(Debug)]
+/// What stands around the manifest, which is the last member.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaTarEnd {
-    /// The rest of the tar.
-    pub chunks: MediaTarChunks,
-    /// What the archive holds.
-    pub summary: MediaTarSummary,
-}
-
-/// What an archive holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MediaTarSummary {
-    /// Files, folders and skipped objects, and the bytes of all files.
-    pub counts: ManifestCounts,
+    /// The blocks before the manifest.
+    pub header: Bytes,
+    /// What follows it: padding, and the end of the tar.
+    pub trailer: Bytes,
     /// The length of the whole tar in bytes.
     pub archive_bytes: u64,
-}
-
-/// The rest of a tar in chunks: the manifest with its header and padding, and two blocks of zeros.
-#[derive(Debug)]
-pub struct MediaTarChunks {
-    header: Option<Bytes>,
-    manifest: ManifestChunks,
-    trailer: std::array::IntoIter<&'static [u8], 2>,
-}
-
-impl Iterator for MediaTarChunks {
-    type Item = Result<Bytes, ManifestError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(header) = self.header.take() {
-            return Some(Ok(header));
-        }
-        if let Some(chunk) = self.manifest.next() {
-            return Some(chunk);
-        }
-        self.trailer.find(|bytes| !bytes.is_empty()).map(|bytes| Ok(Bytes::from_static(bytes)))
-    }
 }

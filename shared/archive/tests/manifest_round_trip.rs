@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use chrono::DateTime;
-use holdfast_archive::checksum::Sha256;
+use holdfast_archive::checksum::{Crc64Nvme, Sha256};
 use holdfast_archive::manifest::{
-    self, ManifestBuffer, ManifestCounts, ManifestLine, ManifestSource, SkippedObject, StoredObject,
+    self, ManifestCounts, ManifestFrames, ManifestIndex, ManifestLine, ManifestSource, SkippedObject,
+    StoredObject, parse_lines, unpack,
 };
 use proptest::prelude::*;
 
@@ -22,7 +23,10 @@ fn stored() -> impl Strategy<Value = StoredObject> {
             let [content_type, cache_control, content_encoding, content_disposition, content_language] =
                 headers;
             StoredObject {
-                sha256: Sha256::of(key.as_bytes()),
+                sha256: (size % 2 == 0).then(|| Sha256::of(key.as_bytes())),
+                crc64nvme: (size % 2 == 1).then_some(Crc64Nvme::new(offset)),
+                version_id: content_type.clone(),
+                tags: metadata.clone(),
                 last_modified: DateTime::from_timestamp(seconds, 0).unwrap(),
                 key,
                 member,
@@ -61,23 +65,28 @@ fn source(text: String) -> ManifestSource {
     }
 }
 
-/// The chunks of a manifest laid end to end.
-fn written(lines: &[ManifestLine], source: ManifestSource) -> Vec<u8> {
-    let mut buffer = ManifestBuffer::new().unwrap();
+/// A manifest uncompressed, and compressed.
+fn written(lines: &[ManifestLine], source: ManifestSource) -> (Vec<u8>, Vec<u8>) {
+    let (mut manifest, mut frames) = (ManifestFrames::new(), Vec::new());
     for line in lines {
-        buffer.push(line).unwrap();
+        frames.extend(manifest.push(line).unwrap());
     }
-    let chunks = buffer.finish(source).unwrap();
-    let total = chunks.total_bytes();
-    let bytes: Vec<u8> = chunks.flat_map(Result::unwrap).collect();
-    assert_eq!(bytes.len() as u64, total);
-    bytes
+    let end = manifest.finish(source).unwrap();
+    frames.extend(end.last);
+    let mut bytes = end.header_line.to_vec();
+    for frame in &frames {
+        bytes.extend_from_slice(&unpack(frame).unwrap());
+    }
+    assert_eq!(bytes.len() as u64, end.total_bytes);
+    let packed = [&end.header[..], &frames.concat(), &end.index_frame].concat();
+    (bytes, packed)
 }
 
 proptest! {
     #[test]
     fn any_manifest_reads_back(lines in lines(), prefix in any::<String>()) {
-        let bytes = written(&lines, source(prefix.clone()));
+        let (bytes, packed) = written(&lines, source(prefix.clone()));
+        prop_assert!(unpack(&packed).unwrap() == bytes, "the index is passed over");
         let (header, read) = manifest::read(Cursor::new(&bytes)).unwrap();
         let read: Vec<ManifestLine> = read.map(Result::unwrap).collect();
         let mut counts = ManifestCounts::default();
@@ -90,7 +99,7 @@ proptest! {
     }
 }
 
-/// More than one piece of compressed memory, and more than one chunk.
+/// More than one frame, each of which is found by its keys and read alone.
 #[test]
 fn a_long_manifest_reads_back() {
     let lines: Vec<ManifestLine> = (0..20_000_u32)
@@ -101,7 +110,10 @@ fn a_long_manifest_reads_back() {
                 member: format!("{number:06}"),
                 size: 1,
                 offset: u64::from(number) * 1_024 + 512,
-                sha256,
+                sha256: Some(sha256),
+                crc64nvme: None,
+                version_id: None,
+                tags: BTreeMap::new(),
                 etag: sha256.to_string(),
                 last_modified: DateTime::UNIX_EPOCH,
                 content_type: None,
@@ -113,6 +125,15 @@ fn a_long_manifest_reads_back() {
             })
         })
         .collect();
-    let (_, read) = manifest::read(Cursor::new(written(&lines, source(String::new())))).unwrap();
-    assert!(read.map(Result::unwrap).eq(lines));
+    let (bytes, packed) = written(&lines, source(String::new()));
+    let (_, read) = manifest::read(Cursor::new(bytes)).unwrap();
+    assert!(read.map(Result::unwrap).eq(lines.clone()));
+
+    let index = ManifestIndex::from_tail(&packed).unwrap().unwrap();
+    assert!(index.frames.len() > 3, "{}", index.frames.len());
+    for line in lines.iter().step_by(997) {
+        let range = index.range(index.frame_of(line.key())).unwrap();
+        let frame = &packed[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+        assert!(parse_lines(&unpack(frame).unwrap(), 1).any(|found| found.unwrap() == *line));
+    }
 }

@@ -6,83 +6,64 @@ mod listing;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use holdfast_archive::manifest::{self, ManifestCounts, ManifestError, ManifestLine, SkippedObject};
+use holdfast_archive::checksum::Crc64Nvme;
+use holdfast_archive::manifest::{
+    self, ManifestCounts, ManifestError, ManifestFrames, ManifestLine, SkippedObject, unpack,
+};
 use holdfast_archive::media_tar::{MediaTar, MediaTarError};
 use holdfast_archive::tar::MANIFEST_NAME;
 use listing::{Object, archive, entry, object, source};
 use rstest::rstest;
 
-fn tar() -> MediaTar {
-    MediaTar::new(source()).unwrap()
-}
-
 #[test]
 fn a_skipped_object_is_named_with_its_reason() {
-    let mut tar = tar();
-    tar.begin_file(entry("a", 1, &object("x"))).unwrap();
-    tar.data(b"x").unwrap();
-    tar.end_file().unwrap();
-    tar.skip("b", "deleted after it was listed").unwrap();
-    let end = tar.finish().unwrap();
-    assert_eq!(end.summary.counts, ManifestCounts { files: 1, directories: 0, skipped: 1, bytes: 1 });
+    let (mut tar, mut manifest) = (MediaTar::new(), ManifestFrames::new());
+    manifest.push(&tar.read(entry("a", 1, &object("x")), b"x").unwrap().line).unwrap();
+    manifest.push(&tar.skip("b", "deleted after it was listed")).unwrap();
+    let end = manifest.finish(source()).unwrap();
+    assert_eq!(end.counts, ManifestCounts { files: 1, directories: 0, skipped: 1, bytes: 1 });
 
-    let rest: Vec<u8> = end.chunks.flat_map(Result::unwrap).collect();
-    let text = &rest[512..];
-    let text = &text[..text.iter().position(|byte| *byte == 0).unwrap()];
+    let text = [&end.header_line[..], &unpack(&end.last.unwrap()).unwrap()].concat();
     let (header, lines) = manifest::read(Cursor::new(text)).unwrap();
     assert_eq!(header.source, source());
     let skipped = SkippedObject { key: "b".to_owned(), reason: "deleted after it was listed".to_owned() };
     assert_eq!(lines.last().unwrap().unwrap(), ManifestLine::Skipped(skipped));
 }
 
-#[test]
-fn more_bytes_than_the_header_says_are_refused_before_they_are_written() {
-    let mut tar = tar();
-    tar.begin_file(entry("a", 3, &object("abc"))).unwrap();
-    tar.data(b"ab").unwrap();
-    let error = tar.data(b"cd").unwrap_err();
-    assert!(matches!(&error, MediaTarError::TooLong { key, size: 3 } if key == "a"), "{error:?}");
-}
-
 #[rstest]
 #[case::none_came(b"")]
-#[case::some_came(b"ab")]
-fn fewer_bytes_than_the_header_says_are_refused(#[case] bytes: &[u8]) {
-    let mut tar = tar();
-    tar.begin_file(entry("a", 3, &object("abc"))).unwrap();
-    tar.data(bytes).unwrap();
-    let error = tar.end_file().unwrap_err();
-    let MediaTarError::TooShort { key, size: 3, actual } = &error else { panic!("{error:?}") };
+#[case::too_few(b"ab")]
+#[case::too_many(b"abcd")]
+fn another_number_of_bytes_than_the_header_says_is_refused(#[case] bytes: &[u8]) {
+    let mut tar = MediaTar::new();
+    let error = tar.read(entry("a", 3, &object("abc")), bytes).unwrap_err();
+    let MediaTarError::OtherSize { key, size: 3, actual } = &error else { panic!("{error:?}") };
     assert_eq!((key.as_str(), *actual), ("a", bytes.len() as u64));
+    assert_eq!(tar.offset(), 0);
 }
 
+/// An object over 8 GiB, without its bytes: where it lies, and where the next one does.
 #[test]
-fn nothing_begins_or_ends_in_the_middle_of_a_file() {
-    let mut tar = tar();
-    tar.begin_file(entry("a", 3, &object("abc"))).unwrap();
-    let is_open = |error: &MediaTarError| matches!(error, MediaTarError::FileOpen { key } if key == "a");
-    assert!(is_open(&tar.begin_file(entry("b", 3, &object("abc"))).unwrap_err()));
-    assert!(is_open(&tar.skip("b", "gone").unwrap_err()));
-    assert!(is_open(&tar.finish().unwrap_err()));
-}
-
-#[test]
-fn data_and_ends_need_a_file() {
-    let mut tar = tar();
-    assert!(matches!(tar.data(b"x").unwrap_err(), MediaTarError::NoFile));
-    assert!(matches!(tar.end_file().unwrap_err(), MediaTarError::NoFile));
+fn a_copied_object_has_the_checksum_that_s3_gave() {
+    let mut tar = MediaTar::new();
+    let size = (9 << 30) + 1;
+    let archived = tar.copied(entry("film.mov", size, &object("")), Crc64Nvme::new(7)).unwrap();
+    assert_eq!((archived.header.len(), archived.padding.len()), (3 * 512, 511));
+    let ManifestLine::File(stored) = archived.line else { panic!("not a file") };
+    assert_eq!((stored.sha256, stored.crc64nvme), (None, Some(Crc64Nvme::new(7))));
+    assert_eq!((stored.offset, stored.size), (3 * 512, size));
+    assert_eq!(tar.offset(), 3 * 512 + size + 511);
+    let next = tar.read(entry("next", 1, &object("x")), b"x").unwrap();
+    let ManifestLine::File(next) = next.line else { panic!("not a file") };
+    assert_eq!(next.offset, 3 * 512 + size + 511 + 512);
 }
 
 #[test]
 fn a_listing_out_of_order_is_refused() {
-    let mut tar = tar();
-    for key in ["b", "a"] {
-        let begun = tar.begin_file(entry(key, 0, &object("")));
-        match key {
-            "b" => drop((begun.unwrap(), tar.end_file().unwrap())),
-            _ => assert!(matches!(begun.unwrap_err(), MediaTarError::OutOfOrder(_))),
-        }
-    }
+    let mut tar = MediaTar::new();
+    tar.read(entry("b", 0, &object("")), b"").unwrap();
+    let error = tar.read(entry("a", 0, &object("")), b"").unwrap_err();
+    assert!(matches!(error, MediaTarError::OutOfOrder(_)));
 }
 
 /// The manifest of an archive of `keys`, as text.
@@ -100,7 +81,7 @@ fn manifest_of(keys: &[&str]) -> String {
 fn lines_are_json_in_a_stable_order() {
     let text = manifest_of(&["../ä"]);
     let expected = concat!(
-        r#"{"type":"header","format":"holdfast-media-manifest","version":1,"application":"shop","service":"MEDIA","#,
+        r#"{"type":"header","format":"holdfast-media-manifest","version":2,"application":"shop","service":"MEDIA","#,
         r#""bucket":"shop-media","prefix":"media/","taken_at":"2024-03-09T16:00:00Z","files":1,"directories":0,"#,
         r#""skipped":0,"bytes":1}"#,
         "\n",
@@ -133,8 +114,8 @@ fn a_manifest_that_is_not_one_is_refused() {
 
 #[test]
 fn a_manifest_of_a_later_version_asks_for_a_newer_program() {
-    let error = read_error("{\"format\":\"holdfast-media-manifest\",\"version\":2,\"shape\":\"another\"}\n");
-    assert!(error.to_string().contains("version 2"), "{error}");
+    let error = read_error("{\"format\":\"holdfast-media-manifest\",\"version\":3,\"shape\":\"another\"}\n");
+    assert!(error.to_string().contains("version 3"), "{error}");
     assert!(error.to_string().contains("use a newer Holdfast"), "{error}");
 }
 
@@ -158,7 +139,7 @@ fn a_line_that_is_damaged_is_named_by_its_number() {
 
 #[test]
 fn a_field_of_a_later_writer_is_passed_over() {
-    let text = manifest_of(&["a"]).replacen("\"key\":", "\"tags\":{\"a\":\"b\"},\"key\":", 1);
+    let text = manifest_of(&["a"]).replacen("\"key\":", "\"colour\":{\"a\":\"b\"},\"key\":", 1);
     let (_, lines) = manifest::read(Cursor::new(text)).unwrap();
     assert_eq!(lines.map(Result::unwrap).count(), 1);
 }

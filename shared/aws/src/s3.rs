@@ -1,6 +1,7 @@
 //! S3: the bucket of backups, and the buckets that applications keep their files in.
 
 mod artifacts;
+mod copy_source;
 mod disposition;
 mod failure;
 mod listed_key;

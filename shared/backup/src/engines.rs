@@ -27,6 +27,12 @@ pub trait Engine: Send + Sync {
     /// Media type of the artifact.
     fn content_type(&self) -> &'static str;
 
+    /// Whether numbers may be missing among its segments, as where it plans ahead for what is gone when its turn comes. It
+    /// then checks itself that its segments are all there is.
+    fn skips_numbers(&self) -> bool {
+        false
+    }
+
     /// Looks at what there is to read, so that what cannot work fails before anything is stored. Returns an estimate of
     /// the bytes to read where one is cheap. Calling it is optional, and harmless more than once.
     async fn prepare(&self) -> Result<Option<u64>, SliceError>;
@@ -64,8 +70,7 @@ pub async fn open(
             Ok(Box::new(PostgresEngine::new(database.clone(), credentials, tools.clone(), clock)))
         }
         Service::Storage(storage) => {
-            let (media, clock) = (ports.media.clone(), ports.clock.clone());
-            Ok(Box::new(MediaEngine::new(media, clock, application.clone(), storage.clone())))
+            Ok(Box::new(MediaEngine::new(ports, application.clone(), storage.clone())))
         }
     }
 }

@@ -20,7 +20,7 @@ pub use records::{
     ServiceRun, Versioned,
 };
 pub use secrets::{DatabaseCredentials, SecretError, Secrets};
-pub use storage::{ArtifactStore, OpenUpload, StorageError, StoredPart, is_within_a_backup};
+pub use storage::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup};
 
 /// Everything the use cases need, wired once by each function's main.
 #[derive(Clone)]

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::{
     engines::{
         Engine, EngineReport,
-        segments::{self, HeldSegment, SegmentReceiver, Stopped},
+        segments::{self, CopyOrder, HeldSegment, SegmentReceiver, Stopped},
     },
     error::SliceError,
     ports::{ArtifactStore, OpenUpload, StorageError, StoredPart},
@@ -30,6 +30,9 @@ pub const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// Parts that are stored at once; a function's network is busy with fewer.
 const IN_FLIGHT: usize = 4;
+
+/// Parts that the storage copies at once. They cost a function nothing but waiting.
+const COPIES_IN_FLIGHT: usize = 32;
 
 /// How long an engine may take to stop before it is dropped, which kills what it has started.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -116,7 +119,7 @@ async fn complete(
 ) -> Result<Completed, SliceError> {
     observer.opened(upload).await?;
     let (parts, report) = copy_and_report(artifacts, engine, upload, observer).await?;
-    let parts = in_order(parts)?;
+    let parts = in_order(parts, engine.skips_numbers())?;
     let mut completed = Completed { whole: Crc64Nvme::EMPTY, bytes: 0, report };
     for part in &parts {
         completed.whole = Crc64Nvme::combine(completed.whole, part.crc64nvme, part.size);
@@ -197,7 +200,7 @@ async fn copy(
     tally: &Tally,
     refused: oneshot::Receiver<()>,
 ) -> Result<(Parts, EngineReport), SliceError> {
-    let (out, segments) = segments::channel();
+    let (out, segments) = segments::channel(&upload.key);
     let mut running = engine.run(out);
     let mut storing = Box::pin(store_segments(artifacts, upload, segments, tally));
     let mut refused = pin!(async {
@@ -230,7 +233,7 @@ async fn copy(
     Err(failure)
 }
 
-/// Stores segments until the engine has no more.
+/// Stores segments, and has others copied, until the engine has no more.
 async fn store_segments(
     artifacts: &dyn ArtifactStore,
     upload: &OpenUpload,
@@ -238,24 +241,51 @@ async fn store_segments(
     tally: &Tally,
 ) -> Result<Parts, SliceError> {
     let mut parts = Parts::new();
-    let mut in_flight = FuturesUnordered::new();
-    let mut more = true;
-    while more || !in_flight.is_empty() {
+    let mut copies = segments.copies().ok_or_else(|| torn("its copies are somebody else's"))?;
+    let (mut in_flight, mut copying) = (FuturesUnordered::new(), FuturesUnordered::new());
+    let (mut more, mut more_copies) = (true, true);
+    while more || more_copies || !in_flight.is_empty() || !copying.is_empty() {
         tokio::select! {
             next = segments.next(), if more && in_flight.len() < IN_FLIGHT => match next {
                 Some(held) => in_flight.push(store_segment(artifacts, upload, held)),
                 None => more = false,
             },
+            next = copies.next(), if more_copies && copying.len() < COPIES_IN_FLIGHT => match next {
+                Some(order) => copying.push(copy_part(artifacts, upload, order, tally)),
+                None => more_copies = false,
+            },
             Some(stored) = in_flight.next(), if !in_flight.is_empty() => {
                 let part = stored?;
                 tally.add(&part);
-                if let Some(before) = parts.insert(part.number, part) {
-                    return Err(torn(&format!("part {} came twice", before.number)));
-                }
+                insert(&mut parts, part)?;
             }
+            Some(()) = copying.next(), if !copying.is_empty() => {}
         }
     }
+    copies.kept().await.into_iter().try_for_each(|part| insert(&mut parts, part))?;
     Ok(parts)
+}
+
+fn insert(parts: &mut Parts, part: StoredPart) -> Result<(), SliceError> {
+    match parts.insert(part.number, part) {
+        Some(before) => Err(torn(&format!("part {} came twice", before.number))),
+        None => Ok(()),
+    }
+}
+
+/// Has a part copied. What a failure means is for the engine to say: the object may have changed, and be copied again.
+async fn copy_part(artifacts: &dyn ArtifactStore, upload: &OpenUpload, order: CopyOrder, tally: &Tally) {
+    let CopyOrder { copy, done } = order;
+    let copied = artifacts.copy_part(upload, &copy).await;
+    let copied = copied.and_then(|part| {
+        if (part.number, part.size) == (copy.number, copy.bytes) {
+            tally.add(&part);
+            return Ok(part);
+        }
+        Err(StorageError::Rejected(format!("part {} was copied as something else", copy.number)))
+    });
+    // The engine may have stopped meanwhile.
+    let _ = done.send(copied);
 }
 
 async fn store_segment(
@@ -274,9 +304,10 @@ async fn store_segment(
     }
 }
 
-/// The parts in the order of their numbers. A gap would be accepted by S3, and would be a hole in the artifact.
-fn in_order(parts: Parts) -> Result<Vec<StoredPart>, SliceError> {
-    let missing = parts.keys().zip(1..).find(|(number, expected)| **number != *expected);
+/// The parts in the order of their numbers. A gap would be accepted by S3, and would be a hole in the artifact unless the
+/// engine says that it leaves numbers out.
+fn in_order(parts: Parts, may_skip: bool) -> Result<Vec<StoredPart>, SliceError> {
+    let missing = parts.keys().zip(1..).find(|(number, expected)| **number != *expected && !may_skip);
     match missing {
         _ if parts.is_empty() => Err(torn("it has no parts")),
         Some((_, missing)) => Err(torn(&format!("part {missing} is missing"))),

@@ -45,8 +45,8 @@ impl World {
     pub fn seeded(seed: u64) -> Self {
         let faults = Faults::default();
         let records = Arc::new(FakeRecords::default());
-        let artifacts = Arc::new(FakeArtifacts::default());
         let media = Arc::new(FakeMedia::default());
+        let artifacts = Arc::new(FakeArtifacts::beside(media.clone()));
         let secrets = Arc::new(FakeSecrets::default());
         let executions = Arc::new(FakeExecutions::default());
         let clock = Arc::new(FakeClock::at(builders::now()));

@@ -2,7 +2,10 @@
 
 use std::future::ready;
 
-use holdfast_testing::{contract::media::FakeStage, fakes};
+use holdfast_testing::{
+    contract::{copies::FakeCopying, media::FakeStage},
+    fakes,
+};
 
 mod records {
     holdfast_testing::records_contract!(super::ready(super::fakes::FakeRecords::default()));
@@ -14,4 +17,8 @@ mod artifacts {
 
 mod media {
     holdfast_testing::media_contract!(super::ready(super::FakeStage::new()));
+}
+
+mod copies {
+    holdfast_testing::copies_contract!(super::ready(super::FakeCopying::new()));
 }

@@ -3,14 +3,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::checksum::Sha256;
+use crate::checksum::{Crc64Nvme, Sha256};
 
 /// The name of the format, in every header.
 pub const FORMAT: &str = "holdfast-media-manifest";
 
 /// The version that this library writes, and the latest that it reads. Further fields do not make a new
 /// version, for readers ignore what they do not know; another meaning of a field does.
-pub const VERSION: u32 = 1;
+///
+/// Version 2: a file may have `crc64nvme` in place of `sha256`.
+pub const VERSION: u32 = 2;
 
 /// Where the objects came from, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +40,16 @@ pub struct ManifestCounts {
     pub skipped: u64,
     /// The bytes of all files, without headers and padding.
     pub bytes: u64,
+}
+
+impl ManifestLine {
+    /// The key, relative to the prefix.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::File(object) | Self::Directory(object) => &object.key,
+            Self::Skipped(skipped) => &skipped.key,
+        }
+    }
 }
 
 impl ManifestCounts {
@@ -100,10 +112,18 @@ pub struct StoredObject {
     pub size: u64,
     /// The first byte of its data, counted from the start of the tar.
     pub offset: u64,
-    /// The checksum of its bytes, as they were read.
-    pub sha256: Sha256,
+    /// The checksum of its bytes, where all of them were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+    /// The checksum of its bytes, where S3 copied most of them: put together from that of the bytes read and those that
+    /// S3 gave for its copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc64nvme: Option<Crc64Nvme>,
     /// The entity tag, as S3 gave it (with its quotes).
     pub etag: String,
+    /// The version, in a bucket that keeps versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
     /// When the object was last modified.
     pub last_modified: DateTime<Utc>,
     /// Header `Content-Type`.
@@ -124,6 +144,9 @@ pub struct StoredObject {
     /// User metadata, without `x-amz-meta-`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// An object left out.

@@ -3,33 +3,31 @@
 //! It is the last member of the tar, and says of each file what a tar cannot: the key, the headers and
 //! metadata to restore, the SHA-256 of its bytes and where they lie.
 
-mod buffer;
+//! A second copy stands beside the tar, in frames of Zstandard that can be read one by one ([`ManifestFrames`],
+//! [`ManifestIndex`]), so that one file is found without reading the tar.
+
+mod frames;
+mod index;
 mod line;
 mod reader;
 
-pub use buffer::{ManifestBuffer, ManifestChunks};
+pub use frames::{ManifestEnd, ManifestFrames, unpack};
+pub use index::{Frame, INDEX_TAIL_BYTES, ManifestIndex};
 pub use line::{
     FORMAT, ManifestCounts, ManifestHeader, ManifestLine, ManifestSource, SkippedObject, StoredObject,
     VERSION,
 };
-pub use reader::{ManifestLines, read};
+pub use reader::{ManifestLines, parse_lines, read};
 
 /// A manifest that could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// The lines could not be compressed, or not be read back.
-    #[error("the manifest's buffer in memory failed")]
-    Buffer(#[source] std::io::Error),
-    /// The lines read back are not as long as those written.
-    #[error(
-        "the manifest's buffer gave {actual} bytes back of {expected}: the archive is not complete, make it again"
-    )]
-    BufferLength {
-        /// The length promised, in bytes.
-        expected: u64,
-        /// The length given back, in bytes.
-        actual: u64,
-    },
+    /// Lines could not be compressed, or not be read back.
+    #[error("a frame of the manifest could not be compressed or unpacked")]
+    Frame(#[source] std::io::Error),
+    /// There is no index at the end of the compressed manifest.
+    #[error("the compressed manifest has no index at its end: it is cut off or of another program")]
+    NoIndex,
     /// A line could not be turned into JSON.
     #[error("a manifest line could not be written as JSON")]
     Encode(#[source] serde_json::Error),

@@ -77,6 +77,14 @@ impl<R: BufRead> Iterator for ManifestLines<R> {
     }
 }
 
+/// The lines of one frame, which has no header. `line` is the number of the first, from 1, for errors.
+pub fn parse_lines(text: &[u8], line: u64) -> impl Iterator<Item = Result<ManifestLine, ManifestError>> {
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.zip(line..).map(|(text, line)| {
+        serde_json::from_slice(text).map_err(|source| ManifestError::Line { line, source })
+    })
+}
+
 /// What every version's header says, read before the rest of it.
 #[derive(Deserialize)]
 struct Preamble {

@@ -49,6 +49,16 @@ pub fn header(member: &Member, size: u64, modified: DateTime<Utc>) -> Bytes {
     blocks.freeze()
 }
 
+/// The most bytes that the header blocks of a member with this key can take, whatever its name, size and time.
+pub fn header_bytes_at_most(key: &str) -> u64 {
+    // Another name than the key has at most this many bytes: the folder, the end of the key and its checksum.
+    const ESCAPED_BYTES: usize = 160;
+    // The records of size, time and path, besides the path itself.
+    const RECORD_BYTES: usize = 80;
+    let records = key.len().max(ESCAPED_BYTES) + RECORD_BYTES;
+    (2 * BLOCK_BYTES + records.next_multiple_of(BLOCK_BYTES)) as u64
+}
+
 /// The zeros that follow a member's data of `size` bytes.
 pub fn padding(size: u64) -> &'static [u8] {
     let block = BLOCK_BYTES as u64;
@@ -121,6 +131,7 @@ mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
+    use super::super::member::MemberNames;
     use super::*;
 
     fn file(name: &str) -> Member {
@@ -198,6 +209,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_header_is_longer_than_planned(key in "\\PC{0,300}|[/a-z]{0,1100}", size in any::<u64>(), seconds in 0..1_i64 << 40) {
+            let member = MemberNames::new().assign(&key, size).unwrap();
+            prop_assert!(header(&member, size, at(seconds)).len() as u64 <= header_bytes_at_most(&key));
+        }
+
         #[test]
         fn a_record_counts_its_own_digits(bytes in 0..12_000_usize) {
             let mut record = Vec::new();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use holdfast_archive::manifest::ManifestSource;
-use holdfast_archive::media_tar::{MediaTar, MediaTarSummary, ObjectEntry};
+use holdfast_archive::manifest::{ManifestCounts, ManifestFrames, ManifestSource, unpack};
+use holdfast_archive::media_tar::{MediaTar, ObjectEntry};
 
 /// What a bucket has under a key.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Object {
 #[derive(Debug)]
 pub(crate) struct Archive {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) summary: MediaTarSummary,
+    pub(crate) counts: ManifestCounts,
 }
 
 pub(crate) fn object(bytes: impl Into<Vec<u8>>) -> Object {
@@ -32,6 +32,7 @@ pub(crate) fn entry(key: &str, size: u64, object: &Object) -> ObjectEntry {
         key: key.to_owned(),
         size,
         etag: "\"0f343b0931126a20f133d67c2b018a3b\"".to_owned(),
+        version_id: None,
         last_modified: object.modified,
         content_type: Some("image/jpeg".to_owned()),
         cache_control: None,
@@ -39,6 +40,7 @@ pub(crate) fn entry(key: &str, size: u64, object: &Object) -> ObjectEntry {
         content_disposition: Some("attachment; filename=\"a b\"".to_owned()),
         content_language: None,
         metadata: object.metadata.clone(),
+        tags: BTreeMap::new(),
     }
 }
 
@@ -58,21 +60,23 @@ pub(crate) fn source() -> ManifestSource {
 
 pub(crate) fn archive(objects: &BTreeMap<String, Object>) -> Archive {
     let mut bytes = Vec::new();
-    let mut tar = MediaTar::new(source()).unwrap();
+    let (mut tar, mut manifest, mut frames) = (MediaTar::new(), ManifestFrames::new(), Vec::new());
     for (key, object) in objects {
-        bytes.extend_from_slice(&tar.begin_file(entry(key, object.bytes.len() as u64, object)).unwrap());
-        for piece in object.bytes.chunks(500) {
-            tar.data(piece).unwrap();
+        let archived = tar.read(entry(key, object.bytes.len() as u64, object), &object.bytes).unwrap();
+        for piece in [&archived.header[..], &object.bytes, &archived.padding] {
             bytes.extend_from_slice(piece);
         }
-        bytes.extend_from_slice(&tar.end_file().unwrap());
         assert_eq!(tar.offset(), bytes.len() as u64);
+        frames.extend(manifest.push(&archived.line).unwrap());
     }
-    let end = tar.finish().unwrap();
-    for chunk in end.chunks {
-        bytes.extend_from_slice(&chunk.unwrap());
+    let end = manifest.finish(source()).unwrap();
+    let around = tar.finish(end.total_bytes, taken_at());
+    bytes.extend_from_slice(&around.header);
+    bytes.extend_from_slice(&end.header_line);
+    for frame in frames.into_iter().chain(end.last) {
+        bytes.extend_from_slice(&unpack(&frame).unwrap());
     }
-    let archive = Archive { bytes, summary: end.summary };
-    assert_eq!(archive.summary.archive_bytes, archive.bytes.len() as u64);
-    archive
+    bytes.extend_from_slice(&around.trailer);
+    assert_eq!(around.archive_bytes, bytes.len() as u64);
+    Archive { bytes, counts: end.counts }
 }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_s3::{
@@ -13,7 +13,7 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
-use holdfast_backup::ports::{ArtifactStore, OpenUpload, StorageError, StoredPart, is_within_a_backup};
+use holdfast_backup::ports::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup};
 use holdfast_domain::backup::{Encryption, StoredObject};
 use secrecy::SecretString;
 
@@ -81,6 +81,10 @@ impl ArtifactStore for S3Artifacts {
         self.upload_part(upload, segment).await
     }
 
+    async fn copy_part(&self, upload: &OpenUpload, copy: &PartCopy) -> Result<StoredPart, StorageError> {
+        self.upload_part_copy(upload, copy).await
+    }
+
     async fn complete(
         &self,
         upload: &OpenUpload,
@@ -124,6 +128,23 @@ impl ArtifactStore for S3Artifacts {
             }
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => Ok(None),
             Err(error) => Err(storage_error("GetObject", &self.object(key), &error)),
+        }
+    }
+
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let request = request.range(format!("bytes={}-{}", range.start, range.end - 1));
+        let object = request.send().await;
+        let object = object.map_err(|error| storage_error("GetObject", &self.object(key), &error))?;
+        let broken = |_| StorageError::Unavailable(format!("{} broke off", self.object(key)));
+        let bytes = object.body.collect().await.map_err(broken)?.into_bytes();
+        if bytes.len() as u64 == range.end - range.start {
+            Ok(bytes)
+        } else {
+            Err(StorageError::Changed(self.object(key)))
         }
     }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
@@ -70,14 +72,25 @@ impl MediaSource for S3Media {
         key: &str,
         etag: Option<&str>,
         offset: u64,
+        length: Option<u64>,
     ) -> Result<MediaObject, StorageError> {
         let request = self.client.get_object().bucket(bucket).key(key).set_if_match(etag.map(str::to_owned));
-        let range = (offset > 0).then(|| format!("bytes={offset}-"));
+        let range = match length {
+            Some(length) => Some(format!("bytes={offset}-{}", offset + length.max(1) - 1)),
+            None => (offset > 0).then(|| format!("bytes={offset}-")),
+        };
         let opened = request.set_range(range).send().await;
         let what = format!("object {key} in bucket {bucket}");
         let opened = opened.map_err(|error| storage_error("GetObject", &what, &error))?;
-        media_object(opened, what.clone(), offset)
+        media_object(opened, what.clone(), offset, length)
             .ok_or_else(|| StorageError::Rejected(format!("{what}: the answer lacks its size, tag or date")))
+    }
+
+    async fn tags(&self, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, StorageError> {
+        let answer = self.client.get_object_tagging().bucket(bucket).key(key).send().await;
+        let what = format!("tags of object {key} in bucket {bucket}");
+        let answer = answer.map_err(|error| storage_error("GetObjectTagging", &what, &error))?;
+        Ok(answer.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect())
     }
 }
 
@@ -107,18 +120,25 @@ fn listed(object: &Object) -> Option<ListedObject> {
     })
 }
 
-fn media_object(opened: GetObjectOutput, what: String, offset: u64) -> Option<MediaObject> {
+fn media_object(
+    opened: GetObjectOutput,
+    what: String,
+    offset: u64,
+    length: Option<u64>,
+) -> Option<MediaObject> {
     let sent = u64::try_from(opened.content_length()?).ok()?;
     // The answer to a range has the length of the range, and the whole behind the slash.
     let size = match opened.content_range() {
         Some(range) => range.rsplit_once('/')?.1.parse().ok()?,
         None => sent,
     };
+    let left = size.checked_sub(offset)?;
     let mut metadata: Vec<_> = opened.metadata.into_iter().flatten().collect();
     metadata.sort();
     Some(MediaObject {
         size,
         etag: opened.e_tag?,
+        version_id: opened.version_id.filter(|version| version != "null"),
         last_modified: moment(&opened.last_modified?)?,
         content_type: opened.content_type,
         cache_control: opened.cache_control,
@@ -126,7 +146,8 @@ fn media_object(opened: GetObjectOutput, what: String, offset: u64) -> Option<Me
         content_disposition: opened.content_disposition,
         content_language: opened.content_language,
         metadata: metadata.into_iter().collect(),
-        body: exactly(opened.body, size.checked_sub(offset)?, what),
+        tag_count: opened.tag_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
+        body: exactly(opened.body, length.map_or(left, |length| length.min(left)), what),
     })
 }
 

@@ -7,10 +7,11 @@ use aws_sdk_s3::{
     },
 };
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
-use holdfast_backup::ports::{ArtifactStore, OpenUpload, StorageError, StoredPart};
+use holdfast_backup::ports::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart};
 
 use super::{
     artifacts::{S3Artifacts, refuse_foreign},
+    copy_source,
     failure::storage_error,
 };
 
@@ -68,6 +69,41 @@ impl S3Artifacts {
             .e_tag
             .ok_or_else(|| StorageError::Unavailable(format!("UploadPart gave no tag for {what}")))?;
         Ok(StoredPart { number, size, etag, crc64nvme })
+    }
+
+    pub(super) async fn upload_part_copy(
+        &self,
+        upload: &OpenUpload,
+        copy: &PartCopy,
+    ) -> Result<StoredPart, StorageError> {
+        let PartCopy { number, bucket, key, etag, offset, bytes } = copy;
+        let into = format!("part {number} of {}", self.upload(upload));
+        let from = format!("object {key} in bucket {bucket}");
+        let part_number = i32::try_from(*number).map_err(|_| StorageError::Rejected(into.clone()))?;
+        let last = (offset + bytes).checked_sub(1).ok_or_else(|| StorageError::Rejected(into.clone()))?;
+        let request = self
+            .client
+            .upload_part_copy()
+            .bucket(&self.bucket)
+            .key(&upload.key)
+            .upload_id(&upload.upload_id)
+            .part_number(part_number)
+            .copy_source(copy_source::encode(bucket, key))
+            .copy_source_if_match(etag)
+            .copy_source_range(format!("bytes={offset}-{last}"));
+        let copied = request.send().await;
+        // What goes wrong is the object's: it has changed, is gone, or may not be read.
+        let copied =
+            copied.map_err(|error| storage_error("UploadPartCopy", &format!("{from}, for {into}"), &error))?;
+        let lacks = |what: &str| StorageError::Unavailable(format!("UploadPartCopy gave no {what} for {into}"));
+        let result = copied.copy_part_result.ok_or_else(|| lacks("result"))?;
+        let etag = result.e_tag.ok_or_else(|| lacks("tag"))?;
+        // S3 computes it for each part of an upload that was begun with this checksum.
+        let crc64nvme = result.checksum_crc64_nvme.and_then(|text| text.parse().ok());
+        let crc64nvme = crc64nvme.ok_or_else(|| {
+            StorageError::Rejected(format!("{into}: the storage gave no CRC64NVME of what it copied"))
+        })?;
+        Ok(StoredPart { number: *number, size: *bytes, etag, crc64nvme })
     }
 
     /// Completes an upload. When the answer is lost, or is that there is no such upload (since it was completed already),

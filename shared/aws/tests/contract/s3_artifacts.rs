@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
     types::{
@@ -11,7 +12,7 @@ use futures::StreamExt;
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
 use holdfast_aws::{s3::S3Artifacts, wire};
 use holdfast_backup::ports::ArtifactStore;
-use holdfast_testing::builders;
+use holdfast_testing::{builders, contract::copies::Copying};
 use secrecy::ExposeSecret;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,6 +24,37 @@ use crate::emulator;
 const KEY_ARN: &str = "arn:aws:kms:eu-central-1:000000000000:key/00000000-0000-4000-8000-000000000000";
 
 holdfast_testing::artifacts_contract!(artifacts());
+
+holdfast_testing::copies_contract!(copying());
+
+struct S3Copying {
+    client: Client,
+    store: S3Artifacts,
+    bucket: String,
+}
+
+async fn copying() -> S3Copying {
+    let (client, name) = bucket().await;
+    let from = emulator::unique("copied-from");
+    make_bucket(&client, &from).await;
+    S3Copying { store: store(&client, &name), client, bucket: from }
+}
+
+#[async_trait]
+impl Copying for S3Copying {
+    fn store(&self) -> &dyn ArtifactStore {
+        &self.store
+    }
+
+    fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes) -> String {
+        let put = self.client.put_object().bucket(&self.bucket).key(key).body(bytes.into());
+        put.send().await.unwrap().e_tag.unwrap()
+    }
+}
 
 fn key(last: u32) -> String {
     format!("applications/shop/0195d9a2-0000-7000-8000-{last:012}/DEFAULT/database.dump")

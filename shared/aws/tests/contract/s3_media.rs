@@ -1,5 +1,8 @@
 use async_trait::async_trait;
-use aws_sdk_s3::Client;
+use aws_sdk_s3::{
+    Client,
+    types::{Tag, Tagging},
+};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use holdfast_aws::{s3::S3Media, wire};
@@ -39,6 +42,12 @@ impl Stage for S3Stage {
             request = request.metadata(*name, *value);
         }
         request.body(bytes.into()).send().await.unwrap();
+    }
+
+    async fn tag(&self, key: &str, tags: &[(&str, &str)]) {
+        let tag = |(key, value): &(&str, &str)| Tag::builder().key(*key).value(*value).build().unwrap();
+        let tags = Tagging::builder().set_tag_set(Some(tags.iter().map(tag).collect())).build().unwrap();
+        self.client.put_object_tagging().bucket(&self.bucket).key(key).tagging(tags).send().await.unwrap();
     }
 
     async fn delete(&self, key: &str) {

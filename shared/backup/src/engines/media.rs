@@ -1,84 +1,93 @@
-//! Media: the objects below a prefix, one after the other, into one tar.
+//! Media: the objects below a prefix, one after the other, into one tar that S3 itself puts together.
 //!
-//! Small objects are fetched ahead, side by side, and written in the order of their keys; larger ones are streamed
-//! when it is their turn. Every object is read in one version, whatever happens to it meanwhile.
+//! The listing is gone through once, to see how much there is and to plan the parts of the upload
+//! ([`holdfast_archive::assembly`]). Then small objects are fetched, side by side; of large ones only the first bytes are,
+//! while S3 copies the rest. All are written in the order of their keys, and nothing of an object before all of it is here
+//! or copied: whatever happens to an object meanwhile, it stands in the archive in one version, or not at all.
 
 mod ahead;
+mod archive;
+mod copied;
 mod failure;
+mod fetched;
 mod listing;
 mod object;
+mod parts;
+mod staged;
 mod task;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use holdfast_archive::{
-    manifest::ManifestSource,
-    media_tar::{MediaTar, ObjectEntry},
-};
-use holdfast_domain::{
-    application::StorageService,
-    backup::{Contents, Skipped},
-    id::ApplicationId,
-};
+use holdfast_archive::manifest::ManifestSource;
+use holdfast_domain::{application::StorageService, id::ApplicationId};
 
 use crate::{
     engines::{
         Engine, EngineReport,
-        segments::{SegmentSender, SegmentWriter, Stopped},
+        segments::{SegmentSender, Stopped},
     },
     error::SliceError,
-    ports::{Clock, ListedObject, MediaSource},
+    ports::{ArtifactStore, Clock, Ports},
 };
-use ahead::{Ahead, Next};
-use failure::{of_listing, of_tar};
-use listing::Listing;
-use object::{Body, Head, Opened, Source};
+use ahead::Ahead;
+use archive::Archive;
+use failure::of_listing;
+use object::Source;
+use staged::Open;
 
 /// Archives the objects below one prefix of one bucket.
 pub struct MediaEngine {
     source: Arc<Source>,
+    artifacts: Arc<dyn ArtifactStore>,
     clock: Arc<dyn Clock>,
     application: ApplicationId,
     service: StorageService,
 }
 
 impl MediaEngine {
-    /// An engine for `service` of `application`, which has not looked at the bucket yet.
-    pub fn new(
-        media: Arc<dyn MediaSource>,
-        clock: Arc<dyn Clock>,
-        application: ApplicationId,
-        service: StorageService,
-    ) -> Self {
-        let source = Arc::new(Source { media, bucket: service.bucket.clone() });
-        Self { source, clock, application, service }
+    /// An engine for `service` of `application`, which has not looked at the bucket yet. Beside the object that it is run
+    /// for, it stores the manifest as an object of its own.
+    pub fn new(ports: &Ports, application: ApplicationId, service: StorageService) -> Self {
+        let source = Arc::new(Source {
+            media: ports.media.clone(),
+            bucket: service.bucket.clone(),
+            prefix: service.prefix.clone(),
+        });
+        Self { source, artifacts: ports.artifacts.clone(), clock: ports.clock.clone(), application, service }
     }
 
-    async fn archive(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
-        let taken_at = self.clock.now();
-        let mut archive = Archive::new(self, taken_at, out)?;
-        let mut ahead = Ahead::new(self.source.clone(), Listing::new(&self.source, &self.service.prefix));
-        while let Some(next) = ahead.next().await? {
-            match next {
-                Next::Whole(object, head, bytes) => archive.whole(&object, head, bytes).await?,
-                Next::Streamed(object) => archive.streamed(&self.source, &object).await?,
-                Next::Skipped(object, reason) => archive.skip(&object, &reason)?,
-            }
+    async fn archive(&self, open: Open, out: SegmentSender) -> Result<EngineReport, SliceError> {
+        let source = self.described(self.clock.now());
+        let (policy, listing) = listing::survey(&self.source).await?;
+        let mut archive = Archive::new(self.artifacts.clone(), open, policy, source, out.clone());
+        let mut ahead = Ahead::new(self.source.clone(), out, policy, listing);
+        while let Some((planned, next)) = ahead.next().await? {
+            archive.add(&planned, next).await?;
         }
-        if archive.skipped_count > 0 {
-            self.check_bucket().await?;
+        // It holds on to the upload.
+        drop(ahead);
+        if archive.has_skipped() {
+            self.first_page().await?;
         }
         archive.finish().await
     }
 
-    /// Objects that vanish one by one are left out; if it was the bucket that vanished, that is no backup.
-    async fn check_bucket(&self) -> Result<(), SliceError> {
+    fn described(&self, taken_at: DateTime<Utc>) -> ManifestSource {
+        let StorageService { name, bucket, prefix } = self.service.clone();
+        let (application, service) = (self.application.to_string(), name.to_string());
+        ManifestSource { application, service, bucket, prefix, taken_at }
+    }
+
+    /// The bytes of all objects, if they are few. Objects that vanish one by one are left out; if it was the bucket that
+    /// vanished, that is no backup.
+    async fn first_page(&self) -> Result<Option<u64>, SliceError> {
         let StorageService { bucket, prefix, .. } = &self.service;
-        let listed = self.source.media.list(bucket, prefix, None).await;
-        listed.map(drop).map_err(|error| of_listing(bucket, &error))
+        let page = self.source.media.list(bucket, prefix, None).await;
+        let page = page.map_err(|error| of_listing(bucket, &error))?;
+        let bytes = page.objects.iter().map(|object| object.size).sum();
+        Ok(page.next.is_none().then_some(bytes))
     }
 }
 
@@ -88,135 +97,26 @@ impl Engine for MediaEngine {
         "application/x-tar"
     }
 
+    /// Objects that vanish leave the numbers unused that were planned for them.
+    fn skips_numbers(&self) -> bool {
+        true
+    }
+
     /// Lists the first page, so that a bucket that is missing or closed is found early. How much there is only the whole
-    /// listing would tell.
+    /// listing would tell, unless that page is all of it.
     async fn prepare(&self) -> Result<Option<u64>, SliceError> {
-        self.check_bucket().await?;
-        Ok(None)
+        self.first_page().await
     }
 
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
-        let stopped = out.clone();
-        tokio::select! {
-            report = self.archive(out) => report,
+        let (stopped, open) = (out.clone(), Open::default());
+        let outcome = tokio::select! {
+            report = self.archive(open.clone(), out) => report,
             () = stopped.closed() => Err(Stopped.into()),
-        }
-    }
-}
-
-/// The tar as it grows.
-struct Archive {
-    tar: MediaTar,
-    writer: SegmentWriter,
-    bucket: String,
-    prefix: String,
-    taken_at: DateTime<Utc>,
-    skipped: Vec<Skipped>,
-    skipped_count: u64,
-}
-
-impl Archive {
-    fn new(engine: &MediaEngine, taken_at: DateTime<Utc>, out: SegmentSender) -> Result<Self, SliceError> {
-        let StorageService { name, bucket, prefix } = engine.service.clone();
-        let source = ManifestSource {
-            application: engine.application.to_string(),
-            service: name.to_string(),
-            bucket: bucket.clone(),
-            prefix: prefix.clone(),
-            taken_at,
         };
-        Ok(Self {
-            tar: MediaTar::new(source).map_err(|error| of_tar(&error))?,
-            writer: SegmentWriter::new(out),
-            bucket,
-            prefix,
-            taken_at,
-            skipped: Vec::new(),
-            skipped_count: 0,
-        })
-    }
-
-    /// Adds an object whose bytes are here already.
-    async fn whole(&mut self, object: &ListedObject, head: Head, bytes: Bytes) -> Result<(), SliceError> {
-        self.begin(object, head).await?;
-        self.data(bytes).await?;
-        self.end().await
-    }
-
-    /// Adds an object as its bytes come. Once its header is written there is no way back: an object that changes from
-    /// then on fails the run, since half of it is no backup.
-    async fn streamed(&mut self, source: &Source, object: &ListedObject) -> Result<(), SliceError> {
-        let opened = match source.open(object).await? {
-            Opened::Object(opened) => opened,
-            Opened::Skipped(reason) => return self.skip(object, &reason),
-        };
-        let (head, mut body) = Body::of(source, &object.key, opened);
-        self.begin(object, head).await?;
-        while let Some(bytes) = body.next().await.map_err(|error| error.torn(&object.key))? {
-            self.data(bytes).await?;
+        if outcome.is_err() {
+            open.give_up(self.artifacts.as_ref()).await;
         }
-        self.end().await
-    }
-
-    /// Names an object that is left out, in the manifest, and the first few in the record.
-    fn skip(&mut self, object: &ListedObject, reason: &str) -> Result<(), SliceError> {
-        self.tar.skip(self.relative(object), reason).map_err(|error| of_tar(&error))?;
-        self.skipped_count += 1;
-        if self.skipped.len() < Contents::SKIPPED_SHOWN {
-            self.skipped.push(Skipped { key: object.key.clone(), reason: reason.to_owned() });
-        }
-        Ok(())
-    }
-
-    async fn begin(&mut self, object: &ListedObject, head: Head) -> Result<(), SliceError> {
-        let entry = ObjectEntry {
-            key: self.relative(object).to_owned(),
-            size: head.size,
-            etag: head.etag,
-            last_modified: head.last_modified,
-            content_type: head.content_type,
-            cache_control: head.cache_control,
-            content_encoding: head.content_encoding,
-            content_disposition: head.content_disposition,
-            content_language: head.content_language,
-            metadata: head.metadata,
-        };
-        let header = self.tar.begin_file(entry).map_err(|error| of_tar(&error))?;
-        self.writer.write_bytes(header).await
-    }
-
-    async fn data(&mut self, bytes: Bytes) -> Result<(), SliceError> {
-        self.tar.data(&bytes).map_err(|error| of_tar(&error))?;
-        self.writer.write_bytes(bytes).await
-    }
-
-    async fn end(&mut self) -> Result<(), SliceError> {
-        let padding = self.tar.end_file().map_err(|error| of_tar(&error))?;
-        self.writer.write_bytes(padding).await
-    }
-
-    async fn finish(mut self) -> Result<EngineReport, SliceError> {
-        let end = self.tar.finish().map_err(|error| of_tar(&error))?;
-        for chunk in end.chunks {
-            self.writer.write_bytes(chunk.map_err(|error| of_tar(&error.into()))?).await?;
-        }
-        self.writer.finish().await?;
-        let counts = end.summary.counts;
-        Ok(EngineReport {
-            contents: Contents::MediaTar {
-                bucket: self.bucket,
-                prefix: self.prefix,
-                files: counts.files,
-                bytes: counts.bytes,
-                skipped: self.skipped,
-                skipped_count: self.skipped_count,
-            },
-            taken_at: self.taken_at,
-        })
-    }
-
-    /// The key as the archive has it. A listing holds only keys with the prefix.
-    fn relative<'a>(&self, object: &'a ListedObject) -> &'a str {
-        object.key.strip_prefix(&self.prefix).unwrap_or(&object.key)
+        outcome
     }
 }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_archive::multipart::{PartBuffer, Segment, TooManyParts};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::error::SliceError;
+use crate::{
+    error::SliceError,
+    ports::{PartCopy, StorageError, StoredPart},
+};
 
 /// Bytes of segments that are cut and not yet stored, at most: 8 parts of 8 MiB, or 2 of 32 MiB. With the part that is
 /// filling, up to 32 MiB more, that stays below 100 MiB of the worker's 256 MiB.
@@ -16,22 +19,50 @@ pub const HELD_BYTES: usize = 64 * 1024 * 1024;
 const PERMIT_BYTES: usize = 1024;
 const PERMITS: usize = HELD_BYTES / PERMIT_BYTES;
 
-/// Both ends of a way for segments.
-pub fn channel() -> (SegmentSender, SegmentReceiver) {
+/// Copies that are ordered and not yet begun, at most. They hold no bytes.
+const WAITING_COPIES: usize = 16;
+
+/// Both ends of a way for segments of the object `key`.
+pub fn channel(key: &str) -> (SegmentSender, SegmentReceiver) {
     let room = Arc::new(Semaphore::new(PERMITS));
     // How many wait is decided by their bytes; the channel's own bound is only never the smaller one.
     let (sender, receiver) = mpsc::channel(PERMITS);
-    (SegmentSender { sender, room: room.clone() }, SegmentReceiver { receiver, room })
+    let (copies, ordered) = mpsc::channel(WAITING_COPIES);
+    // As many as an upload has parts.
+    let (keep, kept) = mpsc::unbounded_channel();
+    let sender = SegmentSender { key: key.into(), sender, room: room.clone(), copies, keep };
+    (sender, SegmentReceiver { receiver, room, copies: Some(CopyReceiver { ordered, kept }) })
 }
 
 /// The engine's end. Sending waits until there is room.
 #[derive(Debug, Clone)]
 pub struct SegmentSender {
+    key: Arc<str>,
     sender: mpsc::Sender<HeldSegment>,
     room: Arc<Semaphore>,
+    copies: mpsc::Sender<CopyOrder>,
+    keep: mpsc::UnboundedSender<StoredPart>,
 }
 
 impl SegmentSender {
+    /// The key of the object that the segments become.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Has the storage copy a part, and waits until it has. The part does not count before it is
+    /// [kept](SegmentSender::keep): until then another may take its number.
+    pub async fn copy(&self, copy: PartCopy) -> Result<Result<StoredPart, StorageError>, Stopped> {
+        let (done, copied) = oneshot::channel();
+        self.copies.send(CopyOrder { copy, done }).await.map_err(|_| Stopped)?;
+        copied.await.map_err(|_| Stopped)
+    }
+
+    /// Makes a copied part one of the object's.
+    pub fn keep(&self, part: StoredPart) -> Result<(), Stopped> {
+        self.keep.send(part).map_err(|_| Stopped)
+    }
+
     /// Sends one segment, once there is room for it.
     pub async fn send(&self, segment: Segment) -> Result<(), Stopped> {
         // A segment larger than all of the room waits until it has the room to itself.
@@ -52,6 +83,7 @@ impl SegmentSender {
 pub struct SegmentReceiver {
     receiver: mpsc::Receiver<HeldSegment>,
     room: Arc<Semaphore>,
+    copies: Option<CopyReceiver>,
 }
 
 impl SegmentReceiver {
@@ -59,6 +91,45 @@ impl SegmentReceiver {
     pub async fn next(&mut self) -> Option<HeldSegment> {
         self.receiver.recv().await
     }
+}
+
+impl SegmentReceiver {
+    /// The copies that are ordered; they can be taken once.
+    pub fn copies(&mut self) -> Option<CopyReceiver> {
+        self.copies.take()
+    }
+}
+
+/// The upload's end for what the storage is to copy.
+#[derive(Debug)]
+pub struct CopyReceiver {
+    ordered: mpsc::Receiver<CopyOrder>,
+    kept: mpsc::UnboundedReceiver<StoredPart>,
+}
+
+impl CopyReceiver {
+    /// The next order; none once the engine has dropped its end.
+    pub async fn next(&mut self) -> Option<CopyOrder> {
+        self.ordered.recv().await
+    }
+
+    /// The copied parts that count, once there are no more orders.
+    pub async fn kept(mut self) -> Vec<StoredPart> {
+        let mut parts = Vec::new();
+        while let Some(part) = self.kept.recv().await {
+            parts.push(part);
+        }
+        parts
+    }
+}
+
+/// A part to copy, and where to say what came of it.
+#[derive(Debug)]
+pub struct CopyOrder {
+    /// What to copy.
+    pub copy: PartCopy,
+    /// Who ordered it.
+    pub done: oneshot::Sender<Result<StoredPart, StorageError>>,
 }
 
 impl Drop for SegmentReceiver {
@@ -147,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn sending_waits_until_a_segment_is_stored() {
-        let (sender, mut receiver) = channel();
+        let (sender, mut receiver) = channel("artifact");
         let part = 8 * 1024 * 1024;
         for number in 1..=8 {
             sender.send(segment(number, part)).await.unwrap();
@@ -162,14 +233,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_segment_larger_than_all_of_the_room_goes_alone() {
-        let (sender, mut receiver) = channel();
+        let (sender, mut receiver) = channel("artifact");
         sender.send(segment(1, HELD_BYTES + 1)).await.unwrap();
         assert_eq!(receiver.next().await.unwrap().segment.number, 1);
     }
 
     #[tokio::test]
     async fn a_dropped_receiver_stops_who_waits_for_room() {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = channel("artifact");
         sender.send(segment(1, HELD_BYTES)).await.unwrap();
         let waiting = tokio::spawn({
             let sender = sender.clone();

@@ -17,15 +17,19 @@ pub trait MediaSource: Send + Sync {
     /// One page of the objects below `prefix`, in the byte order of their keys; `token` is the last page's `next`.
     async fn list(&self, bucket: &str, prefix: &str, token: Option<&str>) -> Result<MediaPage, StorageError>;
 
-    /// Opens an object for reading from byte `offset` on. With `etag` the object must still be that one
-    /// ([`StorageError::Changed`] otherwise).
+    /// Opens an object for reading from byte `offset` on: to its end, or `length` bytes where it has as many. With `etag`
+    /// the object must still be that one ([`StorageError::Changed`] otherwise).
     async fn open(
         &self,
         bucket: &str,
         key: &str,
         etag: Option<&str>,
         offset: u64,
+        length: Option<u64>,
     ) -> Result<MediaObject, StorageError>;
+
+    /// The tags of an object, as it is now.
+    async fn tags(&self, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, StorageError>;
 }
 
 /// One page of a listing.
@@ -56,6 +60,8 @@ pub struct MediaObject {
     pub size: u64,
     /// Entity tag, with its quotes.
     pub etag: String,
+    /// The version, in a bucket that keeps versions.
+    pub version_id: Option<String>,
     /// When it was written.
     pub last_modified: DateTime<Utc>,
     /// `Content-Type`.
@@ -70,6 +76,8 @@ pub struct MediaObject {
     pub content_language: Option<String>,
     /// User metadata.
     pub metadata: BTreeMap<String, String>,
-    /// The bytes from the offset on. Short streams end with an error, never silently.
+    /// How many tags it has, as far as the caller may know.
+    pub tag_count: u32,
+    /// The bytes that were asked for. Short streams end with an error, never silently.
     pub body: BoxStream<'static, Result<Bytes, StorageError>>,
 }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,6 +20,11 @@ pub trait ArtifactStore: Send + Sync {
     /// Stores one segment as the part of its number. Repeating a number replaces the part.
     async fn put_part(&self, upload: &OpenUpload, segment: Segment) -> Result<StoredPart, StorageError>;
 
+    /// Has the storage copy a range of another object as the part of its number, without the bytes coming here. The object
+    /// must still be the one with that entity tag ([`StorageError::Changed`] otherwise). The checksum of the part is what
+    /// the storage has computed of the bytes it copied. Repeating a number replaces the part.
+    async fn copy_part(&self, upload: &OpenUpload, copy: &PartCopy) -> Result<StoredPart, StorageError>;
+
     /// Makes the object out of its parts, which are in order. The store compares `whole` with what it has computed
     /// itself and refuses if they differ.
     async fn complete(
@@ -40,6 +45,9 @@ pub trait ArtifactStore: Send + Sync {
 
     /// A small object's bytes, if it is there.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError>;
+
+    /// Some bytes of an object, as many as can be held. Fewer than were asked for are an error.
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError>;
 
     /// What the store says about an object, if it is there.
     async fn describe(&self, key: &str) -> Result<Option<StoredObject>, StorageError>;
@@ -88,6 +96,23 @@ pub struct OpenUpload {
     pub key: String,
     /// The store's id of the upload.
     pub upload_id: String,
+}
+
+/// A range of an object of an application's bucket, to be copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartCopy {
+    /// The number of the part, from 1.
+    pub number: u32,
+    /// The bucket to copy from.
+    pub bucket: String,
+    /// The key to copy from.
+    pub key: String,
+    /// The entity tag, with its quotes, that the object must have.
+    pub etag: String,
+    /// The first byte to copy.
+    pub offset: u64,
+    /// How many bytes to copy: 5 MiB to 5 GiB.
+    pub bytes: u64,
 }
 
 /// A part that is stored.

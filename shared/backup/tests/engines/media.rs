@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     io::{BufReader, Read},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use holdfast_archive::{
-    checksum::Sha256,
-    manifest::{ManifestHeader, ManifestLine, read},
+    checksum::{Crc64Nvme, Sha256},
+    manifest::{ManifestHeader, ManifestLine, read, unpack},
 };
 use holdfast_backup::{
     engines::{self, Engine},
@@ -22,7 +23,7 @@ use holdfast_domain::{
 };
 use holdfast_testing::{
     World, builders,
-    fakes::Surprise,
+    fakes::{SeededEntropy, Surprise},
     faults::{Fault, Moment},
 };
 use rstest::rstest;
@@ -31,6 +32,9 @@ use crate::{KEY, failure, observer::Witness};
 
 const BUCKET: &str = "shop-media";
 const MIB: usize = 1024 * 1024;
+/// Where the manifest of an archive at [`KEY`] stands.
+const MANIFEST_KEY: &str =
+    "applications/shop/019d4b8e-7a00-7000-8000-000000000000/DEFAULT/media.manifest.jsonl.zst";
 
 /// A world with the bucket and nothing in it.
 fn world() -> World {
@@ -91,13 +95,20 @@ impl Archive {
             if let ManifestLine::File(object) | ManifestLine::Directory(object) = line {
                 let contents = by_name[object.member.as_str()];
                 assert_eq!(object.size, contents.len() as u64);
-                assert_eq!(object.sha256, Sha256::of(contents));
+                match (object.sha256, object.crc64nvme) {
+                    (Some(sha256), None) => assert_eq!(sha256, Sha256::of(contents)),
+                    (None, Some(crc64nvme)) => assert_eq!(crc64nvme, Crc64Nvme::of(contents)),
+                    both => panic!("{}: {both:?}", object.key),
+                }
                 let start = usize::try_from(object.offset).unwrap();
                 assert!(bytes[start..start + contents.len()] == contents[..]);
                 described += 1;
             }
         }
         assert_eq!(described, members.len());
+        let beside = world.artifacts.bytes(MANIFEST_KEY).unwrap();
+        assert!(unpack(&beside).unwrap() == manifest, "the manifest beside the tar is the one in it");
+        assert_eq!(world.artifacts.open_upload_count(), 0);
         Self { members, header, lines }
     }
 
@@ -211,9 +222,15 @@ async fn thousands_of_small_files_keep_their_order() {
 #[rstest]
 #[case::small(10, 20)]
 #[case::small_grown_large(10, 3 * MIB)]
-#[case::large(3 * MIB, 2 * MIB)]
-#[case::large_shrunk_small(3 * MIB, 10)]
+#[case::middling(3 * MIB, 2 * MIB)]
+#[case::middling_shrunk(3 * MIB, 10)]
+#[case::middling_grown_large(3 * MIB, 30 * MIB)]
 #[case::emptied(10, 0)]
+#[case::large(20 * MIB, 14 * MIB)]
+#[case::large_grown(11 * MIB, 40 * MIB)]
+#[case::large_shrunk_below_its_head(20 * MIB, 3 * MIB)]
+#[case::large_shrunk(20 * MIB, 7 * MIB)]
+#[case::large_emptied(20 * MIB, 0)]
 #[tokio::test]
 async fn a_file_that_changes_before_it_is_read_stands_in_its_new_version(
     #[case] before: usize,
@@ -230,7 +247,8 @@ async fn a_file_that_changes_before_it_is_read_stands_in_its_new_version(
 
 #[rstest]
 #[case::small(10)]
-#[case::large(3 * MIB)]
+#[case::middling(3 * MIB)]
+#[case::large(20 * MIB)]
 #[tokio::test]
 async fn a_file_that_vanishes_is_named(#[case] bytes: usize) {
     let world = world();
@@ -265,7 +283,8 @@ async fn files_in_cold_storage_are_named_and_all_are_counted() {
 #[rstest]
 #[case::small(100_000, &[10, 20_000, 70_000])]
 #[case::small_before_the_first_byte(100_000, &[0])]
-#[case::large(3 * MIB, &[0, MIB, MIB])]
+#[case::middling(3 * MIB, &[0, MIB, MIB])]
+#[case::head_of_a_large_one(20 * MIB, &[0, MIB, MIB])]
 #[tokio::test]
 async fn a_body_that_breaks_is_resumed(#[case] bytes: usize, #[case] breaks: &[usize]) {
     let world = world();
@@ -280,7 +299,8 @@ async fn a_body_that_breaks_is_resumed(#[case] bytes: usize, #[case] breaks: &[u
 
 #[rstest]
 #[case::small(100_000)]
-#[case::large(3 * MIB)]
+#[case::middling(3 * MIB)]
+#[case::large(20 * MIB)]
 #[tokio::test]
 async fn a_body_that_keeps_breaking_fails_for_now(#[case] bytes: usize) {
     let world = world();
@@ -292,23 +312,19 @@ async fn a_body_that_keeps_breaking_fails_for_now(#[case] bytes: usize) {
     assert_nothing(&world);
 }
 
-/// Nothing of a small one is in the archive when its body breaks; half of a large one is.
+/// Nothing of it is in the archive when its body breaks, or its copy fails.
+#[rstest]
+#[case::small(100_000)]
+#[case::middling(3 * MIB)]
+#[case::large(20 * MIB)]
 #[tokio::test]
-async fn a_body_that_breaks_because_the_file_changed_is_never_mended_with_other_bytes() {
+async fn a_body_that_breaks_because_the_file_changed_is_never_mended_with_other_bytes(#[case] bytes: usize) {
     let world = world();
-    world.media.put(BUCKET, "m/file", vec![1; 100_000]);
-    let change = Surprise::BreaksAndIsReplaced(70_000, vec![2; 100_000].into());
+    world.media.put(BUCKET, "m/file", vec![1; bytes]);
+    let change = Surprise::BreaksAndIsReplaced(70_000, vec![2; bytes].into());
     world.media.surprise(BUCKET, "m/file", [change]);
     back_up(&world).await.unwrap();
-    assert!(Archive::of(&world).contents("file") == vec![2; 100_000]);
-
-    let world = self::world();
-    world.media.put(BUCKET, "m/file", vec![1; 3 * MIB]);
-    let change = Surprise::BreaksAndIsReplaced(MIB, vec![2; 3 * MIB].into());
-    world.media.surprise(BUCKET, "m/file", [change]);
-    let failure = failure(back_up(&world).await);
-    assert_eq!((failure.code.as_str(), failure.transient), ("object_changed", true));
-    assert_nothing(&world);
+    assert!(Archive::of(&world).contents("file") == vec![2; bytes]);
 }
 
 #[tokio::test]
@@ -383,5 +399,169 @@ async fn a_store_that_fails_stops_the_reading() {
     assert!(world.media.opened().len() < 40, "everything was read");
     assert_nothing(&world);
     // Nothing reads on behind its back either.
-    assert_eq!(Arc::strong_count(&world.media), 2, "a task is left");
+    // The world, its port, and the fake storage that copies from it.
+    assert_eq!(Arc::strong_count(&world.media), 3, "a task is left");
+}
+
+/// A bucket of large and small files, the large ones each of bytes of their own.
+fn mixed() -> (World, BTreeMap<String, Bytes>) {
+    let world = world();
+    let mut files = BTreeMap::new();
+    for number in 0..6_u8 {
+        let large = (0..=250).cycle().skip(usize::from(number)).take(11 * MIB + usize::from(number) * 100_000);
+        files.insert(format!("{number}/large.mp4"), large.collect::<Vec<u8>>().into());
+        for small in 0..40 {
+            files.insert(format!("{number}/small-{small:02}.jpg"), Bytes::from(vec![number; 3_000 + small]));
+        }
+    }
+    for (key, bytes) in &files {
+        world.media.put(BUCKET, &format!("m/{key}"), bytes.clone());
+    }
+    (world, files)
+}
+
+#[tokio::test]
+async fn large_files_are_copied_by_the_storage_itself() {
+    let (world, files) = mixed();
+    let stored = back_up(&world).await.unwrap();
+    assert_eq!(contents(&stored).0, files.len() as u64);
+    let archive = Archive::of(&world);
+    for (name, bytes) in &files {
+        assert!(archive.contents(name) == bytes, "{name}");
+    }
+    assert_eq!(world.faults.count("artifacts.copy_part"), 6);
+    let small: usize = files.values().map(Bytes::len).filter(|bytes| *bytes < 10 * MIB).sum();
+    assert_eq!(world.media.bytes_read(), (small + 6 * 5 * MIB) as u64, "5 MiB of each large one are read");
+    let received = usize::try_from(world.artifacts.bytes_received()).unwrap();
+    assert!(received < small + 6 * 5 * MIB + MIB, "{received}");
+}
+
+#[tokio::test]
+async fn what_restores_an_object_is_recorded() {
+    let world = world();
+    for (key, bytes) in [("m/large.bin", 12 * MIB), ("m/small.txt", 12)] {
+        world.media.put_typed(BUCKET, key, vec![7; bytes], Some("application/x-own"), &[("by", "Ann")]);
+        world.media.tag(BUCKET, key, &[("kind", "photo"), ("owner", "ann")]);
+    }
+    world.media.put(BUCKET, "m/untagged", "x");
+    back_up(&world).await.unwrap();
+    assert_eq!(world.faults.count("media.tags"), 2, "only where there are any");
+    let archive = Archive::of(&world);
+    for line in &archive.lines[..2] {
+        let ManifestLine::File(object) = line else { panic!("{line:?}") };
+        assert_eq!(object.content_type.as_deref(), Some("application/x-own"));
+        assert_eq!((object.metadata["by"].as_str(), object.tags["owner"].as_str()), ("Ann", "ann"));
+    }
+}
+
+/// What happens while the storage copies a file, and what stands in the archive then.
+#[rstest]
+#[case::replaced(Surprise::Replaced(vec![2; 13 * MIB].into()), Some(13 * MIB))]
+#[case::grown(Surprise::Replaced(vec![2; 50 * MIB].into()), Some(50 * MIB))]
+#[case::shrunk(Surprise::Replaced(vec![2; 100].into()), Some(100))]
+#[case::emptied(Surprise::Replaced(Bytes::new()), Some(0))]
+#[case::deleted(Surprise::Deleted, None)]
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_copied_stands_in_one_version_or_not_at_all(
+    #[case] change: Surprise,
+    #[case] then: Option<usize>,
+) {
+    let (world, mut files) = mixed();
+    let key = "3/large.mp4";
+    world.media.surprise_copies(BUCKET, &format!("m/{key}"), [change]);
+    let stored = back_up(&world).await.unwrap();
+    let archive = Archive::of(&world);
+    match then {
+        Some(bytes) => files.insert(key.to_owned(), vec![2; bytes].into()),
+        None => files.remove(key),
+    };
+    assert_eq!(archive.names(), files.keys().map(String::as_str).collect::<Vec<_>>());
+    for (name, bytes) in &files {
+        assert!(archive.contents(name) == bytes, "{name}");
+    }
+    assert_eq!(contents(&stored).3, u64::from(then.is_none()));
+}
+
+#[tokio::test]
+async fn a_file_that_changes_at_every_copy_fails_for_now() {
+    let (world, _) = mixed();
+    let changes = (1..20).map(|number| Surprise::Replaced(vec![number; 12 * MIB].into()));
+    world.media.surprise_copies(BUCKET, "m/2/large.mp4", changes);
+    let failure = failure(back_up(&world).await);
+    assert_eq!((failure.code.as_str(), failure.transient), ("object_changed", true));
+    assert_nothing(&world);
+}
+
+#[tokio::test]
+async fn a_file_that_may_be_read_and_not_be_copied_says_what_to_do() {
+    let (world, _) = mixed();
+    world.faults.on("artifacts.copy_part", 3, Moment::Before, Fault::Denied);
+    let failure = failure(back_up(&world).await);
+    assert_eq!((failure.code.as_str(), failure.transient), ("object_denied", false));
+    assert!(failure.message.contains("from within S3"), "{}", failure.message);
+    assert_nothing(&world);
+}
+
+/// Each call fails in its turn, before or after its effect: the archive is whole, or there is none and nothing is open.
+#[rstest]
+#[tokio::test]
+async fn whichever_call_fails_nothing_is_left_open(
+    #[values(
+        "media.list", "media.open", "media.tags", "artifacts.begin", "artifacts.put_part", "artifacts.copy_part",
+        "artifacts.put", "artifacts.describe", "artifacts.complete"
+    )]
+    call: &str,
+    #[values(Moment::Before, Moment::After)] moment: Moment,
+    #[values(1, 2)] nth: usize,
+) {
+    let (world, _) = mixed();
+    world.media.tag(BUCKET, "m/1/small-01.jpg", &[("a", "b")]);
+    world.media.tag(BUCKET, "m/2/large.mp4", &[("a", "b")]);
+    world.faults.on(call, nth, moment, Fault::Unavailable);
+    let outcome = back_up(&world).await;
+    if world.faults.count(call) < nth {
+        outcome.unwrap();
+        return;
+    }
+    let failure = failure(outcome);
+    assert!(failure.transient, "{call}: {failure:?}");
+    let abandoned = usize::from((call, moment) == ("artifacts.begin", Moment::After));
+    assert_eq!(world.artifacts.open_upload_count(), abandoned, "an upload that nobody heard of is for the abort step");
+}
+
+/// While it is listed, read and copied, a second hand replaces, deletes and adds files without a pause.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_never_stands_still_is_archived_as_its_manifest_says(#[values(1, 2, 3)] seed: u64) {
+    let (world, files) = mixed();
+    world.media.page_size(20);
+    let (media, keys) = (world.media.clone(), files.into_keys().collect::<Vec<_>>());
+    let entropy = SeededEntropy::new(seed);
+    let changing = tokio::spawn(async move {
+        for round in 0_u8.. {
+            let key = format!("m/{}", keys[usize::try_from(entropy.next() % keys.len() as u64).unwrap()]);
+            match entropy.next() % 4 {
+                0 => media.delete(BUCKET, &key),
+                1 => media.put(BUCKET, &format!("{key}.new"), vec![round; 500]),
+                2 => media.put(BUCKET, &key, vec![round; 2_000]),
+                _ => media.put(BUCKET, &key, vec![round; 12 * MIB]),
+            }
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    });
+    let outcome = back_up(&world).await;
+    changing.abort();
+    match outcome {
+        // `Archive::of` compares the tar with its manifest; here every file is of one version.
+        Ok(_) => {
+            let archive = Archive::of(&world);
+            let changed = archive.members.iter().filter(|(_, bytes, _)| bytes.len() == 2_000 || bytes.len() == 12 * MIB);
+            changed.for_each(|(name, bytes, _)| assert!(bytes.windows(2).all(|two| two[0] == two[1]), "{name}"));
+        }
+        Err(SliceError::Failed(failure)) => {
+            assert_eq!((failure.code.as_str(), failure.transient), ("object_changed", true));
+            assert_nothing(&world);
+        }
+        Err(other) => panic!("{other}"),
+    }
 }

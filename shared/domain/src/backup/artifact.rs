@@ -85,6 +85,9 @@ impl Contents {
     /// How many skipped files a record names; the manifest in the archive names all of them.
     pub const SKIPPED_SHOWN: usize = 20;
 
+    /// The name of the object that stands beside a [`Contents::MediaTar`] and holds its manifest, compressed.
+    pub const MANIFEST_FILE_NAME: &str = "media.manifest.jsonl.zst";
+
     /// How many files were listed and are not in it.
     pub fn skipped(&self) -> u64 {
         match self {

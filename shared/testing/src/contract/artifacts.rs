@@ -24,6 +24,7 @@ macro_rules! artifacts_contract {
             an_aborted_upload_is_gone
             open_uploads_are_those_below_the_prefix
             a_small_object_reads_back
+            a_range_of_an_object_reads_back
             what_is_not_there_is_none
             keys_are_those_below_the_prefix
             a_deleted_object_is_not_there
@@ -36,18 +37,18 @@ macro_rules! artifacts_contract {
 }
 
 /// Bytes of a part that is not the last.
-const PART_BYTES: usize = 5 * 1024 * 1024;
+pub(super) const PART_BYTES: usize = 5 * 1024 * 1024;
 
-fn prefix(case: &str) -> String {
+pub(super) fn prefix(case: &str) -> String {
     let entropy = SeededEntropy::new(Crc64Nvme::of(case.as_bytes()).value());
     backup::prefix(&slug("contract"), entropy.backup_id(now()))
 }
 
-fn segment(number: u32, bytes: Bytes) -> Segment {
+pub(super) fn segment(number: u32, bytes: Bytes) -> Segment {
     Segment { number, crc64nvme: Crc64Nvme::of(&bytes), bytes }
 }
 
-fn part(number: u32) -> Bytes {
+pub(super) fn part(number: u32) -> Bytes {
     (0..PART_BYTES).map(|at| ((at as u64 * u64::from(number)) % 251) as u8).collect::<Vec<_>>().into()
 }
 
@@ -180,6 +181,21 @@ pub async fn a_small_object_reads_back(store: &dyn ArtifactStore) {
     store.check_protection(&object).unwrap();
     store.put(&key, "application/json", Bytes::from_static(b"{}")).await.unwrap();
     assert_eq!(store.get(&key).await.unwrap(), Some(Bytes::from_static(b"{}")));
+}
+
+/// A range of an object reads back; one beyond its end is an error.
+pub async fn a_range_of_an_object_reads_back(store: &dyn ArtifactStore) {
+    let key = format!("{}MEDIA/media.tar", prefix("range"));
+    store.put(&key, "application/x-tar", Bytes::from_static(b"0123456789")).await.unwrap();
+    for (range, bytes) in [(0..10, "0123456789"), (3..4, "3"), (8..10, "89"), (5..5, "")] {
+        assert_eq!(store.read(&key, range).await.unwrap(), bytes);
+    }
+    for range in [8..11, 10..11] {
+        let outcome = store.read(&key, range).await;
+        assert!(matches!(outcome, Err(StorageError::Changed(_))), "{outcome:?}");
+    }
+    let missing = store.read(&format!("{key}x"), 0..1).await;
+    assert!(matches!(missing, Err(StorageError::NotFound(_))), "{missing:?}");
 }
 
 /// What is not there is none, and no error.

@@ -16,6 +16,8 @@ macro_rules! media_contract {
             a_listing_is_in_byte_order_whatever_the_keys
             an_object_reads_back_with_its_headers
             a_large_object_reads_back_from_any_offset
+            a_range_reads_back_and_knows_the_whole
+            tags_are_counted_and_read
             an_empty_object_reads_back
             an_object_that_was_replaced_has_changed
             an_object_that_was_deleted_is_not_found
@@ -35,6 +37,9 @@ pub trait Stage: Send + Sync {
 
     /// Puts an object.
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str, metadata: &[(&str, &str)]);
+
+    /// Tags an object.
+    async fn tag(&self, key: &str, tags: &[(&str, &str)]);
 
     /// Deletes an object.
     async fn delete(&self, key: &str);
@@ -73,6 +78,10 @@ impl Stage for FakeStage {
         self.0.put_typed(self.bucket(), key, bytes, Some(content_type), metadata);
     }
 
+    async fn tag(&self, key: &str, tags: &[(&str, &str)]) {
+        self.0.tag(self.bucket(), key, tags);
+    }
+
     async fn delete(&self, key: &str) {
         self.0.delete(self.bucket(), key);
     }
@@ -83,7 +92,7 @@ async fn put(stage: &dyn Stage, key: &str, bytes: &'static [u8]) {
 }
 
 async fn open(stage: &dyn Stage, key: &str, etag: Option<&str>) -> Result<MediaObject, StorageError> {
-    stage.media().open(stage.bucket(), key, etag, 0).await
+    stage.media().open(stage.bucket(), key, etag, 0, None).await
 }
 
 async fn read(object: MediaObject) -> Bytes {
@@ -162,10 +171,39 @@ pub async fn a_large_object_reads_back_from_any_offset(stage: &dyn Stage) {
     let etag = whole.etag.clone();
     assert!(read(whole).await == bytes);
     for offset in [1, 1_000_000, 2_999_999] {
-        let rest = stage.media().open(stage.bucket(), "large/a.mp4", Some(&etag), offset).await.unwrap();
+        let rest = stage.media();
+        let rest = rest.open(stage.bucket(), "large/a.mp4", Some(&etag), offset, None).await.unwrap();
         assert_eq!((rest.size, &rest.etag), (3_000_000, &etag));
         assert!(read(rest).await == bytes.slice(usize::try_from(offset).unwrap()..));
     }
+}
+
+/// A range of an object reads back, is cut off at the object's end, and comes with the size of the whole.
+pub async fn a_range_reads_back_and_knows_the_whole(stage: &dyn Stage) {
+    let bytes: Bytes = (0..200_000_u32).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
+    stage.put("ranges/a.mp4", bytes.clone(), "video/mp4", &[]).await;
+    for (offset, length, end) in [(0, 1, 1), (0, 70_000, 70_000), (150_000, 10, 150_010), (150_000, 60_000, 200_000)] {
+        let media = stage.media();
+        let part = media.open(stage.bucket(), "ranges/a.mp4", None, offset, Some(length)).await.unwrap();
+        assert_eq!(part.size, 200_000);
+        assert!(read(part).await == bytes.slice(usize::try_from(offset).unwrap()..end));
+    }
+    let beyond = stage.media().open(stage.bucket(), "ranges/a.mp4", None, 200_000, Some(1)).await.err();
+    assert!(matches!(beyond, Some(StorageError::Changed(_))), "{beyond:?}");
+}
+
+/// An object says how many tags it has, and what they are.
+pub async fn tags_are_counted_and_read(stage: &dyn Stage) {
+    put(stage, "tagged/none.txt", b"bytes").await;
+    assert_eq!(open(stage, "tagged/none.txt", None).await.unwrap().tag_count, 0);
+    put(stage, "tagged/two.txt", b"bytes").await;
+    let tags = [("kind", "photo of a cat"), ("owner", "ann")];
+    stage.tag("tagged/two.txt", &tags).await;
+    assert_eq!(open(stage, "tagged/two.txt", None).await.unwrap().tag_count, 2);
+    let found = stage.media().tags(stage.bucket(), "tagged/two.txt").await.unwrap();
+    assert_eq!(found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), tags);
+    let missing = stage.media().tags(stage.bucket(), "tagged/missing.txt").await;
+    assert!(matches!(missing, Err(StorageError::NotFound(_))), "{missing:?}");
 }
 
 /// An empty object has a body that ends at once.
@@ -201,7 +239,7 @@ pub async fn an_object_that_was_deleted_is_not_found(stage: &dyn Stage) {
 pub async fn a_missing_bucket_is_not_found(stage: &dyn Stage) {
     let bucket = "contract-no-such-bucket";
     let listed = stage.media().list(bucket, "", None).await.err().unwrap();
-    let opened = stage.media().open(bucket, "a", None, 0).await.err().unwrap();
+    let opened = stage.media().open(bucket, "a", None, 0, None).await.err().unwrap();
     for error in [listed, opened] {
         assert!(matches!(&error, StorageError::NotFound(what) if what.contains(bucket)), "{error:?}");
     }

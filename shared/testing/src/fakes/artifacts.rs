@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -10,9 +11,11 @@ use holdfast_archive::{
     checksum::Crc64Nvme,
     multipart::{MIN_PART_BYTES, Segment},
 };
-use holdfast_backup::ports::{ArtifactStore, OpenUpload, StorageError, StoredPart, is_within_a_backup};
+use holdfast_backup::ports::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup};
 use holdfast_domain::backup::{Encryption, StoredObject};
 use secrecy::SecretString;
+
+use super::FakeMedia;
 
 /// The key that the fake encrypts with.
 pub const KEY_ARN: &str = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000";
@@ -22,6 +25,7 @@ pub const KEY_ARN: &str = "arn:aws:kms:eu-central-1:123456789012:key/00000000-00
 #[derive(Default)]
 pub struct FakeArtifacts {
     state: Mutex<State>,
+    copies_from: Option<Arc<FakeMedia>>,
 }
 
 #[derive(Default)]
@@ -31,6 +35,7 @@ struct State {
     completed: BTreeMap<String, Crc64Nvme>,
     versions: BTreeMap<String, Vec<Version>>,
     deletes_before_failure: Option<usize>,
+    received: u64,
 }
 
 #[derive(Default)]
@@ -51,6 +56,16 @@ struct Stored {
 }
 
 impl FakeArtifacts {
+    /// An empty bucket that can copy from those of `media`.
+    pub fn beside(media: Arc<FakeMedia>) -> Self {
+        Self { state: Mutex::default(), copies_from: Some(media) }
+    }
+
+    /// How many bytes came as parts, and were not copied.
+    pub fn bytes_received(&self) -> u64 {
+        self.lock().received
+    }
+
     /// An object's bytes, if it is there.
     pub fn bytes(&self, key: &str) -> Option<Bytes> {
         self.lock().current(key).map(|stored| stored.bytes.clone())
@@ -124,14 +139,18 @@ impl ArtifactStore for FakeArtifacts {
                 segment.number, upload.key
             )));
         }
-        let part = StoredPart {
-            number: segment.number,
-            size: segment.bytes.len() as u64,
-            etag: format!("\"{:016x}\"", segment.crc64nvme.value()),
-            crc64nvme: segment.crc64nvme,
-        };
-        open.parts.insert(segment.number, (segment.bytes, part.clone()));
+        let size = segment.bytes.len() as u64;
+        let part = open.store(segment);
+        state.received += size;
         Ok(part)
+    }
+
+    async fn copy_part(&self, upload: &OpenUpload, copy: &PartCopy) -> Result<StoredPart, StorageError> {
+        let media = self.copies_from.as_ref().expect("the test has said where to copy from");
+        self.lock().upload(upload)?;
+        let bytes = media.copy(copy)?;
+        let segment = Segment { number: copy.number, crc64nvme: Crc64Nvme::of(&bytes), bytes };
+        Ok(self.lock().upload(upload)?.store(segment))
     }
 
     async fn complete(
@@ -188,6 +207,15 @@ impl ArtifactStore for FakeArtifacts {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError> {
         Ok(self.bytes(key))
+    }
+
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        let bytes = self.bytes(key).ok_or_else(|| StorageError::NotFound(format!("object {key}")))?;
+        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        if range.end > bytes.len() {
+            return Err(StorageError::Changed(format!("object {key}")));
+        }
+        Ok(bytes.slice(range))
     }
 
     async fn describe(&self, key: &str) -> Result<Option<StoredObject>, StorageError> {
@@ -249,6 +277,19 @@ impl ArtifactStore for FakeArtifacts {
         } else {
             Err(StorageError::Rejected(format!("to protect {} as a backup must be", object.key)))
         }
+    }
+}
+
+impl Upload {
+    fn store(&mut self, segment: Segment) -> StoredPart {
+        let part = StoredPart {
+            number: segment.number,
+            size: segment.bytes.len() as u64,
+            etag: format!("\"{:016x}\"", segment.crc64nvme.value()),
+            crc64nvme: segment.crc64nvme,
+        };
+        self.parts.insert(segment.number, (segment.bytes, part.clone()));
+        part
     }
 }
 

@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     sync::Mutex,
 };
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use holdfast_archive::checksum::Crc64Nvme;
-use holdfast_backup::ports::{ListedObject, MediaObject, MediaPage, MediaSource, StorageError};
+use holdfast_backup::ports::{ListedObject, MediaObject, MediaPage, MediaSource, PartCopy, StorageError};
 use holdfast_domain::region::Region;
 
 /// Bytes of one piece of a body.
@@ -23,7 +24,9 @@ struct State {
     buckets: BTreeMap<String, Bucket>,
     page_size: usize,
     surprises: BTreeMap<(String, String), VecDeque<Surprise>>,
+    copy_surprises: BTreeMap<(String, String), VecDeque<Surprise>>,
     opened: Vec<String>,
+    read: u64,
 }
 
 struct Bucket {
@@ -38,6 +41,7 @@ struct Object {
     last_modified: DateTime<Utc>,
     content_type: Option<String>,
     metadata: BTreeMap<String, String>,
+    tags: BTreeMap<String, String>,
     archived: bool,
 }
 
@@ -65,7 +69,9 @@ impl FakeMedia {
             buckets: BTreeMap::new(),
             page_size: 1000,
             surprises: BTreeMap::new(),
+            copy_surprises: BTreeMap::new(),
             opened: Vec::new(),
+            read: 0,
         };
         Self { state: Mutex::new(state) }
     }
@@ -105,9 +111,16 @@ impl FakeMedia {
             last_modified: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000),
             content_type: content_type.map(str::to_owned),
             metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            tags: BTreeMap::new(),
             archived: false,
         };
         self.with_bucket(bucket, |bucket| bucket.objects.insert(key.to_owned(), object));
+    }
+
+    /// Tags an object that is there.
+    pub fn tag(&self, bucket: &str, key: &str, tags: &[(&str, &str)]) {
+        let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.with_bucket(bucket, |bucket| bucket.objects.get_mut(key).unwrap().tags = tags);
     }
 
     /// Moves an object to cold storage, from where it cannot be read.
@@ -124,6 +137,50 @@ impl FakeMedia {
     pub fn surprise(&self, bucket: &str, key: &str, surprises: impl IntoIterator<Item = Surprise>) {
         let mut state = self.state.lock().unwrap();
         state.surprises.entry((bucket.to_owned(), key.to_owned())).or_default().extend(surprises);
+    }
+
+    /// Says what happens at the next copies of an object, one after the other.
+    pub fn surprise_copies(
+        &self,
+        bucket: &str,
+        key: &str,
+        surprises: impl IntoIterator<Item = Surprise>,
+    ) {
+        let mut state = self.state.lock().unwrap();
+        state.copy_surprises.entry((bucket.to_owned(), key.to_owned())).or_default().extend(surprises);
+    }
+
+    /// The bytes that a storage copies of an object by itself.
+    pub(super) fn copy(&self, copy: &PartCopy) -> Result<Bytes, StorageError> {
+        let PartCopy { bucket, key, etag, offset, bytes, .. } = copy;
+        let mut state = self.state.lock().unwrap();
+        let what = format!("object {key} in bucket {bucket}");
+        let surprises = state.copy_surprises.get_mut(&(bucket.clone(), key.clone()));
+        match surprises.and_then(VecDeque::pop_front) {
+            Some(Surprise::Replaced(bytes)) => state.replace(bucket, key, bytes),
+            Some(Surprise::Deleted) => state.remove(bucket, key),
+            Some(Surprise::Unavailable) => return Err(StorageError::Unavailable(what)),
+            Some(other) => panic!("a copy cannot be {other:?}"),
+            None => {}
+        }
+        let object = state.bucket(bucket)?.objects.get(key).cloned();
+        let object = object.ok_or_else(|| StorageError::NotFound(what.clone()))?;
+        if object.etag() != *etag {
+            return Err(StorageError::Changed(what));
+        }
+        if object.archived {
+            return Err(StorageError::Archived(what));
+        }
+        let range = usize::try_from(*offset).unwrap()..usize::try_from(offset + bytes).unwrap();
+        if range.end > object.bytes.len() {
+            return Err(StorageError::Rejected(format!("{what}: the range is beyond its end")));
+        }
+        Ok(object.bytes.slice(range))
+    }
+
+    /// How many bytes of bodies were given out.
+    pub fn bytes_read(&self) -> u64 {
+        self.state.lock().unwrap().read
     }
 
     /// The keys that were opened, in order.
@@ -176,6 +233,7 @@ impl MediaSource for FakeMedia {
         key: &str,
         etag: Option<&str>,
         offset: u64,
+        length: Option<u64>,
     ) -> Result<MediaObject, StorageError> {
         let mut state = self.state.lock().unwrap();
         state.opened.push(key.to_owned());
@@ -184,7 +242,7 @@ impl MediaSource for FakeMedia {
         let surprise = surprises.and_then(VecDeque::pop_front).unwrap_or(Surprise::None);
         match &surprise {
             Surprise::Replaced(bytes) => state.replace(bucket, key, bytes.clone()),
-            Surprise::Deleted => drop(state.buckets.get_mut(bucket).and_then(|b| b.objects.remove(key))),
+            Surprise::Deleted => state.remove(bucket, key),
             Surprise::Unavailable => return Err(StorageError::Unavailable(what)),
             Surprise::None | Surprise::BreaksAfter(_) | Surprise::BreaksAndIsReplaced(..) => {}
         }
@@ -199,14 +257,24 @@ impl MediaSource for FakeMedia {
         if object.archived {
             return Err(StorageError::Archived(what));
         }
-        let offset =
-            usize::try_from(offset).ok().filter(|offset| *offset == 0 || *offset < object.bytes.len());
+        let size = object.bytes.len();
+        let ranged = offset > 0 || length.is_some();
+        let offset = usize::try_from(offset).ok().filter(|offset| !ranged || *offset < size);
         let offset = offset.ok_or_else(|| StorageError::Changed(what.clone()))?;
+        let end = length.map_or(size, |length| offset.saturating_add(usize::try_from(length).unwrap()).min(size));
         let breaks = match surprise {
             Surprise::BreaksAfter(bytes) | Surprise::BreaksAndIsReplaced(bytes, _) => Some(bytes),
             _ => None,
         };
-        Ok(object.open(&what, offset, breaks))
+        state.read += (end - offset).min(breaks.unwrap_or(usize::MAX)) as u64;
+        Ok(object.open(&what, offset..end, breaks))
+    }
+
+    async fn tags(&self, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, StorageError> {
+        let state = self.state.lock().unwrap();
+        let object = state.bucket(bucket)?.objects.get(key);
+        let object = object.ok_or_else(|| StorageError::NotFound(format!("object {key} in bucket {bucket}")))?;
+        Ok(object.tags.clone())
     }
 }
 
@@ -215,6 +283,12 @@ impl State {
         let bucket =
             self.buckets.get(name).ok_or_else(|| StorageError::NotFound(format!("bucket {name}")))?;
         if bucket.denied { Err(StorageError::Denied(format!("bucket {name}"))) } else { Ok(bucket) }
+    }
+
+    fn remove(&mut self, bucket: &str, key: &str) {
+        if let Some(bucket) = self.buckets.get_mut(bucket) {
+            bucket.objects.remove(key);
+        }
     }
 
     fn replace(&mut self, bucket: &str, key: &str, bytes: Bytes) {
@@ -230,8 +304,8 @@ impl Object {
         format!("\"{:016x}\"", Crc64Nvme::of(&self.bytes).value())
     }
 
-    fn open(self, what: &str, offset: usize, breaks: Option<usize>) -> MediaObject {
-        let rest = self.bytes.slice(offset..);
+    fn open(self, what: &str, range: Range<usize>, breaks: Option<usize>) -> MediaObject {
+        let rest = self.bytes.slice(range);
         let sent = breaks.map_or(rest.clone(), |bytes| rest.slice(..bytes.min(rest.len())));
         let mut pieces = Vec::with_capacity(sent.len() / PIECE_BYTES + 2);
         let mut left = sent;
@@ -244,6 +318,7 @@ impl Object {
         MediaObject {
             size: self.bytes.len() as u64,
             etag: self.etag(),
+            version_id: None,
             last_modified: self.last_modified,
             content_type: self.content_type,
             cache_control: None,
@@ -251,6 +326,7 @@ impl Object {
             content_disposition: None,
             content_language: None,
             metadata: self.metadata,
+            tag_count: u32::try_from(self.tags.len()).unwrap(),
             body: stream::iter(pieces).boxed(),
         }
     }

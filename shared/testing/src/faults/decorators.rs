@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use holdfast_backup::{
     job::{Caught, Job},
     ports::{
         ApplicationRecord, ArtifactStore, Creation, DatabaseCredentials, ExecutionStatus, Executions,
-        ExecutionsError, MediaObject, MediaPage, MediaSource, NewBackup, OpenUpload, Page, PlanRecord,
+        ExecutionsError, MediaObject, MediaPage, MediaSource, NewBackup, OpenUpload, Page, PartCopy, PlanRecord,
         Records, RecordsError, SecretError, Secrets, ServiceRun, StorageError, StoredPart, Versioned,
     },
 };
@@ -198,6 +198,10 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
         self.faults.around("artifacts.put_part", self.inner.put_part(upload, segment)).await
     }
 
+    async fn copy_part(&self, upload: &OpenUpload, copy: &PartCopy) -> Result<StoredPart, StorageError> {
+        self.faults.around("artifacts.copy_part", self.inner.copy_part(upload, copy)).await
+    }
+
     async fn complete(
         &self,
         upload: &OpenUpload,
@@ -221,6 +225,10 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError> {
         self.faults.around("artifacts.get", self.inner.get(key)).await
+    }
+
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.faults.around("artifacts.read", self.inner.read(key, range)).await
     }
 
     async fn describe(&self, key: &str) -> Result<Option<StoredObject>, StorageError> {
@@ -273,8 +281,13 @@ impl<P: MediaSource + ?Sized> MediaSource for Faulty<P> {
         key: &str,
         etag: Option<&str>,
         offset: u64,
+        length: Option<u64>,
     ) -> Result<MediaObject, StorageError> {
-        self.faults.around("media.open", self.inner.open(bucket, key, etag, offset)).await
+        self.faults.around("media.open", self.inner.open(bucket, key, etag, offset, length)).await
+    }
+
+    async fn tags(&self, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, StorageError> {
+        self.faults.around("media.tags", self.inner.tags(bucket, key)).await
     }
 }
 

@@ -1,86 +1,110 @@
-//! Small objects fetched before it is their turn: one at a time, each would cost a round trip.
+//! Objects fetched before it is their turn: one at a time, each would cost a round trip.
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
+use holdfast_archive::assembly::{Entry, Numbering, Policy};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    copied,
+    fetched::{self, Next},
     listing::Listing,
-    object::{Body, Head, Opened, ReadError, Source, TRIES},
+    object::{Source, relative},
     task::Task,
 };
-use crate::{error::SliceError, ports::ListedObject};
+use crate::{engines::segments::SegmentSender, error::SliceError, ports::ListedObject};
 
-/// Objects up to this size are held in memory whole, in bytes.
-const SMALL_BYTES: u64 = 1024 * 1024;
+/// How many objects are looked at ahead.
+const AHEAD: usize = 64;
 
-/// How many objects are looked at ahead; what they hold in memory is at most as many mebibytes.
-const AHEAD: usize = 16;
+/// How many of them may be large; each holds 5 MiB while S3 copies the rest.
+const COPIED_AHEAD: usize = 12;
 
-/// The next object of the archive.
-pub(super) enum Next {
-    /// Its bytes are here.
-    Whole(ListedObject, Head, Bytes),
-    /// It is too large to be held.
-    Streamed(ListedObject),
-    /// It is left out, for this reason.
-    Skipped(ListedObject, String),
-}
+/// What the others may hold together, in KiB. One that is larger goes alone.
+const READ_AHEAD_KIB: usize = 32 * 1024;
 
-/// A listing, and the small objects of it that are on their way.
+/// A listing, and the objects of it that are on their way.
 pub(super) struct Ahead {
     source: Arc<Source>,
+    out: SegmentSender,
+    policy: Policy,
     listing: Listing,
+    numbering: Numbering,
+    room: Arc<Semaphore>,
     listed_all: bool,
+    /// Listed, and without room to be fetched.
+    held_back: Option<ListedObject>,
     waiting: VecDeque<Waiting>,
 }
 
-enum Waiting {
-    Small(Task<Result<Next, SliceError>>),
-    Large(ListedObject),
+struct Waiting {
+    planned: Entry,
+    fetching: Task<Result<Next, SliceError>>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Ahead {
-    pub(super) fn new(source: Arc<Source>, listing: Listing) -> Self {
-        Self { source, listing, listed_all: false, waiting: VecDeque::new() }
+    pub(super) fn new(source: Arc<Source>, out: SegmentSender, policy: Policy, listing: Listing) -> Self {
+        Self {
+            source,
+            out,
+            policy,
+            listing,
+            numbering: Numbering::new(policy),
+            room: Arc::new(Semaphore::new(READ_AHEAD_KIB)),
+            listed_all: false,
+            held_back: None,
+            waiting: VecDeque::new(),
+        }
     }
 
-    /// The next object in the order of the listing; none at its end.
-    pub(super) async fn next(&mut self) -> Result<Option<Next>, SliceError> {
+    /// The next object in the order of the listing, and what was planned for it; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<(Entry, Next)>, SliceError> {
         while !self.listed_all && self.waiting.len() < AHEAD {
-            match self.listing.next().await? {
-                Some(object) if object.size <= SMALL_BYTES => {
-                    self.waiting.push_back(Waiting::Small(Task::spawn(fetch(self.source.clone(), object))));
-                }
-                Some(object) => self.waiting.push_back(Waiting::Large(object)),
-                None => self.listed_all = true,
+            let next = match self.held_back.take() {
+                Some(object) => Some(object),
+                None => self.listing.next().await?,
+            };
+            let Some(object) = next else {
+                self.listed_all = true;
+                break;
+            };
+            if let Some(object) = self.fetch(object) {
+                self.held_back = Some(object);
+                break;
             }
         }
-        match self.waiting.pop_front() {
-            Some(Waiting::Small(fetching)) => fetching.join().await?.map(Some),
-            Some(Waiting::Large(object)) => Ok(Some(Next::Streamed(object))),
-            None => Ok(None),
-        }
+        let Some(Waiting { planned, fetching, .. }) = self.waiting.pop_front() else { return Ok(None) };
+        Ok(Some((planned, fetching.join().await??)))
     }
-}
 
-/// Reads a small object whole. One that changes meanwhile is read again, since nothing of it is in the archive yet.
-async fn fetch(source: Arc<Source>, object: ListedObject) -> Result<Next, SliceError> {
-    for _ in 0..TRIES {
-        let opened = match source.open(&object).await? {
-            Opened::Object(opened) => opened,
-            Opened::Skipped(reason) => return Ok(Next::Skipped(object, reason)),
+    /// Begins to fetch an object, or gives it back for want of room.
+    fn fetch(&mut self, object: ListedObject) -> Option<ListedObject> {
+        let (source, policy) = (self.source.clone(), self.policy);
+        let room = if policy.copies(object.size) {
+            let copied =
+                self.waiting.iter().filter(|one| matches!(one.planned, Entry::Copied { .. })).count();
+            if copied >= COPIED_AHEAD {
+                return Some(object);
+            }
+            None
+        } else {
+            let kib = usize::try_from(object.size / 1024).unwrap_or(usize::MAX).clamp(1, READ_AHEAD_KIB);
+            // At most what a semaphore counts, so the conversion cannot fail.
+            let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+            match self.room.clone().try_acquire_many_owned(kib) {
+                Ok(room) => Some(room),
+                Err(_) => return Some(object),
+            }
         };
-        // It may have grown since it was listed.
-        if opened.size > SMALL_BYTES {
-            return Ok(Next::Streamed(object));
-        }
-        let (head, mut body) = Body::of(&source, &object.key, opened);
-        match body.read_whole().await {
-            Ok(bytes) => return Ok(Next::Whole(object, head, bytes)),
-            Err(ReadError::Changed) => {}
-            Err(ReadError::Failed(error)) => return Err(error),
-        }
+        let planned = self.numbering.plan(relative(&self.source.prefix, &object.key), object.size);
+        let fetching = match &planned {
+            Entry::Read { .. } => Task::spawn(fetched::read(source, policy, object)),
+            Entry::Copied { numbers, .. } => {
+                Task::spawn(copied::copy(source, self.out.clone(), policy, object, numbers.clone()))
+            }
+        };
+        self.waiting.push_back(Waiting { planned, fetching, _room: room });
+        None
     }
-    Err(ReadError::Changed.torn(&object.key))
 }

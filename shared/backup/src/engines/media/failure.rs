@@ -1,6 +1,6 @@
 //! What went wrong with a bucket or the archive, as a stable code and as words that say what to do.
 
-use holdfast_archive::media_tar::MediaTarError;
+use holdfast_archive::{manifest::ManifestError, media_tar::MediaTarError};
 
 use crate::{error::SliceError, ports::StorageError};
 
@@ -51,6 +51,29 @@ pub(super) fn of_object(key: &str, error: StorageError) -> SliceError {
     }
 }
 
+/// What it means that an object could not be copied, although it could be read.
+pub(super) fn of_copy(key: &str, error: StorageError) -> SliceError {
+    match error {
+        StorageError::Denied(_) => SliceError::permanent(
+            "object_denied",
+            format!(
+                "the object {key:?} may be read and not be copied into the backup bucket; let the policies of its bucket and of                  the key it is encrypted with allow the worker's role to read it from within S3 too (conditions on the                  network a call comes from do not hold there)"
+            ),
+        ),
+        other => of_object(key, other),
+    }
+}
+
+/// The object has grown beyond what was planned for it when it was listed.
+pub(super) fn outgrown(key: &str) -> SliceError {
+    SliceError::transient(
+        "object_changed",
+        format!(
+            "the object {key:?} has become much larger since it was listed; the backup of its storage begins again"
+        ),
+    )
+}
+
 /// The object was replaced or deleted while it was being read.
 pub(super) fn torn(key: &str) -> SliceError {
     SliceError::transient(
@@ -63,14 +86,14 @@ pub(super) fn torn(key: &str) -> SliceError {
 pub(super) fn of_tar(error: &MediaTarError) -> SliceError {
     let message = error.to_string();
     match error {
-        MediaTarError::TooLong { .. } | MediaTarError::TooShort { .. } => {
-            SliceError::transient("object_changed", message)
-        }
+        MediaTarError::OtherSize { .. } => SliceError::transient("object_changed", message),
         MediaTarError::OutOfOrder(_) => SliceError::permanent("bucket_unordered", message),
-        MediaTarError::Manifest(_) | MediaTarError::FileOpen { .. } | MediaTarError::NoFile => {
-            SliceError::permanent("archive_failed", message)
-        }
     }
+}
+
+/// What an error of the manifest means.
+pub(super) fn of_manifest(error: &ManifestError) -> SliceError {
+    SliceError::permanent("archive_failed", error.to_string())
 }
 
 #[cfg(test)]

@@ -22,6 +22,12 @@ const RESUME_AFTER: Duration = Duration::from_millis(100);
 pub(super) struct Source {
     pub(super) media: Arc<dyn MediaSource>,
     pub(super) bucket: String,
+    pub(super) prefix: String,
+}
+
+/// The key as the archive has it. A listing holds only keys with the prefix.
+pub(super) fn relative<'a>(prefix: &str, key: &'a str) -> &'a str {
+    key.strip_prefix(prefix).unwrap_or(key)
 }
 
 /// What became of opening an object.
@@ -32,11 +38,18 @@ pub(super) enum Opened {
 }
 
 impl Source {
-    /// Opens the version that was listed, or the one that has replaced it.
-    pub(super) async fn open(&self, object: &ListedObject) -> Result<Opened, SliceError> {
-        let mut etag = Some(object.etag.as_str());
+    /// Opens the version with this tag, or the one that has replaced it: its first `length` bytes at the least, where it
+    /// has as many.
+    pub(super) async fn open(
+        &self,
+        object: &ListedObject,
+        mut etag: Option<&str>,
+        length: Option<u64>,
+    ) -> Result<Opened, SliceError> {
         for _ in 0..=TRIES {
-            match self.media.open(&self.bucket, &object.key, etag, 0).await {
+            // Of a version that was not listed nobody knows whether it has so many bytes, or any.
+            let length = length.filter(|_| etag.is_some());
+            match self.media.open(&self.bucket, &object.key, etag, 0, length).await {
                 Ok(opened) => return Ok(Opened::Object(opened)),
                 Err(StorageError::Changed(_)) => etag = None,
                 Err(StorageError::NotFound(_)) => {
@@ -51,6 +64,17 @@ impl Source {
         }
         Err(torn(&object.key))
     }
+
+    /// The tags of an object that had so many when it was read. One that is gone since has none to restore.
+    pub(super) async fn tags(&self, key: &str, count: u32) -> Result<BTreeMap<String, String>, SliceError> {
+        if count == 0 {
+            return Ok(BTreeMap::new());
+        }
+        match self.media.tags(&self.bucket, key).await {
+            Err(StorageError::NotFound(_)) => Ok(BTreeMap::new()),
+            tags => tags.map_err(|error| of_object(key, error)),
+        }
+    }
 }
 
 /// What the answer says about the version that its body is of.
@@ -58,6 +82,7 @@ impl Source {
 pub(super) struct Head {
     pub(super) size: u64,
     pub(super) etag: String,
+    pub(super) version_id: Option<String>,
     pub(super) last_modified: DateTime<Utc>,
     pub(super) content_type: Option<String>,
     pub(super) cache_control: Option<String>,
@@ -65,6 +90,7 @@ pub(super) struct Head {
     pub(super) content_disposition: Option<String>,
     pub(super) content_language: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
+    pub(super) tags: BTreeMap<String, String>,
 }
 
 /// The bytes of one version. Where they break off, they are asked for again from there on, of the same version.
@@ -73,6 +99,8 @@ pub(super) struct Body<'a> {
     key: &'a str,
     etag: String,
     size: u64,
+    /// Where to stop.
+    end: u64,
     offset: u64,
     stream: BoxStream<'static, Result<Bytes, StorageError>>,
     resumed: u32,
@@ -85,22 +113,13 @@ pub(super) enum ReadError {
     Failed(SliceError),
 }
 
-impl ReadError {
-    /// The error of a slice that cannot take back what it has written of `key`.
-    pub(super) fn torn(self, key: &str) -> SliceError {
-        match self {
-            Self::Changed => torn(key),
-            Self::Failed(error) => error,
-        }
-    }
-}
-
 impl<'a> Body<'a> {
-    /// Takes what was opened from its start apart.
-    pub(super) fn of(source: &'a Source, key: &'a str, opened: MediaObject) -> (Head, Self) {
+    /// Takes what was opened from its start apart; the body ends after `end` bytes, of which there may be more.
+    pub(super) fn of(source: &'a Source, key: &'a str, opened: MediaObject, end: u64) -> (Head, Self) {
         let MediaObject {
             size,
             etag,
+            version_id,
             last_modified,
             content_type,
             cache_control,
@@ -108,12 +127,14 @@ impl<'a> Body<'a> {
             content_disposition,
             content_language,
             metadata,
+            tag_count: _,
             body,
         } = opened;
-        let body = Self { source, key, etag: etag.clone(), size, offset: 0, stream: body, resumed: 0 };
+        let body = Self { source, key, etag: etag.clone(), size, end, offset: 0, stream: body, resumed: 0 };
         let head = Head {
             size,
             etag,
+            version_id,
             last_modified,
             content_type,
             cache_control,
@@ -121,22 +142,32 @@ impl<'a> Body<'a> {
             content_disposition,
             content_language,
             metadata,
+            tags: BTreeMap::new(),
         };
         (head, body)
     }
 
-    /// The next bytes; none after exactly as many as the version has.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+    /// The next bytes; none after exactly as many as were wanted.
+    async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {
+            // Of a body that goes on there is no need to hear the end.
+            if self.offset == self.end && self.end < self.size {
+                return Ok(None);
+            }
             let broken = match self.stream.next().await {
-                Some(Ok(bytes)) => {
-                    self.offset += bytes.len() as u64;
-                    if self.offset > self.size {
-                        return Err(ReadError::Changed);
+                Some(Ok(mut bytes)) => {
+                    let left = self.end - self.offset;
+                    if bytes.len() as u64 > left {
+                        if self.end == self.size {
+                            return Err(ReadError::Changed);
+                        }
+                        // Less than the length of the bytes, so the conversion cannot fail.
+                        bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     }
+                    self.offset += bytes.len() as u64;
                     return Ok(Some(bytes));
                 }
-                None if self.offset == self.size => return Ok(None),
+                None if self.offset == self.end => return Ok(None),
                 None => StorageError::Unavailable(format!("its body ended after {} bytes", self.offset)),
                 Some(Err(error)) => error,
             };
@@ -144,19 +175,20 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// All of the bytes, which must be few.
+    /// All of the bytes.
     pub(super) async fn read_whole(&mut self) -> Result<Bytes, ReadError> {
         let Some(first) = self.next().await? else {
             return Ok(Bytes::new());
         };
-        if first.len() as u64 == self.size {
+        if first.len() as u64 == self.end {
             // Only the end of the body tells that nothing was wrong with it.
             return match self.next().await? {
                 None => Ok(first),
                 Some(more) => Ok([first, more].concat().into()),
             };
         }
-        let mut bytes = BytesMut::from(&first[..]);
+        let mut bytes = BytesMut::with_capacity(usize::try_from(self.end).unwrap_or(0));
+        bytes.extend_from_slice(&first);
         while let Some(more) = self.next().await? {
             bytes.extend_from_slice(&more);
         }
@@ -164,11 +196,12 @@ impl<'a> Body<'a> {
     }
 
     async fn resume(&mut self, mut broken: StorageError) -> Result<(), ReadError> {
-        while self.resumed < TRIES && self.offset < self.size {
+        while self.resumed < TRIES && self.offset < self.end {
             tokio::time::sleep(RESUME_AFTER * 2_u32.pow(self.resumed)).await;
             self.resumed += 1;
-            let Source { media, bucket } = self.source;
-            match media.open(bucket, self.key, Some(&self.etag), self.offset).await {
+            let Source { media, bucket, .. } = self.source;
+            let left = Some(self.end - self.offset);
+            match media.open(bucket, self.key, Some(&self.etag), self.offset, left).await {
                 Ok(again) if again.etag == self.etag && again.size == self.size => {
                     self.stream = again.body;
                     return Ok(());

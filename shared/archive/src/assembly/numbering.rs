@@ -1,0 +1,72 @@
+use std::ops::RangeInclusive;
+
+use super::Policy;
+use crate::tar::writer;
+
+/// What was planned for one object of the listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// It is read whole. Literal parts up to this number may be cut once it is written.
+    Read {
+        /// The last number.
+        literal_until: u32,
+    },
+    /// Its rest is copied.
+    Copied {
+        /// The last number of a literal part before its copies.
+        literal_until: u32,
+        /// The numbers of its copies.
+        numbers: RangeInclusive<u32>,
+    },
+}
+
+/// Gives the parts of an archive their numbers, object by object in the order of the listing, from what was listed. Its
+/// memory does not grow.
+#[derive(Debug, Clone)]
+pub struct Numbering {
+    policy: Policy,
+    /// The first number of the literal bytes since the last copy.
+    first: u32,
+    /// Those bytes, at the most.
+    literal_bytes: u64,
+}
+
+impl Numbering {
+    /// A numbering before the first object.
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, first: 1, literal_bytes: 0 }
+    }
+
+    /// Plans the next object, by its key as the archive has it and its listed size in bytes.
+    pub fn plan(&mut self, key: &str, size: u64) -> Entry {
+        self.literal_bytes += writer::header_bytes_at_most(key);
+        if !self.policy.copies(size) {
+            self.literal_bytes += size + writer::padding(size).len() as u64;
+            let cut = u32::try_from(self.literal_bytes / self.policy.part_bytes).unwrap_or(u32::MAX);
+            return Entry::Read { literal_until: (self.first - 1).saturating_add(cut) };
+        }
+        self.literal_bytes += self.policy.head_bytes;
+        let literal_until = (self.first - 1).saturating_add(self.literal_parts());
+        let numbers = literal_until.saturating_add(1)
+            ..=literal_until.saturating_add(self.policy.copy_count(size));
+        self.first = numbers.end().saturating_add(1);
+        self.literal_bytes = writer::padding(size).len() as u64;
+        Entry::Copied { literal_until, numbers }
+    }
+
+    /// The number of the last part, if `bytes` more follow the last object.
+    pub fn last_number(&self, bytes: u64) -> u32 {
+        let mut end = self.clone();
+        end.literal_bytes += bytes;
+        (end.first - 1).saturating_add(end.literal_parts())
+    }
+
+    /// How many parts the literal bytes since the last copy take. A rest too short to be a part is added to the part
+    /// before it.
+    fn literal_parts(&self) -> u32 {
+        let (whole, rest) =
+            (self.literal_bytes / self.policy.part_bytes, self.literal_bytes % self.policy.part_bytes);
+        let parts = whole + u64::from(rest >= self.policy.head_bytes);
+        u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
+    }
+}

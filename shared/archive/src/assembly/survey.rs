@@ -1,0 +1,115 @@
+use super::{Numbering, Policy};
+
+/// Of 10,000 numbers this many are planned with, so that some are left if the manifest is longer than estimated.
+const PLANNED_PARTS_PER_MILLE: u64 = 950;
+
+/// What the manifest says about an object besides its key and its name, at a guess, in bytes.
+const MANIFEST_LINE_BYTES: u64 = 768;
+
+/// The archive needs more parts than an upload has, by any policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the {objects} objects with {bytes} bytes do not fit into the {max_parts} parts of one upload: divide them between \
+     several storage services, such as one for each prefix"
+)]
+pub struct TooLarge {
+    /// How many objects were listed.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The parts that an upload has.
+    pub max_parts: u32,
+}
+
+/// Goes through a listing, and chooses the policy by which its archive fits into one upload. Its memory does not grow.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    numberings: Vec<(Policy, Numbering)>,
+    objects: u64,
+    bytes: u64,
+    manifest_bytes: u64,
+}
+
+impl Survey {
+    /// A survey that has seen nothing, with a choice of `policies`, the best first.
+    pub fn new(policies: &[Policy]) -> Self {
+        let numberings = policies.iter().map(|policy| (*policy, Numbering::new(*policy))).collect();
+        Self { numberings, objects: 0, bytes: 0, manifest_bytes: 0 }
+    }
+
+    /// Takes note of the next object, by its key as the archive has it and its size in bytes.
+    pub fn add(&mut self, key: &str, size: u64) {
+        for (_, numbering) in &mut self.numberings {
+            numbering.plan(key, size);
+        }
+        self.objects += 1;
+        self.bytes = self.bytes.saturating_add(size);
+        self.manifest_bytes += MANIFEST_LINE_BYTES + 2 * key.len() as u64;
+    }
+
+    /// The bytes of all objects so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The first policy by which the archive fits.
+    pub fn choose(&self) -> Result<Policy, TooLarge> {
+        let fits = |(policy, numbering): &&(Policy, Numbering)| {
+            let planned = u64::from(numbering.last_number(self.manifest_bytes));
+            planned * 1000 <= u64::from(policy.max_parts) * PLANNED_PARTS_PER_MILLE
+        };
+        self.numberings.iter().find(fits).map(|(policy, _)| *policy).ok_or(TooLarge {
+            objects: self.objects,
+            bytes: self.bytes,
+            max_parts: self.numberings.first().map_or(0, |(policy, _)| policy.max_parts),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+
+    /// How many objects of which size, and the step of the ladder that holds them.
+    #[rstest]
+    #[case::nothing(0, 0, Some(0))]
+    #[case::small_files(40_000, 16 * KIB, Some(0))]
+    #[case::middling_files(3_000, 5 * MIB, Some(0))]
+    #[case::large_files(20, 512 * MIB, Some(0))]
+    #[case::a_million(1_000_000, KIB, Some(0))]
+    #[case::many_just_large_enough_to_copy(4_000, 10 * MIB, Some(0))]
+    #[case::more_of_them_are_read(8_000, 10 * MIB, Some(2))]
+    #[case::a_hundred_gib_of_small_files(100 * 1_024, MIB, Some(1))]
+    #[case::two_hundred_of_them(200 * 1_024, MIB, Some(3))]
+    #[case::three_hundred(300 * 1_024, MIB, Some(4))]
+    #[case::whatever_they_are(4_700, 64 * MIB, Some(0))]
+    #[case::large_enough_to_copy_but_too_many(6_000, 40 * MIB, Some(4))]
+    #[case::terabytes(1_000, 5 * GIB, Some(0))]
+    #[case::five_tib_in_one(1, 5 * 1_024 * GIB, Some(0))]
+    #[case::more_than_there_are_parts(20_000, 100 * MIB, None)]
+    fn the_first_step_that_holds_the_listing_is_chosen(
+        #[case] objects: u64,
+        #[case] size: u64,
+        #[case] step: Option<usize>,
+    ) {
+        let mut survey = Survey::new(&Policy::LADDER);
+        for number in 0..objects {
+            survey.add(&format!("uploads/{number:08}.jpg"), size);
+        }
+        assert_eq!(survey.bytes(), objects * size);
+        let chosen = survey.choose();
+        assert_eq!(chosen.ok(), step.map(|step| Policy::LADDER[step]), "{chosen:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_says_what_to_do() {
+        let error = TooLarge { objects: 2, bytes: 3, max_parts: 10_000 }.to_string();
+        assert!(error.contains("2 objects with 3 bytes") && error.contains("divide them"), "{error}");
+    }
+}

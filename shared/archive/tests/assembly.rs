@@ -1,0 +1,249 @@
+//! Any listing, laid out in parts and put together as S3 does, is a tar of the same listing, whatever became of its objects
+//! since they were listed.
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its own functions too")]
+
+mod listing;
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+use holdfast_archive::assembly::{Entry, LiteralParts, Numbering, Outgrown, Policy, Survey};
+use holdfast_archive::checksum::{Crc64Nvme, Sha256};
+use holdfast_archive::manifest::{self, ManifestFrames, ManifestLine, unpack};
+use holdfast_archive::media_tar::MediaTar;
+use holdfast_archive::tar::MANIFEST_NAME;
+use listing::{entry, object, source, taken_at};
+use proptest::prelude::*;
+
+/// S3's limits in miniature: parts of 1 KiB to 6 KiB.
+const SMALL: Policy = Policy {
+    part_bytes: 4_096,
+    copy_from: 2_048,
+    head_bytes: 1_024,
+    range_bytes: 3_000,
+    max_range_bytes: 6_144,
+    max_parts: 400,
+};
+const LADDER: [Policy; 3] = [
+    SMALL,
+    Policy { part_bytes: 8_192, copy_from: 8_192, range_bytes: 6_144, ..SMALL },
+    Policy { part_bytes: 16_384, copy_from: 16_384, range_bytes: 6_144, ..SMALL },
+];
+
+/// An object as it was listed, and what it is when its turn comes; none if it is gone.
+#[derive(Debug, Clone)]
+struct Listed {
+    size: usize,
+    now: Option<usize>,
+}
+
+fn bytes_of(key: &str, size: usize) -> Vec<u8> {
+    key.bytes().chain(0..=250).cycle().take(size).collect()
+}
+
+/// What became of an archive.
+struct Assembled {
+    /// The parts by their numbers.
+    parts: BTreeMap<u32, (Vec<u8>, Crc64Nvme)>,
+    /// Bytes that were read.
+    read: usize,
+}
+
+/// Does what the engine does, one object after the other.
+fn assemble(policy: Policy, listed: &BTreeMap<String, Listed>) -> Result<Assembled, Outgrown> {
+    let (mut numbering, mut literal) = (Numbering::new(policy), LiteralParts::new(policy));
+    let (mut tar, mut lines, mut frames) = (MediaTar::new(), ManifestFrames::new(), Vec::new());
+    let (mut parts, mut read) = (BTreeMap::new(), 0);
+    let mut store = |number: u32, bytes: &[u8], crc64nvme: Crc64Nvme| {
+        assert!(parts.insert(number, (bytes.to_vec(), crc64nvme)).is_none(), "part {number} comes twice");
+    };
+    for (key, Listed { size, now }) in listed {
+        let planned = numbering.plan(key, *size as u64);
+        let (until, numbers) = match &planned {
+            Entry::Read { literal_until } => (*literal_until, None),
+            Entry::Copied { literal_until, numbers } => (*literal_until, Some(numbers)),
+        };
+        literal.allow(until);
+        let Some(now) = *now else {
+            frames.extend(lines.push(&tar.skip(key, "gone")).unwrap());
+            continue;
+        };
+        let bytes = bytes_of(key, now);
+        let entry = entry(key, now as u64, &object(""));
+        let copies = numbers.and_then(|numbers| policy.copies_within(now as u64, numbers));
+        let archived = match (copies, numbers) {
+            (Some(copies), Some(numbers)) => {
+                let head = &bytes[..usize::try_from(policy.head_bytes).unwrap()];
+                let mut whole = Crc64Nvme::of(head);
+                for (number, offset, length) in copies {
+                    let from = usize::try_from(offset).unwrap();
+                    let copied = &bytes[from..from + usize::try_from(length).unwrap()];
+                    store(number, copied, Crc64Nvme::of(copied));
+                    whole = Crc64Nvme::combine(whole, Crc64Nvme::of(copied), length);
+                }
+                assert_eq!(whole, Crc64Nvme::of(&bytes));
+                let archived = tar.copied(entry, whole).unwrap();
+                let segments =
+                    literal.push_before_copies(&archived.header, head, *numbers.start(), *numbers.end())?;
+                segments.iter().for_each(|s| store(s.number, &s.bytes, s.crc64nvme));
+                read += head.len();
+                archived
+            }
+            _ => {
+                let archived = tar.read(entry, &bytes).unwrap();
+                for piece in [&archived.header[..], &bytes] {
+                    literal.push(piece)?.iter().for_each(|s| store(s.number, &s.bytes, s.crc64nvme));
+                }
+                read += bytes.len();
+                archived
+            }
+        };
+        literal.push(&archived.padding)?.iter().for_each(|s| store(s.number, &s.bytes, s.crc64nvme));
+        frames.extend(lines.push(&archived.line).unwrap());
+    }
+    literal.allow(policy.max_parts);
+    let manifest = lines.finish(source()).unwrap();
+    let end = tar.finish(manifest.total_bytes, taken_at());
+    let packed = frames.into_iter().chain(manifest.last).map(|frame| unpack(&frame).unwrap());
+    let pieces = [end.header.to_vec(), manifest.header_line.to_vec()];
+    for piece in pieces.into_iter().chain(packed).chain([end.trailer.to_vec()]) {
+        literal.push(&piece)?.iter().for_each(|s| store(s.number, &s.bytes, s.crc64nvme));
+    }
+    literal.finish()?.iter().for_each(|s| store(s.number, &s.bytes, s.crc64nvme));
+    Ok(Assembled { parts, read })
+}
+
+/// Checks what S3 would: the sizes of parts; and what readers do: the members, and where the manifest says they are.
+fn check(policy: Policy, listed: &BTreeMap<String, Listed>, assembled: &Assembled) {
+    let last = *assembled.parts.keys().last().unwrap();
+    assert!(last <= policy.max_parts);
+    let mut whole = Crc64Nvme::EMPTY;
+    for (number, (bytes, crc64nvme)) in &assembled.parts {
+        let least = if *number == last { 1 } else { policy.head_bytes };
+        let length = bytes.len() as u64;
+        assert!((least..=policy.max_range_bytes.max(4 * policy.part_bytes)).contains(&length), "part {number}: {length}");
+        whole = Crc64Nvme::combine(whole, *crc64nvme, length);
+    }
+    let tar: Vec<u8> = assembled.parts.values().flat_map(|(bytes, _)| bytes).copied().collect();
+    assert_eq!(whole, Crc64Nvme::of(&tar));
+
+    let mut reader = tar::Archive::new(Cursor::new(&tar));
+    let mut members = Vec::new();
+    for entry in reader.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        members.push((String::from_utf8(entry.path_bytes().into_owned()).unwrap(), bytes));
+    }
+    let (name, text) = members.pop().unwrap();
+    assert_eq!(name, MANIFEST_NAME);
+    let (_, lines) = manifest::read(Cursor::new(text)).unwrap();
+    let mut members = members.into_iter();
+    for (line, (key, Listed { now, .. })) in lines.map(Result::unwrap).zip(listed) {
+        assert_eq!(line.key(), key);
+        match (line, now) {
+            (ManifestLine::Skipped(_), None) => {}
+            (ManifestLine::File(stored) | ManifestLine::Directory(stored), Some(now)) => {
+                let bytes = bytes_of(key, *now);
+                assert!(members.next() == Some((stored.member, bytes.clone())), "{key}");
+                let from = usize::try_from(stored.offset).unwrap();
+                assert!(tar[from..from + now] == bytes, "{key}: the offset is wrong");
+                match (stored.sha256, stored.crc64nvme) {
+                    (Some(sha256), None) => assert_eq!(sha256, Sha256::of(&bytes)),
+                    (None, Some(crc64nvme)) => assert_eq!(crc64nvme, Crc64Nvme::of(&bytes)),
+                    both => panic!("{key}: {both:?}"),
+                }
+            }
+            (line, now) => panic!("{line:?} for {now:?}"),
+        }
+    }
+    assert_eq!(members.next(), None);
+}
+
+fn survey(listed: &BTreeMap<String, Listed>) -> Survey {
+    let mut survey = Survey::new(&LADDER);
+    listed.iter().for_each(|(key, listed)| survey.add(key, listed.size as u64));
+    survey
+}
+
+fn sizes() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => 0..700_usize, 3 => 0..5_000_usize, 2 => 1_500..40_000_usize, 1 => Just(0), 1 => Just(2_048)]
+}
+
+fn listings() -> impl Strategy<Value = BTreeMap<String, usize>> {
+    prop::collection::btree_map("[a-d/é]{1,12}|[a-z]{90,130}", sizes(), 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_listing_that_stands_still_becomes_a_tar_of_it(listed in listings()) {
+        let listed = listed.into_iter().map(|(key, size)| (key, Listed { size, now: Some(size) })).collect();
+        let Ok(policy) = survey(&listed).choose() else { return Ok(()) };
+        let assembled = assemble(policy, &listed).unwrap();
+        check(policy, &listed, &assembled);
+        let expected: usize = listed
+            .values()
+            .map(|listed| if policy.copies(listed.size as u64) { 1_024 } else { listed.size })
+            .sum();
+        prop_assert_eq!(assembled.read, expected, "small files, and the shortest part of each large one");
+    }
+
+    #[test]
+    fn whatever_becomes_of_it_the_tar_is_whole_or_there_is_none(
+        listed in listings(),
+        fates in prop::collection::vec(prop_oneof![2 => Just(None), 1 => Just(Some(None)), 2 => sizes().prop_map(|now| Some(Some(now)))], 60),
+    ) {
+        let listed = listed
+            .into_iter()
+            .zip(fates)
+            .map(|((key, size), fate)| (key, Listed { size, now: fate.unwrap_or(Some(size)) }))
+            .collect();
+        let Ok(policy) = survey(&listed).choose() else { return Ok(()) };
+        if let Ok(assembled) = assemble(policy, &listed) {
+            check(policy, &listed, &assembled);
+        }
+    }
+}
+
+/// A few that change among many that do not are no reason to begin again.
+#[test]
+fn objects_that_grow_within_bounds_fit_into_the_numbers_of_the_others() {
+    let mut listed: BTreeMap<String, Listed> =
+        (0..200).map(|n| (format!("{n:03}"), Listed { size: 900, now: Some(900) })).collect();
+    for key in ["010", "011", "100"] {
+        listed.get_mut(key).unwrap().now = Some(4_000);
+    }
+    listed.insert("050x".to_owned(), Listed { size: 9_000, now: Some(13_000) });
+    listed.insert("060x".to_owned(), Listed { size: 9_000, now: Some(3) });
+    listed.insert("070x".to_owned(), Listed { size: 9_000, now: None });
+    check(SMALL, &listed, &assemble(SMALL, &listed).unwrap());
+}
+
+#[test]
+fn what_outgrows_its_numbers_is_refused() {
+    let listed = BTreeMap::from([
+        ("a".to_owned(), Listed { size: 10, now: Some(60_000) }),
+        ("b".to_owned(), Listed { size: 9_000, now: Some(9_000) }),
+    ]);
+    assert_eq!(assemble(SMALL, &listed).err(), Some(Outgrown));
+}
+
+/// A million objects, of which every hundredth is copied: the plan holds none of them.
+#[test]
+fn a_million_objects_are_planned_in_the_memory_of_one() {
+    let (mut survey, mut numbering) = (Survey::new(&Policy::LADDER), Numbering::new(Policy::LADDER[3]));
+    let mut last = 0;
+    for number in 0..1_000_000_u64 {
+        let size = if number % 1_000 == 0 { 40 << 20 } else { 16 << 10 };
+        let key = format!("uploads/{number:09}.jpg");
+        survey.add(&key, size);
+        if let Entry::Copied { literal_until, numbers } = numbering.plan(&key, size) {
+            assert!(last <= literal_until && literal_until < *numbers.start());
+            last = *numbers.end();
+        }
+    }
+    assert_eq!(survey.choose(), Ok(Policy::LADDER[0]));
+    assert!(last < 10_000);
+}

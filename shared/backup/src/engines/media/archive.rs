@@ -1,0 +1,153 @@
+//! The tar as it grows: what has been fetched, in its order, in the parts that were planned.
+
+use std::sync::Arc;
+
+use holdfast_archive::{
+    assembly::{Entry, Policy},
+    manifest::{ManifestFrames, ManifestLine, ManifestSource},
+    media_tar::{Archived, MediaTar, ObjectEntry},
+};
+use holdfast_domain::backup::{Contents, Skipped};
+
+use super::{
+    failure::{of_manifest, of_tar},
+    fetched::Next,
+    object::{Head, relative},
+    parts::PartWriter,
+    staged::{Open, StagedManifest},
+};
+use crate::{
+    engines::{EngineReport, segments::SegmentSender},
+    error::SliceError,
+    ports::{ArtifactStore, ListedObject},
+};
+
+/// An archive under way.
+pub(super) struct Archive {
+    tar: MediaTar,
+    parts: PartWriter,
+    policy: Policy,
+    lines: ManifestFrames,
+    staged: StagedManifest,
+    source: ManifestSource,
+    skipped: Vec<Skipped>,
+    skipped_count: u64,
+}
+
+impl Archive {
+    pub(super) fn new(
+        store: Arc<dyn ArtifactStore>,
+        open: Open,
+        policy: Policy,
+        source: ManifestSource,
+        out: SegmentSender,
+    ) -> Self {
+        Self {
+            tar: MediaTar::new(),
+            policy,
+            lines: ManifestFrames::new(),
+            staged: StagedManifest::new(store, out.key(), Contents::MANIFEST_FILE_NAME, open),
+            parts: PartWriter::new(policy, out),
+            source,
+            skipped: Vec::new(),
+            skipped_count: 0,
+        }
+    }
+
+    /// Whether an object was left out.
+    pub(super) fn has_skipped(&self) -> bool {
+        self.skipped_count > 0
+    }
+
+    /// Adds the next object of the listing.
+    pub(super) async fn add(&mut self, planned: &Entry, next: Next) -> Result<(), SliceError> {
+        let (Entry::Read { literal_until } | Entry::Copied { literal_until, .. }) = planned;
+        self.parts.allow(*literal_until);
+        match (next, planned) {
+            (Next::Skipped(object, reason), _) => self.skip(&object, &reason).await,
+            (Next::Read(object, head, bytes), _) => {
+                let archived = self.tar.read(self.entry(&object, head), &bytes);
+                let Archived { header, padding, line } = archived.map_err(|error| of_tar(&error))?;
+                self.parts.write(&header).await?;
+                self.parts.write(&bytes).await?;
+                self.parts.write(&padding).await?;
+                self.line(&line).await
+            }
+            (Next::Copied(object, head, first, copied), Entry::Copied { numbers, .. }) => {
+                let archived = self.tar.copied(self.entry(&object, head), copied.whole);
+                let Archived { header, padding, line } = archived.map_err(|error| of_tar(&error))?;
+                self.parts.write_copied(&header, &first, numbers, copied.parts).await?;
+                self.parts.write(&padding).await?;
+                self.line(&line).await
+            }
+            (Next::Copied(object, ..), Entry::Read { .. }) => Err(fault(&format!(
+                "the object {:?} was copied, for which no numbers were planned",
+                object.key
+            ))),
+        }
+    }
+
+    /// Ends the archive with its manifest.
+    pub(super) async fn finish(self) -> Result<EngineReport, SliceError> {
+        let Self { tar, mut parts, policy, lines, staged, source, skipped, skipped_count } = self;
+        let ManifestSource { bucket, prefix, taken_at, .. } = source.clone();
+        let manifest = lines.finish(source).map_err(|error| of_manifest(&error))?;
+        let mut lines = staged.finish(&manifest).await?;
+        let end = tar.finish(manifest.total_bytes, taken_at);
+        parts.allow(policy.max_parts);
+        parts.write(&end.header).await?;
+        parts.write(&manifest.header_line).await?;
+        while let Some(lines) = lines.next().await? {
+            parts.write(&lines).await?;
+        }
+        parts.write(&end.trailer).await?;
+        let sent = parts.finish().await?;
+        if sent != end.archive_bytes {
+            return Err(fault(&format!("it has {sent} bytes and should have {}", end.archive_bytes)));
+        }
+        let (files, bytes) = (manifest.counts.files, manifest.counts.bytes);
+        let contents = Contents::MediaTar { bucket, prefix, files, bytes, skipped, skipped_count };
+        Ok(EngineReport { contents, taken_at })
+    }
+
+    /// Names an object that is left out, in the manifest, and the first few in the record.
+    async fn skip(&mut self, object: &ListedObject, reason: &str) -> Result<(), SliceError> {
+        self.skipped_count += 1;
+        if self.skipped.len() < Contents::SKIPPED_SHOWN {
+            self.skipped.push(Skipped { key: object.key.clone(), reason: reason.to_owned() });
+        }
+        let line = self.tar.skip(relative(&self.source.prefix, &object.key), reason);
+        self.line(&line).await
+    }
+
+    async fn line(&mut self, line: &ManifestLine) -> Result<(), SliceError> {
+        match self.lines.push(line).map_err(|error| of_manifest(&error))? {
+            Some(frame) => self.staged.add(&frame).await,
+            None => Ok(()),
+        }
+    }
+
+    fn entry(&self, object: &ListedObject, head: Head) -> ObjectEntry {
+        ObjectEntry {
+            key: relative(&self.source.prefix, &object.key).to_owned(),
+            size: head.size,
+            etag: head.etag,
+            version_id: head.version_id,
+            last_modified: head.last_modified,
+            content_type: head.content_type,
+            cache_control: head.cache_control,
+            content_encoding: head.content_encoding,
+            content_disposition: head.content_disposition,
+            content_language: head.content_language,
+            metadata: head.metadata,
+            tags: head.tags,
+        }
+    }
+}
+
+fn fault(what: &str) -> SliceError {
+    SliceError::permanent(
+        "archive_failed",
+        format!("the archive was not laid out as planned: {what}; this is a fault of Holdfast, please report it"),
+    )
+}

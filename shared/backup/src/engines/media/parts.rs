@@ -1,0 +1,78 @@
+//! The parts of the archive on their way to the upload.
+
+use std::ops::RangeInclusive;
+
+use holdfast_archive::{
+    assembly::{LiteralParts, Outgrown, Policy},
+    multipart::Segment,
+};
+
+use crate::{
+    engines::segments::SegmentSender,
+    error::SliceError,
+    ports::StoredPart,
+};
+
+/// Sends what is written here as parts, and counts.
+pub(super) struct PartWriter {
+    literal: LiteralParts,
+    out: SegmentSender,
+    /// Bytes of all parts so far.
+    sent: u64,
+}
+
+impl PartWriter {
+    pub(super) fn new(policy: Policy, out: SegmentSender) -> Self {
+        Self { literal: LiteralParts::new(policy), out, sent: 0 }
+    }
+
+    /// Lets parts have numbers up to this one.
+    pub(super) fn allow(&mut self, until: u32) {
+        self.literal.allow(until);
+    }
+
+    /// Adds the next bytes.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), SliceError> {
+        let segments = self.literal.push(bytes).map_err(outgrown)?;
+        self.send(segments).await
+    }
+
+    /// Adds a header and the first bytes of an object, and the parts that were copied of it.
+    pub(super) async fn write_copied(
+        &mut self,
+        header: &[u8],
+        first: &[u8],
+        numbers: &RangeInclusive<u32>,
+        parts: Vec<StoredPart>,
+    ) -> Result<(), SliceError> {
+        let before = self.literal.push_before_copies(header, first, *numbers.start(), *numbers.end());
+        self.send(before.map_err(outgrown)?).await?;
+        for part in parts {
+            self.sent += part.size;
+            self.out.keep(part)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the archive; returns its bytes.
+    pub(super) async fn finish(self) -> Result<u64, SliceError> {
+        let Self { literal, out, mut sent } = self;
+        if let Some(last) = literal.finish().map_err(outgrown)? {
+            sent += last.bytes.len() as u64;
+            out.send(last).await?;
+        }
+        Ok(sent)
+    }
+
+    async fn send(&mut self, segments: Vec<Segment>) -> Result<(), SliceError> {
+        for segment in segments {
+            self.sent += segment.bytes.len() as u64;
+            self.out.send(segment).await?;
+        }
+        Ok(())
+    }
+}
+
+fn outgrown(error: Outgrown) -> SliceError {
+    SliceError::transient("object_changed", error.to_string())
+}
