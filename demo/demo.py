@@ -194,7 +194,7 @@ class Demo:
         folder = fresh(self.folder / "unpacked")
         unpacked_media.unpack(self.archive, folder)
         count = unpacked_media.check(folder, self.keys)
-        line(f"{count} files: every SHA-256 matches, and they are the {len(self.keys)} objects of the bucket.")
+        line(f"{count} files: every checksum matches, and they are the {len(self.keys)} objects of the bucket.")
 
     def say_what_next(self, backup: dict) -> None:
         """Commands for the running stack."""

@@ -1,4 +1,4 @@
-"""The local stack's gateway: ministack, with three answers of its S3 put right.
+"""The local stack's gateway: ministack, with four answers of its S3 put right.
 
 Run by hypercorn as ``local.gateway:app``. The product talks to it as it talks to AWS; what is corrected here is what
 the emulator says differently from S3 and the product reads back from each stored object:
@@ -6,6 +6,7 @@ the emulator says differently from S3 and the product reads back from each store
 * A multipart upload with CRC64NVME has a *full-object* checksum (S3 knows no other for this algorithm). ministack
   1.5.33 answers with a composite one, and refuses the right value with ``BadDigest``.
 * ``BucketKeyEnabled`` is kept with the object.
+* A part that S3 copies has the upload's checksum, of the bytes it copied. ministack gives it none.
 * CRC64NVME is computed by awscrt: ministack's own loop takes about a second for a part of 8 MiB.
 
 S3's documentation: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
@@ -32,6 +33,7 @@ FULL_OBJECT = b"<ChecksumType>FULL_OBJECT</ChecksumType>"
 _whole_object: ContextVar[str | None] = ContextVar("whole_object", default=None)
 
 _create_multipart_upload = s3._create_multipart_upload
+_upload_part_copy = s3._upload_part_copy
 _complete_multipart_upload = s3._complete_multipart_upload
 _composite_checksum = s3._composite_checksum
 _record_object_version = s3._record_object_version
@@ -45,6 +47,19 @@ def create_multipart_upload(bucket, key, headers):
     if answer.get("x-amz-checksum-algorithm") == ALGORITHM:
         answer["x-amz-checksum-type"] = "FULL_OBJECT"
     return status, answer, body
+
+
+def upload_part_copy(bucket, key, query, headers):
+    """UploadPartCopy, computing and answering the checksum of the part."""
+    status, answer, body = _upload_part_copy(bucket, key, query, headers)
+    upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
+    if status != 200 or upload is None or upload.get("checksum_algorithm") != ALGORITHM:
+        return status, answer, body
+    part = upload["parts"][int(s3._qp(query, "partNumber", "1"))]
+    checksum = base64.b64encode(crc64nvme(part["body"]).to_bytes(8, "big")).decode()
+    part["checksums"] = {ALGORITHM: checksum}
+    end = b"</CopyPartResult>"
+    return status, answer, body.replace(end, f"<ChecksumCRC64NVME>{checksum}</ChecksumCRC64NVME>".encode() + end)
 
 
 def complete_multipart_upload(bucket, key, body, query, headers=None):
@@ -101,6 +116,7 @@ def get_object_attributes(*arguments, **named):
 
 s3._crc64nvme = crc64nvme
 s3._create_multipart_upload = create_multipart_upload
+s3._upload_part_copy = upload_part_copy
 s3._complete_multipart_upload = complete_multipart_upload
 s3._composite_checksum = composite_checksum
 s3._record_object_version = record_object_version

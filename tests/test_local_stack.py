@@ -215,6 +215,17 @@ def test_a_wrong_checksum_of_the_whole_is_refused_and_nothing_is_stored(bare_sta
         upload.s3.head_object(Bucket="uploads", Key="refused")
 
 
+def test_a_part_that_is_copied_has_the_checksum_of_what_was_copied(bare_stack):
+    upload = Upload(bare_stack, "copied")
+    upload.s3.put_object(Bucket="uploads", Key="source", Body=b"before" + upload.bodies[0] + b"after")
+    answer = upload.s3.upload_part_copy(
+        **upload.named, PartNumber=1, CopySource="uploads/source", CopySourceRange=f"bytes=6-{6 + 8 * MIB - 1}"
+    )["CopyPartResult"]
+    assert answer["ChecksumCRC64NVME"] == upload.parts[0]["ChecksumCRC64NVME"]
+    upload.parts[0]["ETag"] = answer["ETag"]
+    assert upload.complete(upload.checksum)["ChecksumCRC64NVME"] == upload.checksum
+
+
 def test_the_checksum_survives_a_restart(tmp_path):
     with Stack(tmp_path) as stack:
         upload = Upload(stack)

@@ -190,6 +190,24 @@ pub(crate) enum Backup {
     Undelete { app: ApplicationId, id: BackupId },
     /// Download what a backup holds; a broken download goes on where it broke off.
     Download(Download),
+    /// List the files of a media archive, in the order of their keys.
+    Files(Files),
+    /// Write one file of a media archive to standard output.
+    Cat {
+        #[command(flatten)]
+        file: ArchivedFile,
+    },
+    /// Take one file out of a media archive.
+    Get {
+        #[command(flatten)]
+        file: ArchivedFile,
+        /// File to write; it appears once it is whole [default: the last part of KEY, in this folder].
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        /// Replace a file that is there.
+        #[arg(long)]
+        overwrite: bool,
+    },
     /// Show who did what to an application's backups, newest first.
     Events {
         app: ApplicationId,
@@ -259,6 +277,37 @@ pub(crate) struct Download {
     /// Replace files that are there and differ.
     #[arg(long)]
     pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    pub(crate) app: ApplicationId,
+    /// The backup's id, or `latest` for the newest that succeeded.
+    #[arg(value_name = "ID|latest")]
+    pub(crate) backup: Which,
+    /// The storage service [default: the only one].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<ServiceName>,
+    /// Only files whose keys begin with this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prefix: Option<String>,
+    /// Show at most so many.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(crate) limit: usize,
+}
+
+/// A file in a media archive.
+#[derive(Debug, Args)]
+pub(crate) struct ArchivedFile {
+    pub(crate) app: ApplicationId,
+    /// The backup's id, or `latest` for the newest that succeeded.
+    #[arg(value_name = "ID|latest")]
+    pub(crate) backup: Which,
+    /// The file's key, as `holdfast backup files` shows it.
+    pub(crate) key: String,
+    /// The storage service [default: the only one].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<ServiceName>,
 }
 
 /// Which backup is meant.

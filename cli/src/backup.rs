@@ -2,6 +2,7 @@
 
 mod create;
 mod download;
+mod files;
 mod follow;
 mod keep;
 mod list;
@@ -29,6 +30,9 @@ pub(crate) async fn run(command: Backup, client: &Client, terminal: &Terminal) -
         Backup::Cancel { app, id } => remove::cancel(&app, id, client, terminal).await,
         Backup::Delete { app, id, yes } => remove::delete(&app, id, yes, client, terminal).await,
         Backup::Download(options) => download::run(options, client, terminal).await,
+        Backup::Files(options) => files::list(options, client, terminal).await,
+        Backup::Cat { file } => files::cat(file, client, terminal).await,
+        Backup::Get { file, to, overwrite } => files::get(file, to, overwrite, client, terminal).await,
         Backup::Hold { app, backup, reason } => keep::hold(&app, backup, &reason, client, terminal).await,
         Backup::Release { app, id } => keep::release(&app, id, client, terminal).await,
         Backup::Undelete { app, id } => keep::undelete(&app, id, client, terminal).await,

@@ -28,6 +28,9 @@ fn the_command_line_is_sound() {
 #[case("backup show shop latest")]
 #[case("backup show shop 018bcfe5-6800-7707-8707-070707070707 --output json")]
 #[case("backup download shop latest --service MEDIA --to /tmp/x --overwrite")]
+#[case("backup files shop latest --service MEDIA --prefix photos/ --limit 1000")]
+#[case("backup cat shop latest photos/a.jpg")]
+#[case("backup get shop latest photos/a.jpg --service MEDIA --to /tmp/a.jpg --overwrite")]
 #[case("--api https://example.org --region eu-central-1 --profile me backup events shop")]
 #[case("backup events shop --api https://example.org --region eu-central-1 --profile me")]
 #[case(

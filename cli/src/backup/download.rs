@@ -1,7 +1,7 @@
 //! `holdfast backup download`: what a backup holds, as files that are known to be whole.
 
 mod fetch;
-mod part;
+pub(super) mod part;
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long the storage may send nothing before the connection counts as broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The pause after the first attempt that brought nothing.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -127,7 +127,7 @@ fn chosen(view: &View, wanted: &[ServiceName]) -> Result<Vec<String>, Failure> {
 }
 
 /// The name to save a file under: a name alone, whatever the API says.
-fn file_name(name: &str) -> Result<&str, Failure> {
+pub(super) fn file_name(name: &str) -> Result<&str, Failure> {
     let alone = Path::new(name).file_name().is_some_and(|alone| alone == name);
     if alone && !name.starts_with('.') && !name.contains(['\\', ':']) && plain(name) == name {
         Ok(name)

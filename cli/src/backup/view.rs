@@ -63,6 +63,7 @@ pub(super) struct Artifact {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Contents {
+    pub(super) format: String,
     pub(super) skipped: Vec<Skipped>,
     pub(super) skipped_count: u64,
 }

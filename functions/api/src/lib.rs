@@ -10,6 +10,7 @@ pub mod backups;
 pub mod document;
 pub mod events;
 pub mod fault;
+pub mod files;
 pub mod holds;
 pub mod names;
 pub mod openapi;
@@ -78,6 +79,8 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(backups::undelete))
         .routes(routes!(holds::put, holds::delete))
         .routes(routes!(artifacts::get))
+        .routes(routes!(files::list))
+        .routes(routes!(files::get))
         .routes(routes!(events::list))
         .routes(routes!(retention::get))
         .routes(routes!(retention::preview))

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams, rejection::RawPathParamsRejection};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use holdfast_domain::{
     id::{ApplicationId, BackupId, PlanId, ServiceName},
     invalid::Invalid,
@@ -60,6 +61,28 @@ pub struct ArtifactPath {
     pub service: ServiceName,
 }
 
+/// `/v1/applications/{app}/backups/{id}/artifacts/{service}/files/{file}`
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct FilePath {
+    /// The application's slug.
+    #[param(rename = "app", example = "shop")]
+    pub application: ApplicationId,
+    /// The backup's id.
+    #[param(example = "018bcfe5-6800-7707-8707-070707070707")]
+    pub id: BackupId,
+    /// The service's name.
+    #[param(example = "MEDIA")]
+    pub service: ServiceName,
+    /// The file's key: its UTF-8 in URL-safe base64 without padding (RFC 4648, section 5), since a path cannot carry every
+    /// key as it is; `_` for the empty key. `links.self` of the file in the list is the whole path.
+    #[param(value_type = String, example = "cGhvdG9zLzIwMjYvYS5qcGc")]
+    pub file: String,
+}
+
+/// What stands in a path for the empty key.
+pub const EMPTY_KEY: &str = "_";
+
 /// A type that is read from the names of a path.
 pub trait FromNames: Sized {
     /// Reads it, or says which name is wrong.
@@ -91,6 +114,23 @@ impl FromNames for ArtifactPath {
             id: name(names, "id")?,
             service: name(names, "service")?,
         })
+    }
+}
+
+impl FromNames for FilePath {
+    fn from_names(names: &RawPathParams) -> Result<Self, Problem> {
+        let ArtifactPath { application, id, service } = ArtifactPath::from_names(names)?;
+        let text = names.iter().find(|(name, _)| *name == "file").map_or("", |(_, text)| text);
+        // No base64 of anything: the empty key, of an object that is named by the service's whole prefix.
+        let decoded =
+            if text == EMPTY_KEY { Some(Vec::new()) } else { BASE64_URL_SAFE_NO_PAD.decode(text).ok() };
+        let file = decoded.and_then(|key| String::from_utf8(key).ok());
+        let file = file.ok_or_else(|| {
+            Problem::new(Kind::InvalidName, "`file` is not a key in URL-safe base64.")
+                .at("file")
+                .fix("take the path from `links.self` of the file in the list of files")
+        })?;
+        Ok(Self { application, id, service, file })
     }
 }
 

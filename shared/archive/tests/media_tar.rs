@@ -1,18 +1,20 @@
 //! What an engine may do, and what it is told when it does something else.
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its own functions too")]
 
+mod archived;
 mod listing;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
+use archived::archive;
 use holdfast_archive::checksum::Crc64Nvme;
 use holdfast_archive::manifest::{
     self, ManifestCounts, ManifestError, ManifestFrames, ManifestLine, SkippedObject, unpack,
 };
 use holdfast_archive::media_tar::{MediaTar, MediaTarError};
 use holdfast_archive::tar::MANIFEST_NAME;
-use listing::{Object, archive, entry, object, source};
+use listing::{Object, entry, object, source};
 use rstest::rstest;
 
 #[test]

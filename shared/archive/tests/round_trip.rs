@@ -1,15 +1,17 @@
 //! Any listing, made into a tar, is the same listing when it is read back.
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its own functions too")]
 
+mod archived;
 mod listing;
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
+use archived::{Archive, archive};
 use holdfast_archive::checksum::Sha256;
 use holdfast_archive::manifest::{self, ManifestLine};
 use holdfast_archive::tar::{MANIFEST_NAME, MemberKind};
-use listing::{Archive, Object, archive, object, taken_at};
+use listing::{Object, object, taken_at};
 use proptest::prelude::*;
 
 /// One member as the `tar` crate reads it.
@@ -46,8 +48,8 @@ fn assert_reads_back(objects: &BTreeMap<String, Object>, archive: &Archive) {
     assert_eq!(last.name, MANIFEST_NAME.as_bytes());
     assert_eq!(last.modified, taken_at().timestamp().cast_unsigned());
     let (header, lines) = manifest::read(Cursor::new(last.bytes)).unwrap();
-    assert_eq!(header.counts, archive.counts);
     let lines: Vec<ManifestLine> = lines.map(Result::unwrap).collect();
+    assert_eq!(header.counts.files + header.counts.directories, lines.len() as u64);
 
     assert_eq!((found.len(), lines.len()), (objects.len(), objects.len()));
     for ((found, line), (key, object)) in found.iter().zip(&lines).zip(objects) {

@@ -1,6 +1,7 @@
 //! GNU tar, bsdtar and Python's `tarfile` read an archive without a warning, and give back what went in.
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its own functions too")]
 
+mod archived;
 mod listing;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, UNIX_EPOCH};
 
+use archived::{Archive, archive};
 use chrono::DateTime;
 use holdfast_archive::manifest::{self, ManifestLine, StoredObject};
 use holdfast_archive::tar::{MANIFEST_NAME, Member, MemberKind, writer};
-use listing::{Archive, Object, archive, object};
+use listing::{Object, object};
 use proptest::prelude::*;
 use rstest::rstest;
 

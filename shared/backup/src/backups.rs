@@ -150,7 +150,7 @@ pub async fn download(
 
 /// Lets the backup remember that a link to it works until `expires_at`. It is written for a little longer, so that most
 /// links need no write; one that meets another write is tried again.
-async fn promise_link(
+pub(crate) async fn promise_link(
     ports: &Ports,
     application: &ApplicationId,
     id: BackupId,

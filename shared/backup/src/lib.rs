@@ -10,6 +10,7 @@ pub mod discard;
 pub mod engines;
 pub mod error;
 pub mod explain;
+pub mod files;
 pub mod hold;
 pub mod job;
 pub mod plans;

@@ -11,10 +11,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{
+    future::BoxFuture,
+    stream::{FuturesUnordered, StreamExt},
+};
 use holdfast_archive::checksum::Crc64Nvme;
 use holdfast_domain::backup::{Phase, StoredObject};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     engines::{
@@ -167,23 +170,46 @@ async fn copy_and_report(
     let tally = Tally::default();
     let (copied, all_copied) = oneshot::channel::<()>();
     let (refuse, refused) = oneshot::channel::<()>();
+    let (out, mut segments) = segments::channel(&upload.key);
+    let questions = segments.questions();
 
     let copying = async {
-        let outcome = copy(artifacts, engine, upload, &tally, refused).await;
+        let outcome = copy(artifacts, engine.run(out), upload, segments, &tally, refused).await;
         drop(copied);
         outcome
     };
     let reporting = async {
         let mut all_copied = pin!(all_copied);
+        let mut questions = questions;
         loop {
-            if tokio::time::timeout(REPORT_EVERY, &mut all_copied).await.is_ok() {
-                drop(refuse);
-                return Ok(());
-            }
+            // The engine may want to know at once; it has no more questions when it has ended.
+            let question = async {
+                match questions.as_mut().map(mpsc::Receiver::recv) {
+                    Some(question) => question.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let asked = tokio::select! {
+                biased;
+                _ = &mut all_copied => {
+                    drop(refuse);
+                    return Ok(());
+                }
+                question = question => question.map(Some).or_else(|| {
+                    questions = None;
+                    None
+                }),
+                () = tokio::time::sleep(REPORT_EVERY) => Some(None),
+            };
+            let Some(asked) = asked else { continue };
             if let Err(refusal) = observer.advanced(tally.advance()).await {
                 // Nobody listens only if the copying has just ended, and then there is nothing to stop.
                 let _ = refuse.send(());
                 return Err(refusal);
+            }
+            if let Some(answer) = asked {
+                // Who asked may have stopped meanwhile.
+                let _ = answer.send(());
             }
         }
     };
@@ -192,16 +218,15 @@ async fn copy_and_report(
     outcome
 }
 
-/// Runs the engine and stores its segments side by side. Returns only when the engine has ended.
+/// Stores the segments of the engine that runs, side by side. Returns only when the engine has ended.
 async fn copy(
     artifacts: &dyn ArtifactStore,
-    engine: &dyn Engine,
+    mut running: BoxFuture<'_, Result<EngineReport, SliceError>>,
     upload: &OpenUpload,
+    segments: SegmentReceiver,
     tally: &Tally,
     refused: oneshot::Receiver<()>,
 ) -> Result<(Parts, EngineReport), SliceError> {
-    let (out, segments) = segments::channel(&upload.key);
-    let mut running = engine.run(out);
     let mut storing = Box::pin(store_segments(artifacts, upload, segments, tally));
     let mut refused = pin!(async {
         // Its sender goes away without a word only after the copying, so that counts as never.

@@ -12,7 +12,7 @@ use holdfast_archive::checksum::{Crc64Nvme, Crc64NvmeHasher};
 use crate::failure::Failure;
 
 /// What has arrived of a file, and its checksum so far.
-pub(super) struct Part {
+pub(in crate::backup) struct Part {
     file: File,
     path: PathBuf,
     length: u64,
@@ -21,7 +21,7 @@ pub(super) struct Part {
 
 impl Part {
     /// Opens the part of `target`, with what an earlier download left of it. Only one process at a time has it open.
-    pub(super) fn open(target: &Path) -> Result<Self, Failure> {
+    pub(in crate::backup) fn open(target: &Path) -> Result<Self, Failure> {
         let mut name = OsString::from(target);
         name.push(".part");
         let path = PathBuf::from(name);
@@ -48,22 +48,22 @@ impl Part {
     }
 
     /// Bytes that have arrived.
-    pub(super) fn length(&self) -> u64 {
+    pub(in crate::backup) fn length(&self) -> u64 {
         self.length
     }
 
     /// Where they are.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::backup) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The checksum of what has arrived.
-    pub(super) fn checksum(&self) -> Crc64Nvme {
+    pub(in crate::backup) fn checksum(&self) -> Crc64Nvme {
         self.hasher.finish()
     }
 
     /// Adds the next bytes.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(in crate::backup) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.file.write_all(bytes).map_err(|error| broken(&self.path, "written", &error))?;
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
@@ -71,7 +71,7 @@ impl Part {
     }
 
     /// Forgets what has arrived.
-    pub(super) fn restart(&mut self) -> Result<(), Failure> {
+    pub(in crate::backup) fn restart(&mut self) -> Result<(), Failure> {
         self.file.set_len(0).map_err(|error| broken(&self.path, "emptied", &error))?;
         self.hasher = Crc64NvmeHasher::new();
         self.length = 0;
@@ -79,13 +79,13 @@ impl Part {
     }
 
     /// Removes it.
-    pub(super) fn discard(self) {
+    pub(in crate::backup) fn discard(self) {
         // It is not wanted any more; if it cannot go, the next download looks at it again.
         let _ = fs::remove_file(&self.path);
     }
 
     /// Makes it the file `target`, safe on the disk. One that is there is replaced only if `overwrite`.
-    pub(super) fn finish(self, target: &Path, overwrite: bool) -> Result<(), Failure> {
+    pub(in crate::backup) fn finish(self, target: &Path, overwrite: bool) -> Result<(), Failure> {
         self.file.sync_all().map_err(|error| broken(&self.path, "written", &error))?;
         if !overwrite && target.symlink_metadata().is_ok() {
             return Err(exists(target));
@@ -95,7 +95,7 @@ impl Part {
 }
 
 /// The checksum and length of a file that is there.
-pub(super) fn measure(path: &Path) -> Result<Option<(u64, Crc64Nvme)>, Failure> {
+pub(in crate::backup) fn measure(path: &Path) -> Result<Option<(u64, Crc64Nvme)>, Failure> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -107,7 +107,7 @@ pub(super) fn measure(path: &Path) -> Result<Option<(u64, Crc64Nvme)>, Failure> 
 }
 
 /// The file is there already and is another one.
-pub(super) fn exists(target: &Path) -> Failure {
+pub(in crate::backup) fn exists(target: &Path) -> Failure {
     Failure::new(format!("{} is there already, and differs from the backup", target.display()))
         .fix("move it away, choose another folder with --to, or replace it with --overwrite")
 }

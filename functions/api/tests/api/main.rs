@@ -9,6 +9,7 @@ mod bodies;
 mod client;
 mod contract;
 mod events;
+mod files;
 mod holds;
 mod plans;
 mod refusals;

@@ -47,8 +47,8 @@ impl Numbering {
         }
         self.literal_bytes += self.policy.head_bytes;
         let literal_until = (self.first - 1).saturating_add(self.literal_parts());
-        let numbers = literal_until.saturating_add(1)
-            ..=literal_until.saturating_add(self.policy.copy_count(size));
+        let numbers =
+            literal_until.saturating_add(1)..=literal_until.saturating_add(self.policy.copy_count(size));
         self.first = numbers.end().saturating_add(1);
         self.literal_bytes = writer::padding(size).len() as u64;
         Entry::Copied { literal_until, numbers }

@@ -8,7 +8,9 @@ use crate::multipart::Segment;
 
 /// Objects have grown so much since they were listed that the numbers planned for them do not suffice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the objects have grown beyond what was planned for them since they were listed: make the archive again")]
+#[error(
+    "the objects have grown beyond what was planned for them since they were listed: make the archive again"
+)]
 pub struct Outgrown;
 
 /// Collects the literal bytes of an archive, and cuts them into parts.
@@ -63,9 +65,9 @@ impl LiteralParts {
     ) -> Result<Vec<Segment>, Outgrown> {
         self.add(header)?;
         self.add(head)?;
-        let (part, least) = (size_of_part(self.policy.part_bytes), size_of_part(self.policy.head_bytes));
+        let (part, shortest) = (size_of_part(self.policy.part_bytes), size_of_part(self.policy.head_bytes));
         let mut segments = Vec::new();
-        while self.filling.len() >= part + least && self.next + 1 < copies {
+        while self.filling.len() >= part + shortest && self.next + 1 < copies {
             segments.extend(self.cut(part));
         }
         if self.next >= copies {

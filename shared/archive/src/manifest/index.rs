@@ -91,7 +91,8 @@ mod tests {
     use super::*;
 
     fn index(frames: usize) -> ManifestIndex {
-        let frame = |number: usize| Frame { bytes: 10 + number as u64, lines: 3, first: format!("{number:05}") };
+        let frame =
+            |number: usize| Frame { bytes: 10 + number as u64, lines: 3, first: format!("{number:05}") };
         ManifestIndex { header_bytes: 100, frames: (0..frames).map(frame).collect() }
     }
 
@@ -101,7 +102,9 @@ mod tests {
         let mut file = b"frames before it".to_vec();
         file.extend_from_slice(&index.to_frame().unwrap());
         assert_eq!(ManifestIndex::from_tail(&file).unwrap(), Ok(index.clone()));
-        let Err(needed) = ManifestIndex::from_tail(&file[file.len() - 20..]).unwrap() else { panic!("too few") };
+        let Err(needed) = ManifestIndex::from_tail(&file[file.len() - 20..]).unwrap() else {
+            panic!("too few")
+        };
         let tail = &file[file.len() - usize::try_from(needed).unwrap()..];
         assert_eq!(ManifestIndex::from_tail(tail).unwrap(), Ok(index));
     }

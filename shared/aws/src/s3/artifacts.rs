@@ -13,7 +13,9 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
-use holdfast_backup::ports::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup};
+use holdfast_backup::ports::{
+    ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup,
+};
 use holdfast_domain::backup::{Encryption, StoredObject};
 use secrecy::SecretString;
 
@@ -232,6 +234,24 @@ impl ArtifactStore for S3Artifacts {
         let request = self.client.get_object().bucket(&self.bucket).key(key);
         let request =
             request.response_content_disposition(disposition::attachment(file_name)).presigned(signing).await;
+        // The error is not quoted, for what it is about is the URL.
+        let request = request.map_err(|_| refused("there are no credentials, or they could not be read"))?;
+        Ok(SecretString::from(request.uri().to_owned()))
+    }
+
+    async fn range_url(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        valid: Duration,
+    ) -> Result<SecretString, StorageError> {
+        let refused =
+            |why: &str| StorageError::Rejected(format!("to sign a download of {}: {why}", self.object(key)));
+        let last = range.end.checked_sub(1).filter(|last| *last >= range.start);
+        let last = last.ok_or_else(|| refused("the range is empty"))?;
+        let signing = PresigningConfig::expires_in(valid).map_err(|error| refused(&error.to_string()))?;
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let request = request.range(format!("bytes={}-{last}", range.start)).presigned(signing).await;
         // The error is not quoted, for what it is about is the URL.
         let request = request.map_err(|_| refused("there are no credentials, or they could not be read"))?;
         Ok(SecretString::from(request.uri().to_owned()))

@@ -93,9 +93,10 @@ impl S3Artifacts {
             .copy_source_range(format!("bytes={offset}-{last}"));
         let copied = request.send().await;
         // What goes wrong is the object's: it has changed, is gone, or may not be read.
-        let copied =
-            copied.map_err(|error| storage_error("UploadPartCopy", &format!("{from}, for {into}"), &error))?;
-        let lacks = |what: &str| StorageError::Unavailable(format!("UploadPartCopy gave no {what} for {into}"));
+        let copied = copied
+            .map_err(|error| storage_error("UploadPartCopy", &format!("{from}, for {into}"), &error))?;
+        let lacks =
+            |what: &str| StorageError::Unavailable(format!("UploadPartCopy gave no {what} for {into}"));
         let result = copied.copy_part_result.ok_or_else(|| lacks("result"))?;
         let etag = result.e_tag.ok_or_else(|| lacks("tag"))?;
         // S3 computes it for each part of an upload that was begun with this checksum.

@@ -77,6 +77,19 @@ async fn a_signed_url_downloads_the_object() {
     assert!(answer.ends_with("the bytes"), "{answer}");
 }
 
+/// A URL for a range is signed with the range: it downloads those bytes with that header, and asks for it.
+#[tokio::test]
+async fn a_signed_url_of_a_range_downloads_just_that() {
+    let store = artifacts().await;
+    store.put(&key(5), "application/x-tar", Bytes::from_static(b"0123456789")).await.unwrap();
+    let url = store.range_url(&key(5), 2..6, Duration::from_mins(1)).await.unwrap();
+    let url = url.expose_secret();
+    assert!(url.contains("X-Amz-SignedHeaders=host%3Brange&"), "{url}");
+    let answer = get_with(url, "Range: bytes=2-5\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 206") && answer.ends_with("2345"), "{answer}");
+    assert!(store.range_url(&key(5), 6..6, Duration::from_mins(1)).await.is_err());
+}
+
 /// A URL cannot be signed for longer than signatures last.
 #[tokio::test]
 async fn a_url_is_not_signed_for_ever() {
@@ -144,9 +157,13 @@ pub(crate) async fn make_bucket(client: &Client, name: &str) {
 
 /// A plain GET of `url` over HTTP/1.1: the answer as it comes.
 async fn get(url: &str) -> String {
+    get_with(url, "").await
+}
+
+async fn get_with(url: &str, headers: &str) -> String {
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = TcpStream::connect(host).await.unwrap();
-    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -30,8 +30,10 @@ pub fn channel(key: &str) -> (SegmentSender, SegmentReceiver) {
     let (copies, ordered) = mpsc::channel(WAITING_COPIES);
     // As many as an upload has parts.
     let (keep, kept) = mpsc::unbounded_channel();
-    let sender = SegmentSender { key: key.into(), sender, room: room.clone(), copies, keep };
-    (sender, SegmentReceiver { receiver, room, copies: Some(CopyReceiver { ordered, kept }) })
+    let (ask, asked) = mpsc::channel(1);
+    let sender = SegmentSender { key: key.into(), sender, room: room.clone(), copies, keep, ask };
+    let copies = Some(CopyReceiver { ordered, kept });
+    (sender, SegmentReceiver { receiver, room, copies, asked: Some(asked) })
 }
 
 /// The engine's end. Sending waits until there is room.
@@ -42,6 +44,7 @@ pub struct SegmentSender {
     room: Arc<Semaphore>,
     copies: mpsc::Sender<CopyOrder>,
     keep: mpsc::UnboundedSender<StoredPart>,
+    ask: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl SegmentSender {
@@ -72,6 +75,14 @@ impl SegmentSender {
         self.sender.send(HeldSegment { segment, room }).await.map_err(|_| Stopped)
     }
 
+    /// Waits until whoever follows the upload has said that it is still wanted. To be asked before anything is stored that
+    /// no upload can take back.
+    pub async fn still_wanted(&self) -> Result<(), Stopped> {
+        let (answer, wanted) = oneshot::channel();
+        self.ask.send(answer).await.map_err(|_| Stopped)?;
+        wanted.await.map_err(|_| Stopped)
+    }
+
     /// Resolves when nobody wants segments any more.
     pub async fn closed(&self) {
         self.sender.closed().await;
@@ -84,6 +95,7 @@ pub struct SegmentReceiver {
     receiver: mpsc::Receiver<HeldSegment>,
     room: Arc<Semaphore>,
     copies: Option<CopyReceiver>,
+    asked: Option<mpsc::Receiver<oneshot::Sender<()>>>,
 }
 
 impl SegmentReceiver {
@@ -97,6 +109,11 @@ impl SegmentReceiver {
     /// The copies that are ordered; they can be taken once.
     pub fn copies(&mut self) -> Option<CopyReceiver> {
         self.copies.take()
+    }
+
+    /// The questions of [`SegmentSender::still_wanted`]; they can be taken once. To drop one is to say no.
+    pub fn questions(&mut self) -> Option<mpsc::Receiver<oneshot::Sender<()>>> {
+        self.asked.take()
     }
 }
 

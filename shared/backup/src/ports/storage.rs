@@ -73,6 +73,15 @@ pub trait ArtifactStore: Send + Sync {
         valid: Duration,
     ) -> Result<SecretString, StorageError>;
 
+    /// A signed URL to download a range of an object, valid for `valid`, and only with the header `Range` that names just
+    /// that range. It is a secret.
+    async fn range_url(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        valid: Duration,
+    ) -> Result<SecretString, StorageError>;
+
     /// Fails unless an object is stored as every backup must be: Standard-IA, the stack's key, bucket key.
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError>;
 }

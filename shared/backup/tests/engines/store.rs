@@ -153,6 +153,15 @@ impl ArtifactStore for GatedStore {
         self.bucket.download_url(key, file_name, valid).await
     }
 
+    async fn range_url(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        valid: Duration,
+    ) -> Result<SecretString, StorageError> {
+        self.bucket.range_url(key, range, valid).await
+    }
+
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {
         self.bucket.check_protection(object)
     }
@@ -245,6 +254,15 @@ impl ArtifactStore for NullStore {
         &self,
         key: &str,
         _name: &str,
+        _valid: Duration,
+    ) -> Result<SecretString, StorageError> {
+        Err(StorageError::Rejected(key.to_owned()))
+    }
+
+    async fn range_url(
+        &self,
+        key: &str,
+        _range: Range<u64>,
         _valid: Duration,
     ) -> Result<SecretString, StorageError> {
         Err(StorageError::Rejected(key.to_owned()))

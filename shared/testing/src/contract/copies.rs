@@ -77,7 +77,8 @@ impl Copying for FakeCopying {
 /// Copied parts become one object with those that were sent; each has the checksum of what was copied, whatever the key.
 pub async fn a_part_is_copied_with_its_checksum(copying: &dyn Copying) {
     let store = copying.store();
-    for (case, name) in [("copied", "a.mp4"), ("copied-odd", "odd/Zü rich+&?versionId=1%20#\u{1f600}\n.mp4")] {
+    for (case, name) in [("copied", "a.mp4"), ("copied-odd", "odd/Zü rich+&?versionId=1%20#\u{1f600}\n.mp4")]
+    {
         let source: Bytes = [part(3), part(4), Bytes::from_static(b"tail")].concat().into();
         let etag = copying.put(name, source.clone()).await;
         let key = format!("{}MEDIA/media.tar", prefix(case));
@@ -114,7 +115,14 @@ pub async fn a_copy_of_an_object_that_changed_or_is_gone_is_refused(copying: &dy
     store.abort(&upload).await.unwrap();
 }
 
-fn copy_of(copying: &dyn Copying, number: u32, key: &str, etag: &str, offset: usize, bytes: usize) -> PartCopy {
+fn copy_of(
+    copying: &dyn Copying,
+    number: u32,
+    key: &str,
+    etag: &str,
+    offset: usize,
+    bytes: usize,
+) -> PartCopy {
     PartCopy {
         number,
         bucket: copying.bucket().to_owned(),

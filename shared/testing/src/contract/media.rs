@@ -182,7 +182,9 @@ pub async fn a_large_object_reads_back_from_any_offset(stage: &dyn Stage) {
 pub async fn a_range_reads_back_and_knows_the_whole(stage: &dyn Stage) {
     let bytes: Bytes = (0..200_000_u32).map(|at| (at % 251) as u8).collect::<Vec<_>>().into();
     stage.put("ranges/a.mp4", bytes.clone(), "video/mp4", &[]).await;
-    for (offset, length, end) in [(0, 1, 1), (0, 70_000, 70_000), (150_000, 10, 150_010), (150_000, 60_000, 200_000)] {
+    for (offset, length, end) in
+        [(0, 1, 1), (0, 70_000, 70_000), (150_000, 10, 150_010), (150_000, 60_000, 200_000)]
+    {
         let media = stage.media();
         let part = media.open(stage.bucket(), "ranges/a.mp4", None, offset, Some(length)).await.unwrap();
         assert_eq!(part.size, 200_000);

@@ -11,7 +11,9 @@ use holdfast_archive::{
     checksum::Crc64Nvme,
     multipart::{MIN_PART_BYTES, Segment},
 };
-use holdfast_backup::ports::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup};
+use holdfast_backup::ports::{
+    ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup,
+};
 use holdfast_domain::backup::{Encryption, StoredObject};
 use secrecy::SecretString;
 
@@ -266,6 +268,21 @@ impl ArtifactStore for FakeArtifacts {
         let url = format!(
             "https://backups.invalid/{key}?file={file_name}&X-Amz-Expires={}&X-Amz-Signature=fake",
             valid.as_secs()
+        );
+        Ok(SecretString::from(url))
+    }
+
+    async fn range_url(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        valid: Duration,
+    ) -> Result<SecretString, StorageError> {
+        let url = format!(
+            "https://backups.invalid/{key}?X-Amz-Expires={}&X-Amz-SignedHeaders=host%3Brange&X-Amz-Signature=fake-{}-{}",
+            valid.as_secs(),
+            range.start,
+            range.end
         );
         Ok(SecretString::from(url))
     }

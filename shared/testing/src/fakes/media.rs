@@ -38,6 +38,7 @@ struct Bucket {
 #[derive(Clone)]
 struct Object {
     bytes: Bytes,
+    etag: String,
     last_modified: DateTime<Utc>,
     content_type: Option<String>,
     metadata: BTreeMap<String, String>,
@@ -106,8 +107,10 @@ impl FakeMedia {
         content_type: Option<&str>,
         metadata: &[(&str, &str)],
     ) {
+        let bytes = bytes.into();
         let object = Object {
-            bytes: bytes.into(),
+            etag: etag_of(&bytes),
+            bytes,
             last_modified: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000),
             content_type: content_type.map(str::to_owned),
             metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
@@ -140,12 +143,7 @@ impl FakeMedia {
     }
 
     /// Says what happens at the next copies of an object, one after the other.
-    pub fn surprise_copies(
-        &self,
-        bucket: &str,
-        key: &str,
-        surprises: impl IntoIterator<Item = Surprise>,
-    ) {
+    pub fn surprise_copies(&self, bucket: &str, key: &str, surprises: impl IntoIterator<Item = Surprise>) {
         let mut state = self.state.lock().unwrap();
         state.copy_surprises.entry((bucket.to_owned(), key.to_owned())).or_default().extend(surprises);
     }
@@ -261,7 +259,8 @@ impl MediaSource for FakeMedia {
         let ranged = offset > 0 || length.is_some();
         let offset = usize::try_from(offset).ok().filter(|offset| !ranged || *offset < size);
         let offset = offset.ok_or_else(|| StorageError::Changed(what.clone()))?;
-        let end = length.map_or(size, |length| offset.saturating_add(usize::try_from(length).unwrap()).min(size));
+        let end =
+            length.map_or(size, |length| offset.saturating_add(usize::try_from(length).unwrap()).min(size));
         let breaks = match surprise {
             Surprise::BreaksAfter(bytes) | Surprise::BreaksAndIsReplaced(bytes, _) => Some(bytes),
             _ => None,
@@ -273,7 +272,8 @@ impl MediaSource for FakeMedia {
     async fn tags(&self, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, StorageError> {
         let state = self.state.lock().unwrap();
         let object = state.bucket(bucket)?.objects.get(key);
-        let object = object.ok_or_else(|| StorageError::NotFound(format!("object {key} in bucket {bucket}")))?;
+        let object =
+            object.ok_or_else(|| StorageError::NotFound(format!("object {key} in bucket {bucket}")))?;
         Ok(object.tags.clone())
     }
 }
@@ -293,15 +293,20 @@ impl State {
 
     fn replace(&mut self, bucket: &str, key: &str, bytes: Bytes) {
         if let Some(object) = self.buckets.get_mut(bucket).and_then(|bucket| bucket.objects.get_mut(key)) {
+            object.etag = etag_of(&bytes);
             object.bytes = bytes;
             object.last_modified += chrono::TimeDelta::seconds(1);
         }
     }
 }
 
+fn etag_of(bytes: &[u8]) -> String {
+    format!("\"{:016x}\"", Crc64Nvme::of(bytes).value())
+}
+
 impl Object {
     fn etag(&self) -> String {
-        format!("\"{:016x}\"", Crc64Nvme::of(&self.bytes).value())
+        self.etag.clone()
     }
 
     fn open(self, what: &str, range: Range<usize>, breaks: Option<usize>) -> MediaObject {

@@ -8,8 +8,9 @@ use holdfast_backup::{
     job::{Caught, Job},
     ports::{
         ApplicationRecord, ArtifactStore, Creation, DatabaseCredentials, ExecutionStatus, Executions,
-        ExecutionsError, MediaObject, MediaPage, MediaSource, NewBackup, OpenUpload, Page, PartCopy, PlanRecord,
-        Records, RecordsError, SecretError, Secrets, ServiceRun, StorageError, StoredPart, Versioned,
+        ExecutionsError, MediaObject, MediaPage, MediaSource, NewBackup, OpenUpload, Page, PartCopy,
+        PlanRecord, Records, RecordsError, SecretError, Secrets, ServiceRun, StorageError, StoredPart,
+        Versioned,
     },
 };
 use holdfast_domain::{
@@ -258,6 +259,15 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
         self.faults.around("artifacts.download_url", self.inner.download_url(key, file_name, valid)).await
+    }
+
+    async fn range_url(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        valid: Duration,
+    ) -> Result<SecretString, StorageError> {
+        self.faults.around("artifacts.range_url", self.inner.range_url(key, range, valid)).await
     }
 
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {

@@ -30,6 +30,7 @@ pub(super) struct Archive {
     lines: ManifestFrames,
     staged: StagedManifest,
     source: ManifestSource,
+    out: SegmentSender,
     skipped: Vec<Skipped>,
     skipped_count: u64,
 }
@@ -47,8 +48,9 @@ impl Archive {
             policy,
             lines: ManifestFrames::new(),
             staged: StagedManifest::new(store, out.key(), Contents::MANIFEST_FILE_NAME, open),
-            parts: PartWriter::new(policy, out),
+            parts: PartWriter::new(policy, out.clone()),
             source,
+            out,
             skipped: Vec::new(),
             skipped_count: 0,
         }
@@ -89,10 +91,10 @@ impl Archive {
 
     /// Ends the archive with its manifest.
     pub(super) async fn finish(self) -> Result<EngineReport, SliceError> {
-        let Self { tar, mut parts, policy, lines, staged, source, skipped, skipped_count } = self;
+        let Self { tar, mut parts, policy, lines, staged, source, out, skipped, skipped_count } = self;
         let ManifestSource { bucket, prefix, taken_at, .. } = source.clone();
         let manifest = lines.finish(source).map_err(|error| of_manifest(&error))?;
-        let mut lines = staged.finish(&manifest).await?;
+        let mut lines = staged.finish(&manifest, &out).await?;
         let end = tar.finish(manifest.total_bytes, taken_at);
         parts.allow(policy.max_parts);
         parts.write(&end.header).await?;
@@ -148,6 +150,8 @@ impl Archive {
 fn fault(what: &str) -> SliceError {
     SliceError::permanent(
         "archive_failed",
-        format!("the archive was not laid out as planned: {what}; this is a fault of Holdfast, please report it"),
+        format!(
+            "the archive was not laid out as planned: {what}; this is a fault of Holdfast, please report it"
+        ),
     )
 }

@@ -28,7 +28,7 @@ pub(super) async fn copy(
     let mut etag = Some(object.etag.clone());
     for _ in 0..TRIES {
         let opened = match source.open(&object, etag.as_deref(), Some(policy.head_bytes)).await? {
-            Opened::Object(opened) => opened,
+            Opened::Object(opened) => *opened,
             Opened::Skipped(reason) => return Ok(Next::Skipped(object, reason)),
         };
         // Whatever goes wrong from here on goes wrong with this version: the next try takes the one there is then.
@@ -55,9 +55,9 @@ pub(super) async fn copy(
             Err(ReadError::Changed) => continue,
             Err(ReadError::Failed(error)) => return Err(error),
         };
-        let whole = parts.iter().fold(Crc64Nvme::of(&first), |whole, part| {
-            Crc64Nvme::combine(whole, part.crc64nvme, part.size)
-        });
+        let whole = parts
+            .iter()
+            .fold(Crc64Nvme::of(&first), |whole, part| Crc64Nvme::combine(whole, part.crc64nvme, part.size));
         head.tags = source.tags(&object.key, tag_count).await?;
         return Ok(Next::Copied(object, head, first, Copied { parts, whole }));
     }

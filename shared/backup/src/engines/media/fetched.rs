@@ -43,7 +43,7 @@ pub(super) async fn read(
 ) -> Result<Next, SliceError> {
     for _ in 0..TRIES {
         let opened = match source.open(&object, Some(&object.etag), None).await? {
-            Opened::Object(opened) => opened,
+            Opened::Object(opened) => *opened,
             Opened::Skipped(reason) => return Ok(Next::Skipped(object, reason)),
         };
         match whole(&source, policy, &object, opened).await {

@@ -32,7 +32,7 @@ pub(super) fn relative<'a>(prefix: &str, key: &'a str) -> &'a str {
 
 /// What became of opening an object.
 pub(super) enum Opened {
-    Object(MediaObject),
+    Object(Box<MediaObject>),
     /// It is not to be had, for this reason.
     Skipped(String),
 }
@@ -50,7 +50,7 @@ impl Source {
             // Of a version that was not listed nobody knows whether it has so many bytes, or any.
             let length = length.filter(|_| etag.is_some());
             match self.media.open(&self.bucket, &object.key, etag, 0, length).await {
-                Ok(opened) => return Ok(Opened::Object(opened)),
+                Ok(opened) => return Ok(Opened::Object(Box::new(opened))),
                 Err(StorageError::Changed(_)) => etag = None,
                 Err(StorageError::NotFound(_)) => {
                     return Ok(Opened::Skipped("deleted during the backup".to_owned()));

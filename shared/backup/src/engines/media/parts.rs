@@ -7,11 +7,7 @@ use holdfast_archive::{
     multipart::Segment,
 };
 
-use crate::{
-    engines::segments::SegmentSender,
-    error::SliceError,
-    ports::StoredPart,
-};
+use crate::{engines::segments::SegmentSender, error::SliceError, ports::StoredPart};
 
 /// Sends what is written here as parts, and counts.
 pub(super) struct PartWriter {

@@ -16,6 +16,7 @@ use holdfast_archive::{
 
 use super::failure::of_manifest;
 use crate::{
+    engines::segments::SegmentSender,
     error::SliceError,
     ports::{ArtifactStore, OpenUpload, StoredPart},
 };
@@ -89,8 +90,13 @@ impl StagedManifest {
         Ok(())
     }
 
-    /// Stores what is left, and makes the object.
-    pub(super) async fn finish(mut self, end: &ManifestEnd) -> Result<ReadBack, SliceError> {
+    /// Stores what is left, and makes the object, unless the backup is not wanted any more: a slice that was replaced must
+    /// not leave it behind.
+    pub(super) async fn finish(
+        mut self,
+        end: &ManifestEnd,
+        out: &SegmentSender,
+    ) -> Result<ReadBack, SliceError> {
         if let Some(last) = &end.last {
             self.add(last).await?;
         }
@@ -100,9 +106,16 @@ impl StagedManifest {
         let frames = end.index.frames.iter().map(|frame| frame.bytes).collect();
         if self.parts.is_empty() {
             let whole: Bytes = [&head[..], &rest].concat().into();
+            out.still_wanted().await?;
             self.store.put(&self.key, CONTENT_TYPE, whole.clone()).await?;
             self.verify(whole.len() as u64, Crc64Nvme::of(&whole)).await?;
-            return Ok(ReadBack { held: Some(whole), store: self.store, key: self.key, at: end.header.len() as u64, frames });
+            return Ok(ReadBack {
+                held: Some(whole),
+                store: self.store,
+                key: self.key,
+                at: end.header.len() as u64,
+                frames,
+            });
         }
         let number = u32::try_from(self.parts.len()).unwrap_or(u32::MAX).saturating_add(2);
         let last = self.put_part(number, rest).await?;
@@ -115,6 +128,7 @@ impl StagedManifest {
             bytes += part.size;
         }
         if let Some(upload) = self.open.get() {
+            out.still_wanted().await?;
             self.store.complete(&upload, &self.parts, whole).await?;
             self.open.set(None);
         }
@@ -123,13 +137,12 @@ impl StagedManifest {
     }
 
     async fn put_part(&self, number: u32, bytes: Bytes) -> Result<StoredPart, SliceError> {
-        let upload = match self.open.get() {
-            Some(upload) => upload,
-            None => {
-                let upload = self.store.begin(&self.key, CONTENT_TYPE).await?;
-                self.open.set(Some(upload.clone()));
-                upload
-            }
+        let upload = if let Some(upload) = self.open.get() {
+            upload
+        } else {
+            let upload = self.store.begin(&self.key, CONTENT_TYPE).await?;
+            self.open.set(Some(upload.clone()));
+            upload
         };
         let segment = Segment { number, crc64nvme: Crc64Nvme::of(&bytes), bytes };
         Ok(self.store.put_part(&upload, segment).await?)
@@ -140,7 +153,9 @@ impl StagedManifest {
         let key = &self.key;
         let differs = |what: String| SliceError::permanent("object_differs", what);
         let found = self.store.describe(key).await?.ok_or_else(|| {
-            differs(format!("{key} was stored and is not there any more; find out who deletes from the backup bucket"))
+            differs(format!(
+                "{key} was stored and is not there any more; find out who deletes from the backup bucket"
+            ))
         })?;
         if (found.size, found.crc64nvme.as_str()) != (bytes, whole.to_string().as_str()) {
             return Err(differs(format!(
