@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use holdfast_archive::{
     checksum::{Crc64Nvme, Sha256},
-    manifest::{ManifestHeader, ManifestLine, read, unpack},
+    manifest::{ManifestHeader, ManifestIndex, ManifestLine, parse_lines, read, unpack},
 };
 use holdfast_backup::{
     engines::{self, Engine},
@@ -580,4 +580,52 @@ async fn a_bucket_that_never_stands_still_is_archived_as_its_manifest_says(#[val
         }
         Err(other) => panic!("{other}"),
     }
+}
+
+/// So many files, and so much to say about each, that neither the listing nor the manifest is held.
+fn many() -> World {
+    let world = world();
+    let entropy = SeededEntropy::new(7);
+    for number in 0..41_000 {
+        let noise: String = (0..48).map(|_| format!("{:016x}", entropy.next())).collect();
+        world.media.put_typed(
+            BUCKET,
+            &format!("m/{number:05}"),
+            number.to_string(),
+            None,
+            &[("noise", &noise)],
+        );
+    }
+    world
+}
+
+#[tokio::test]
+async fn the_manifest_of_very_many_files_waits_in_the_bucket() {
+    let world = many();
+    let stored = back_up(&world).await.unwrap();
+    assert_eq!(contents(&stored).0, 41_000);
+    assert_eq!(world.faults.count("artifacts.begin"), 2, "the tar, and the manifest");
+    assert!(world.faults.count("artifacts.read") > 10, "it was read back some at a time");
+    let archive = Archive::of(&world);
+    assert_eq!(archive.contents("40999"), b"40999");
+    let packed = world.artifacts.bytes(MANIFEST_KEY).unwrap();
+    assert!(packed.len() > 12 * MIB, "{}", packed.len());
+    let index = ManifestIndex::from_tail(&packed).unwrap().unwrap();
+    let range = index.range(index.frame_of("20000")).unwrap();
+    let frame = &packed[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+    assert!(parse_lines(&unpack(frame).unwrap(), 1).any(|line| line.unwrap().key() == "20000"));
+}
+
+/// The manifest has an upload of its own, which is given up too.
+#[rstest]
+#[case("artifacts.read", 3)]
+#[case("artifacts.complete", 1)]
+#[case("media.list", 42)]
+#[tokio::test]
+async fn a_manifest_that_waits_is_given_up_with_its_archive(#[case] call: &str, #[case] nth: usize) {
+    let world = many();
+    world.faults.on(call, nth, Moment::Before, Fault::Unavailable);
+    assert!(failure(back_up(&world).await).transient);
+    assert!(world.faults.count("artifacts.begin") > 0);
+    assert_eq!(world.artifacts.open_upload_count(), 0);
 }
