@@ -106,6 +106,8 @@ pub fn unpack(frames: &[u8]) -> Result<Vec<u8>, ManifestError> {
 }
 
 fn packed(lines: &[u8]) -> Result<Bytes, ManifestError> {
-    let frame = zstd::bulk::compress(lines, COMPRESSION_LEVEL).map_err(ManifestError::Frame)?;
+    let mut frame = zstd::bulk::compress(lines, COMPRESSION_LEVEL).map_err(ManifestError::Frame)?;
+    // It was as large as the worst case.
+    frame.shrink_to_fit();
     Ok(frame.into())
 }

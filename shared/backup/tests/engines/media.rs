@@ -587,7 +587,7 @@ fn many() -> World {
     let world = world();
     let entropy = SeededEntropy::new(7);
     for number in 0..41_000 {
-        let noise: String = (0..48).map(|_| format!("{:016x}", entropy.next())).collect();
+        let noise = (0..48).map(|_| format!("{:016x}", entropy.next())).collect::<Vec<_>>().concat();
         world.media.put_typed(
             BUCKET,
             &format!("m/{number:05}"),
