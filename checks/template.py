@@ -57,7 +57,7 @@ GRANTS = {
         "kms:Decrypt",
         "s3:DeleteObject",
         "s3:GetBucketLocation",
-        "s3:GetObject",
+        "s3:GetObjectVersion",
         "s3:ListBucket",
         "secretsmanager:DescribeSecret",
         "states:StartExecution",

@@ -54,7 +54,7 @@ class Machine:
             Code={"ZipFile": package.getvalue()},
             Environment={"Variables": {"TABLE": TABLE}},
         )["FunctionArn"]
-        definition = DEFINITION.replace("${WorkerFunctionArn}", function).replace("${RetentionFunctionArn}", function)
+        definition = DEFINITION.replace("${Partition}", "aws").replace("${WorkerFunctionArn}", function).replace("${RetentionFunctionArn}", function)
         assert "${" not in definition
         self.arn = self.states.create_state_machine(name="job", definition=definition, roleArn=ROLE)["stateMachineArn"]
 

@@ -144,7 +144,7 @@ pub async fn download(
         .ok_or_else(|| RequestError::not_found("artifact", service))?;
     let taken = backup.taken_at.unwrap_or(backup.created_at).format("%Y%m%dT%H%M%SZ");
     let file_name = format!("{application}-{taken}-{service}-{}", artifact.contents.file_name());
-    let url = ports.artifacts.download_url(&artifact.object.key, &file_name, valid).await?;
+    let url = ports.artifacts.download_url(&artifact.object, &file_name, valid).await?;
     Ok(Download { url, expires_at, artifact, file_name })
 }
 

@@ -245,11 +245,11 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
 
     async fn download_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         file_name: &str,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        self.faults.around("artifacts.download_url", self.inner.download_url(key, file_name, valid)).await
+        self.faults.around("artifacts.download_url", self.inner.download_url(object, file_name, valid)).await
     }
 
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {
