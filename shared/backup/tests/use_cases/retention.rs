@@ -6,7 +6,7 @@ use holdfast_backup::{
     retain::{self, RetentionSummary},
 };
 use holdfast_domain::{
-    audit::Action,
+    audit::{Action, AuditEntry},
     backup::{Backup, Label, State},
     id::ApplicationId,
 };
@@ -214,4 +214,39 @@ async fn links_at_once_are_all_given() {
     assert_eq!(world.faults.count("records.update_backup"), written, "what was promised already is enough");
     let until = world.backup(&shop, backup.id).link_until.unwrap();
     assert!(until >= builders::now() + TimeDelta::minutes(15));
+}
+
+#[tokio::test]
+async fn another_plan_shows_what_it_would_take_before_the_next_run_takes_it() {
+    let world = World::new();
+    let mut record = world.register("shop").value;
+    let shop = record.id.clone();
+    live_through(&world, &shop, 30).await;
+    let mut brief = builders::plan("brief");
+    brief.spec.scheduled = "gfs:2/0/0".parse().unwrap();
+    let now = holdfast_backup::ports::Clock::now(world.clock.as_ref());
+    let entry = AuditEntry::new(world.ports.entropy.audit_id(now), now, "anna", Action::PlanChange);
+    world.ports.records.put_plan(&brief, None, &entry).await.unwrap();
+    record.spec.plan = brief.id.clone();
+    world.records.insert_application(record.clone());
+
+    let report = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
+    let goes: Vec<_> = report
+        .backups
+        .iter()
+        .filter(|line| line.explanation.action == explain::ReportedAction::Discard)
+        .map(|line| line.id)
+        .collect();
+    let before = kept(&world, &shop);
+    assert_eq!(goes.len(), before.len() - 2);
+    retain::run(&world.ports, &shop).await.unwrap();
+    let after: Vec<_> = kept(&world, &shop).iter().map(|backup| backup.id).collect();
+    assert!(before.iter().all(|backup| goes.contains(&backup.id) != after.contains(&backup.id)));
+
+    // Back on the larger plan nothing more goes, and what went can be brought back.
+    record.spec.plan = builders::application("shop").spec.plan;
+    world.records.insert_application(record);
+    live_through(&world, &shop, 5).await;
+    assert_eq!(kept(&world, &shop).len(), 7);
+    assert!(world.backup(&shop, goes[0]).undelete_until().is_some());
 }
