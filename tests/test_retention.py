@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import subprocess
 from xml.etree import ElementTree
 
 import pytest
+
+from platform_under_test import PROGRAM
 
 SVG = "{http://www.w3.org/2000/svg}svg"
 
@@ -101,20 +104,14 @@ def test_an_operator_sees_why_and_when_and_what_it_costs(platform, kept, tmp_pat
     assert report["cost"]["stored"]["region"] == platform.stack.region
 
 
-def test_the_calendar_is_a_picture(platform, kept):
-    import urllib.request
-
-    from botocore.auth import SigV4Auth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
-
-    request = AWSRequest("GET", f"{platform.stack.api_url}/v1/applications/kept/retention", headers={"Accept": "image/svg+xml"})
-    credentials = Credentials(platform.stack.env["AWS_ACCESS_KEY_ID"], platform.stack.env["AWS_SECRET_ACCESS_KEY"])
-    SigV4Auth(credentials, "execute-api", platform.stack.region).add_auth(request)
-    with urllib.request.urlopen(urllib.request.Request(request.url, headers=dict(request.headers))) as answer:
-        assert answer.headers["Content-Type"] == "image/svg+xml"
-        drawn = ElementTree.fromstring(answer.read())
-    assert drawn.tag == SVG and "Backups of kept" in "".join(drawn.itertext())
+def test_the_calendar_is_a_picture(platform, kept, tmp_path):
+    pictures = {"show": (), "preview": ("--on-demand", "age_then_count:0/1")}
+    for command, options in pictures.items():
+        picture = tmp_path / f"{command}.svg"
+        arguments = [PROGRAM, "--api", platform.stack.api_url, "retention", command, "kept", *options, "--svg", str(picture)]
+        subprocess.run(arguments, env=platform.stack.env, check=True, timeout=60)
+        drawn = ElementTree.parse(picture).getroot()
+        assert drawn.tag == SVG and "Backups of kept" in "".join(drawn.itertext())
 
 
 def test_a_change_of_a_plan_is_in_its_trail(platform, tmp_path):

@@ -134,6 +134,12 @@ pub async fn remove(
     if fate == Fate::Delete {
         // Before the first one goes.
         backups.iter().try_for_each(|backup| hold::refuse_held(&backup.value))?;
+        if let Some(coming) = backups.iter().find(|backup| backup.value.undelete.is_some()) {
+            return Err(RequestError::Conflict(format!(
+                "the backup {} of {id} is being brought back; wait for that, then remove the application",
+                coming.value.id
+            )));
+        }
         for backup in backups {
             match backup.value.state {
                 State::Succeeded => {

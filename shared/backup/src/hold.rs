@@ -83,7 +83,7 @@ pub async fn release(
 
 /// Refuses what would take a backup that is held.
 pub(crate) fn refuse_held(backup: &Backup) -> Result<(), RequestError> {
-    let Some(hold) = &backup.hold else { return Ok(()) };
+    let Some(hold) = backup.hold.as_ref().filter(|_| backup.state == State::Succeeded) else { return Ok(()) };
     Err(RequestError::Conflict(format!(
         "the backup {} of {} is held by {} ({}); release it first",
         backup.id, backup.application, hold.by, hold.reason

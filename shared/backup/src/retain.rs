@@ -65,7 +65,15 @@ pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
     let mut total = RetentionSummary::default();
     let mut after = None;
     loop {
-        let page = ports.records.applications(after.as_ref(), PAGE).await?;
+        // A page that cannot be read ends this part, and not the other.
+        let page = match ports.records.applications(after.as_ref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(?after, %error, "the applications behind this one could not be read");
+                total.failed += 1;
+                break;
+            }
+        };
         let runs = stream::iter(page.items).map(async |application| {
             let id = application.value.id.clone();
             (id, registered(ports, application).await)
@@ -113,8 +121,11 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
     let backups = discard::all_backups(ports, id).await?;
     let now = ports.clock.now();
     // One that can still be brought back would have to be looked after again.
-    let is_over =
-        |backup: &Backup| backup.state.is_final() && backup.undelete_until().is_none_or(|until| until <= now);
+    let is_over = |backup: &Backup| {
+        backup.state.is_final()
+            && backup.undelete.is_none()
+            && backup.undelete_until().is_none_or(|until| until <= now)
+    };
     if backups.iter().all(|backup| is_over(&backup.value)) {
         ports.records.forget_application(id).await?;
         return Ok(RetentionSummary::default());
@@ -146,7 +157,9 @@ async fn execute(
     for backup in rest.iter().map(|backup| &backup.value) {
         let forgotten = |asked: &Undelete| ports.clock.now() - asked.at > UNDELETE_PATIENCE;
         if backup.undelete.as_ref().is_some_and(forgotten) {
-            let outcome = undelete::give_up(ports, application, backup.id, "the job for it was lost").await;
+            let asked_at = backup.undelete.as_ref().map_or_else(|| ports.clock.now(), |asked| asked.at);
+            let reason = "the job for it was lost";
+            let outcome = undelete::give_up(ports, application, backup.id, asked_at, reason).await;
             let outcome = outcome.map_err(|error| RequestError::Unavailable(error.to_string()));
             count(outcome, &mut 0, &mut summary.failed, application, backup.id);
         }
