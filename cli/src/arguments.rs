@@ -143,7 +143,7 @@ pub(crate) struct Document {
 /// What becomes of the backups of an application that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fate {
-    /// They stay until somebody deletes them.
+    /// They stay until somebody deletes them or their own expiry comes. Registered again, the application has them again.
     Keep,
     /// They are deleted.
     Delete,

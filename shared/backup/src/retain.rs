@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use futures::{StreamExt, stream};
 use holdfast_domain::{
+    application::ApplicationSpec,
     audit::Action,
     backup::{Backup, State, Trigger, Undelete},
     id::{ApplicationId, BackupId},
@@ -54,7 +55,8 @@ pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<Retention
     };
     let policies = policies(ports, &record.value).await?;
     let backups = discard::all_backups(ports, application).await?;
-    let plan = plan(&backups, &policies, ports.clock.now());
+    let candidates = candidates(backups.iter().map(|backup| &backup.value), Some(&record.value.spec));
+    let plan = retention::plan(&candidates, &policies, ports.clock.now());
     Ok(execute(ports, application, backups, &plan, Some(&policies)).await)
 }
 
@@ -130,7 +132,7 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
         ports.records.forget_application(id).await?;
         return Ok(RetentionSummary::default());
     }
-    let plan = retention::plan_removed(&candidates(&backups), now);
+    let plan = retention::plan_removed(&candidates(backups.iter().map(|backup| &backup.value), None), now);
     Ok(execute(ports, id, backups, &plan, None).await)
 }
 
@@ -222,12 +224,16 @@ async fn policies(ports: &Ports, record: &ApplicationRecord) -> Result<Policies,
     Ok(Policies { scheduled: plan.scheduled, on_demand: plan.on_demand })
 }
 
-fn plan(backups: &[Versioned<Backup>], policies: &Policies, now: DateTime<Utc>) -> retention::Plan {
-    retention::plan(&candidates(backups), policies, now)
-}
-
-fn candidates(backups: &[Versioned<Backup>]) -> Vec<Candidate> {
-    backups.iter().filter_map(|backup| Candidate::of(&backup.value)).collect()
+/// The succeeded ones as retention sees them; one that lacks a service of `spec` is a partial one.
+pub(crate) fn candidates<'a>(
+    backups: impl Iterator<Item = &'a Backup>,
+    spec: Option<&ApplicationSpec>,
+) -> Vec<Candidate> {
+    let lacks = |backup: &Backup| {
+        let mut services = spec.into_iter().flat_map(|spec| &spec.services);
+        services.any(|service| !backup.services.contains(service.name()))
+    };
+    backups.filter_map(|backup| Some(Candidate::of(backup)?.with_partial(lacks(backup)))).collect()
 }
 
 async fn relabel(

@@ -9,6 +9,7 @@ use holdfast_domain::{
     audit::{Action, AuditEntry},
     backup::{Backup, Label, State},
     id::ApplicationId,
+    retention::preview::VerdictAction,
 };
 use holdfast_testing::{
     World, builders,
@@ -78,8 +79,8 @@ async fn a_dry_run_says_what_the_run_then_does() {
     assert_eq!(report.policies.scheduled, "gfs:7/4/12");
     let foreseen = |action| report.backups.iter().filter(|line| line.explanation.action == action).count();
     let summary = retain::run(&world.ports, &shop).await.unwrap();
-    assert_eq!(summary.discarded, foreseen(explain::ReportedAction::Discard));
-    assert_eq!(summary.relabelled, foreseen(explain::ReportedAction::Relabel));
+    assert_eq!(summary.discarded, foreseen(VerdictAction::Discard));
+    assert_eq!(summary.relabelled, foreseen(VerdictAction::Relabel));
     assert_eq!(summary.discarded + summary.relabelled, 1);
 }
 
@@ -152,8 +153,8 @@ async fn no_scheduled_backup_goes_while_a_label_that_its_discard_rests_on_is_not
         }
     }
     let foreseen = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
-    assert!(foreseen.backups.iter().any(|line| line.explanation.action == explain::ReportedAction::Relabel));
-    assert!(foreseen.backups.iter().any(|line| line.explanation.action == explain::ReportedAction::Discard));
+    assert!(foreseen.backups.iter().any(|line| line.explanation.action == VerdictAction::Relabel));
+    assert!(foreseen.backups.iter().any(|line| line.explanation.action == VerdictAction::Discard));
     world.faults.on("records.update_backup", 1, Moment::Before, Fault::Unavailable);
     let summary = retain::run(&world.ports, &shop).await.unwrap();
     assert_eq!(summary.discarded, 0, "{summary:?}");
@@ -234,7 +235,7 @@ async fn another_plan_shows_what_it_would_take_before_the_next_run_takes_it() {
     let goes: Vec<_> = report
         .backups
         .iter()
-        .filter(|line| line.explanation.action == explain::ReportedAction::Discard)
+        .filter(|line| line.explanation.action == VerdictAction::Discard)
         .map(|line| line.id)
         .collect();
     let before = kept(&world, &shop);
