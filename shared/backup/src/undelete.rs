@@ -56,12 +56,11 @@ pub async fn ask(
         )));
     }
     let under_way = backup.undelete.as_ref().filter(|asked| (now - asked.at).num_seconds() < LATE_SECONDS);
-    let (asked_at, version) = match under_way {
-        Some(asked) => (asked.at, version),
-        None => {
-            backup.undelete = Some(Undelete { by: actor.to_owned(), at: now });
-            (now, ports.records.update_backup(&backup, version, &[]).await?)
-        }
+    let (asked_at, version) = if let Some(asked) = under_way {
+        (asked.at, version)
+    } else {
+        backup.undelete = Some(Undelete { by: actor.to_owned(), at: now });
+        (now, ports.records.update_backup(&backup, version, &[]).await?)
     };
     let job = Job::Undelete { application: application.clone(), id, asked_at };
     ports.executions.start(&job).await.map_err(|error| {

@@ -1,5 +1,6 @@
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
+    backup::Backup,
     cost::Tariff,
     id::ApplicationId,
     invalid::Invalid,
@@ -95,7 +96,7 @@ impl Subject {
         let candidates = self.candidates().into_iter();
         let bytes = |candidate: &Candidate| {
             let backup = self.succeeded().find(|backup| backup.id == candidate.id);
-            backup.map_or(0, |backup| backup.bytes())
+            backup.map_or(0, Backup::bytes)
         };
         let backups: Vec<(Candidate, u64)> =
             candidates.map(|candidate| (candidate, bytes(&candidate))).collect();

@@ -153,7 +153,7 @@ async fn a_deletion_that_comes_late_takes_nothing_from_a_backup_that_is_back(#[c
     world.clock.advance(TimeDelta::minutes(15));
     let asked_at = match world.executions.started().pop().unwrap() {
         Job::Undelete { asked_at, .. } => asked_at,
-        other => panic!("{other:?}"),
+        other @ Job::Backup { .. } => panic!("{other:?}"),
     };
     let job = Job::Undelete { application: shop.clone(), id: backup.id, asked_at };
     assert_eq!(run(&world, &job).await.unwrap(), Answer::Done);
