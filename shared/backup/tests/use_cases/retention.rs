@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use holdfast_backup::{
-    applications, backups, explain, request,
+    applications, backups, explain, plans, request,
     retain::{self, RetentionSummary},
 };
 use holdfast_domain::{
@@ -250,4 +250,73 @@ async fn another_plan_shows_what_it_would_take_before_the_next_run_takes_it() {
     live_through(&world, &shop, 5).await;
     assert_eq!(kept(&world, &shop).len(), 7);
     assert!(world.backup(&shop, goes[0]).undelete_until().is_some());
+}
+
+#[tokio::test]
+async fn the_last_whole_backup_stays_though_newer_ones_of_some_services_came() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    let plan = holdfast_domain::id::PlanId::default_plan();
+    let spec = holdfast_domain::plan::PlanSpec {
+        on_demand: "age_then_count:30/0".parse().unwrap(),
+        ..holdfast_domain::plan::PlanSpec::default()
+    };
+    plans::put(&world.ports, "anna", &plan, spec, None).await.unwrap();
+    let whole = world.succeeded(&shop, builders::now() - TimeDelta::days(60), false);
+    let mut media = world.succeeded(&shop, builders::now() - TimeDelta::days(50), false);
+    media.services.retain(|service| service.as_str() == "MEDIA");
+    world.records.insert_backup(media.clone());
+    assert_eq!(retain::run(&world.ports, &shop).await.unwrap().discarded, 1);
+    assert_eq!(world.backup(&shop, media.id).state, State::Expired);
+    assert_eq!(world.backup(&shop, whole.id).state, State::Succeeded, "the only one with the database");
+
+    let trail = world.records.plan_audit_trail(&plan);
+    assert!(trail[0].from.as_ref().unwrap().contains("age_then_count:30/3; 24 on demand a day"), "{trail:?}");
+}
+
+#[tokio::test]
+async fn a_policy_is_priced_for_the_rhythm_of_the_plan() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    world.succeeded(&shop, builders::now() - TimeDelta::hours(1), true);
+    let plan = holdfast_domain::id::PlanId::default_plan();
+    let estimate = async |expression: &str, version| {
+        let schedule = holdfast_domain::schedule::Schedule::Cron {
+            expression: expression.to_owned(),
+            spread_minutes: 0,
+        };
+        let spec = holdfast_domain::plan::PlanSpec {
+            schedule: Some(schedule),
+            ..holdfast_domain::plan::PlanSpec::default()
+        };
+        plans::put(&world.ports, "anna", &plan, spec, version).await.unwrap();
+        explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap()
+    };
+    let daily = estimate("0 3 * * *", None).await;
+    assert_eq!(daily.cost.estimate.policy.as_ref().unwrap().slots_per_day, 1);
+    let six_hourly = estimate("0 */6 * * *", Some(1)).await;
+    assert_eq!(six_hourly.cost.estimate.policy.as_ref().unwrap().slots_per_day, 4);
+    let weekly = estimate("0 3 * * 1", Some(2)).await;
+    assert_eq!(weekly.cost.estimate.policy, None);
+    assert!(weekly.cost.estimate.notes[0].contains("4 in 28 days"), "{:?}", weekly.cost.estimate.notes);
+    assert_eq!(
+        weekly.forecast_until, daily.forecast_until,
+        "the forecast is one of daily successes all the same"
+    );
+}
+
+#[tokio::test]
+async fn days_of_the_calendar_are_the_applications() {
+    let world = World::new();
+    let mut record = world.register("shop").value;
+    record.spec.time_zone = chrono_tz::America::Los_Angeles;
+    let shop = record.id.clone();
+    world.records.insert_application(record);
+    // Five o'clock in the afternoon there is tomorrow in UTC.
+    let evening = chrono::DateTime::parse_from_rfc3339("2026-04-02T00:30:00Z").unwrap().to_utc();
+    world.clock.set(evening + TimeDelta::minutes(5));
+    world.succeeded(&shop, evening, false);
+    let report = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
+    assert_eq!(report.calendar.len(), 1);
+    assert_eq!(report.calendar[0].date.to_string(), "2026-04-01");
 }
