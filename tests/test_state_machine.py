@@ -246,7 +246,7 @@ def test_ranges_are_retried_as_the_whole_is():
 def test_the_template_fills_every_placeholder():
     template = (ROOT / "template.yaml").read_text()
     for name in set(re.findall(r"\$\{(\w+)\}", DEFINITION)):
-        assert f"{name}: !GetAtt" in template
+        assert re.search(rf"^ +{name}: !(GetAtt|Ref) ", template, re.MULTILINE), name
 
 
 def test_no_more_than_four_ranges_at_once():
