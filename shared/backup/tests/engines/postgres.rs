@@ -102,6 +102,7 @@ async fn a_databases_name_is_taken_as_it_is(#[case] name: &str) {
 #[case("quotes", r#"'"`$x"#)]
 #[case("spaces", "  a b #")]
 #[case("letters", "pässwörd✓")]
+#[case("lines", "a\nb\r")]
 #[tokio::test]
 async fn a_password_may_hold_anything(#[case] role: &str, #[case] password: &str) {
     let server = Server::shared();

@@ -1,4 +1,4 @@
-//! Our own short connection before the dump: it finds what is wrong early and says so better than `pg_dump` can.
+//! A short connection before the dump: it finds what is wrong early.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{error::SliceError, ports::DatabaseCredentials};
 
-/// How long a connection may take to be made, in seconds; for `pg_dump` too.
+/// How long a connection may take to be made, in seconds.
 pub(super) const CONNECT_SECONDS: u64 = 15;
 
 /// How long all of the questions may take.

@@ -5,6 +5,7 @@ use std::{error::Error as _, io, os::unix::process::ExitStatusExt, process::Exit
 use holdfast_domain::application::PostgresService;
 use tokio_postgres::error::SqlState;
 
+use super::wire::Refusal;
 use crate::error::SliceError;
 
 /// The kinds of faults that are told apart.
@@ -124,6 +125,16 @@ pub(super) fn of_connection(service: &PostgresService, error: &tokio_postgres::E
     failure(service, fault.unwrap_or(Fault::ConnectionLost), &words)
 }
 
+/// What a refusal of the server means.
+pub(super) fn of_refusal(service: &PostgresService, refusal: &Refusal) -> SliceError {
+    failure(service, of_state(&SqlState::from_code(&refusal.code)), &refusal.message)
+}
+
+/// What an error of a connection that is being made means.
+pub(super) fn of_io_error(service: &PostgresService, error: &io::Error) -> SliceError {
+    failure(service, of_io(error), &error.to_string())
+}
+
 /// What a code of the server means: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn of_state(state: &SqlState) -> Fault {
     match state {
@@ -138,6 +149,9 @@ fn of_state(state: &SqlState) -> Fault {
             Fault::PermissionDenied
         }
         state if *state == SqlState::TOO_MANY_CONNECTIONS => Fault::TooManyConnections,
+        state if *state == SqlState::LOCK_NOT_AVAILABLE || *state == SqlState::QUERY_CANCELED => {
+            Fault::TablesLocked
+        }
         state if *state == SqlState::CANNOT_CONNECT_NOW => Fault::ServerStarting,
         state if state.code().starts_with("57P") || state.code().starts_with("08") => Fault::ConnectionLost,
         _ => Fault::Refused,

@@ -1,0 +1,147 @@
+//! The sessions that read the rows: each takes the next unit when it is done with one.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::sync::{Mutex, mpsc};
+use tokio_postgres::error::SqlState;
+
+use super::{
+    failure::{Fault, failure, of_refusal},
+    login::Session,
+    relay::Reading,
+    session::StatementError,
+    sessions::Sessions,
+    unit::{Collector, Press, Unit},
+};
+use crate::error::SliceError;
+
+/// How long a reader waits for a table that somebody wants for himself alone. The session of `pg_dump` has locked it before
+/// and can still read it.
+const LOCK_WAIT: &str = "SET lock_timeout = '1s'";
+
+/// What the readers of one dump share.
+pub(super) struct Readers {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) units: Mutex<mpsc::Receiver<(Unit, Press)>>,
+    /// To the session that holds the locks.
+    pub(super) locked_out: mpsc::Sender<(Unit, Press)>,
+    /// Entries whose tables somebody waits for.
+    pub(super) wanted: std::sync::Mutex<BTreeSet<i32>>,
+}
+
+impl Readers {
+    /// Reads units until there are none left. A reader that is not the first one does without a session where the server
+    /// has none to give.
+    pub(super) async fn read(self: Arc<Self>, first: bool) -> Result<(), SliceError> {
+        let mut session: Option<Session> = None;
+        loop {
+            let next = self.units.lock().await.recv().await;
+            let Some((unit, press)) = next else { break };
+            if self.is_wanted(unit.entry) {
+                self.hand_over(unit, press).await;
+                continue;
+            }
+            let open = match &mut session {
+                Some(open) => open,
+                none => match self.begin(&unit.reading).await {
+                    Ok(begun) => none.insert(begun),
+                    Err(error) if !first && is_crowded(&error) => {
+                        tracing::warn!(%error, "one session fewer reads the tables");
+                        // Nobody else has this unit, and the one session that is always there reads it.
+                        self.hand_over(unit, press).await;
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            let mut collector = Collector::new(&press, unit.number, &unit.out);
+            let copied = open.copy(&unit.sql, &mut collector).await;
+            match copied {
+                Ok(rows) => {
+                    collector.turn_over().await;
+                    drop(collector);
+                    unit.out.finish(rows);
+                }
+                Err(StatementError::Refused(refusal))
+                    if refusal.code == SqlState::LOCK_NOT_AVAILABLE.code() =>
+                {
+                    // It was refused before its first row.
+                    drop(collector);
+                    self.wanted().insert(unit.entry);
+                    self.rejoin(open, &unit.reading).await?;
+                    self.hand_over(unit, press).await;
+                }
+                Err(error) => return Err(self.failed(error, &unit.sql)),
+            }
+        }
+        if let Some(mut session) = session {
+            // Whether it arrives or not, the session ends.
+            let _ = session.wire.send(&super::wire::message(b'X', &[])).await;
+        }
+        Ok(())
+    }
+
+    /// A session that sees what `pg_dump` sees, and as it sees it.
+    async fn begin(&self, reading: &Reading) -> Result<Session, SliceError> {
+        let mut session = self.sessions.log_in(&reading.startup).await?;
+        for setting in reading.settings.iter().map(String::as_str).chain([LOCK_WAIT]) {
+            session.ask(setting).await.map_err(|error| self.failed(error, setting))?;
+        }
+        self.join(&mut session, reading).await?;
+        Ok(session)
+    }
+
+    async fn join(&self, session: &mut Session, reading: &Reading) -> Result<(), SliceError> {
+        let snapshot = reading.snapshot.replace('\'', "''");
+        for sql in [
+            "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+            &format!("SET TRANSACTION SNAPSHOT '{snapshot}'"),
+        ] {
+            session.ask(sql).await.map_err(|error| self.failed(error, sql))?;
+        }
+        Ok(())
+    }
+
+    /// After a refusal a transaction is good for nothing.
+    async fn rejoin(&self, session: &mut Session, reading: &Reading) -> Result<(), SliceError> {
+        session.ask("ROLLBACK").await.map_err(|error| self.failed(error, "ROLLBACK"))?;
+        self.join(session, reading).await
+    }
+
+    async fn hand_over(&self, unit: Unit, press: Press) {
+        // Nobody takes it any more only when everything is being stopped.
+        let _ = self.locked_out.send((unit, press)).await;
+    }
+
+    fn failed(&self, error: StatementError, sql: &str) -> SliceError {
+        let service = &self.sessions.upstream.service;
+        match error {
+            StatementError::Refused(mut refusal) => {
+                refusal.message = format!("{} ({})", refusal.message, shortened(sql));
+                of_refusal(service, &refusal)
+            }
+            StatementError::Lost(error) => failure(service, Fault::ConnectionLost, &error.to_string()),
+        }
+    }
+
+    fn is_wanted(&self, entry: i32) -> bool {
+        self.wanted().contains(&entry)
+    }
+
+    fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
+        self.wanted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn is_crowded(error: &SliceError) -> bool {
+    matches!(error, SliceError::Failed(failure) if failure.code == "too_many_connections")
+}
+
+/// Enough of a statement to recognize it by.
+fn shortened(sql: &str) -> String {
+    const LONGEST: usize = 200;
+    match sql.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &sql[..end]),
+        None => sql.to_owned(),
+    }
+}
