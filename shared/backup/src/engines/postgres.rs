@@ -41,7 +41,7 @@ use crate::{
 };
 use compression::Chosen;
 use connect::Server;
-use dump::Dump;
+use dump::Run;
 use login::Upstream;
 use trust::Trust;
 
@@ -136,15 +136,15 @@ impl Engine for PostgresEngine {
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
         let prepared = self.prepared().await?;
         let taken_at = self.clock.now();
-        let dump = Dump {
+        let run = Run {
             upstream: prepared.upstream.clone(),
-            pg_dump: &prepared.pg_dump,
+            program: &prepared.pg_dump,
             major: prepared.server.major(),
             compression: prepared.compression.clone(),
             sessions: self.options.jobs.get(),
             progress: self.progress.clone(),
         };
-        dump.run(out).await?;
+        run.to_segments(out).await?;
         Ok(EngineReport {
             contents: Contents::PostgresCustom {
                 database: self.service.database.clone(),

@@ -56,7 +56,10 @@ async fn a_dump_shows_one_moment() {
         server.create(&restored, "");
         server.client("pg_restore", "", &["--exit-on-error", "-d", &restored], &archive);
         assert_eq!(server.sql(&restored, SUM), "30000000");
-        assert_eq!(server.sql(&restored, "SELECT count(*), count(DISTINCT id) FROM savings"), "150000|150000");
+        assert_eq!(
+            server.sql(&restored, "SELECT count(*), count(DISTINCT id) FROM savings"),
+            "150000|150000"
+        );
     }
     stop.store(true, Ordering::SeqCst);
     assert!(workload.join().unwrap() > 3, "money moved meanwhile");
@@ -92,6 +95,9 @@ async fn a_change_of_a_table_waits_for_the_dump() {
     let archive = gated.bucket.bytes(KEY).unwrap();
     server.create("unchanged", "");
     server.client("pg_restore", "", &["--exit-on-error", "-d", "unchanged"], &archive);
-    assert_eq!(server.sql("unchanged", "SELECT sum(b.n), count(c.n) FROM b JOIN c USING (n)"), "5000050000|100000");
+    assert_eq!(
+        server.sql("unchanged", "SELECT sum(b.n), count(c.n) FROM b JOIN c USING (n)"),
+        "5000050000|100000"
+    );
     assert_eq!(server.sql("unchanged", "SELECT count(*) FROM a"), "160");
 }

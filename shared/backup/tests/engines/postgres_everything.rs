@@ -24,7 +24,7 @@ const EVERYTHING: &str = r#"
         ip inet, arr int[], tarr text[], rng int4range, mrng tstzrange, x xml, bits bit(3), pt point, tsv tsvector,
         doubled int GENERATED ALWAYS AS (d * 2) STORED);
     INSERT INTO types (d, m, p, n, f, r, t, v, c, b, j, jb, ts, dt, iv, u, ip, arr, tarr, rng, mrng, bits, pt, tsv)
-    SELECT n, 'it''s ok', ROW(n, E'a,"b\\'), n / 7.0, n / 3.0::float8, n / 9.0::real,
+    SELECT n, 'it''s ok'::mood, ROW(n, E'a,"b\\'::text)::pair, n / 7.0, n / 3.0::float8, n / 9.0::real,
         E'tab\there\nline \\ back \r cr \\N \b' || n, 'v' || n, 'c', sha256(n::text::bytea),
         '{"a" : 1,  "b": [null]}', '{"k": "ü"}', '2026-03-29 01:30+00'::timestamptz + n * interval '1 hour', '2026-01-01',
         '1 year -3 days', '019d4b8e-7a00-7000-8000-000000000000', '10.0.0.0/8', ARRAY[n, NULL, -1],
@@ -84,7 +84,7 @@ const EVERYTHING: &str = r#"
     ALTER TABLE wide ALTER page SET STORAGE EXTERNAL;
     INSERT INTO wide SELECT n, repeat(md5(n::text), 3000) FROM generate_series(1, 500) n;
     INSERT INTO wide SELECT 0, repeat('0123456789abcdef', 2000000);
-    CREATE TABLE long AS SELECT n, md5(n::text) AS text FROM generate_series(1, 600000) n;
+    CREATE TABLE long AS SELECT n, md5(n::text) AS text FROM generate_series(1, 450000) n;
     DELETE FROM long WHERE n % 3 = 0;
 "#;
 
@@ -98,7 +98,9 @@ fn as_text(server: &Server, database: &str) -> String {
 
 /// Fails where the texts differ, without printing all of them.
 fn assert_same(text: &str, expected: &str) {
-    if let Some((line, expected)) = text.lines().zip(expected.lines()).find(|(line, expected)| line != expected) {
+    if let Some((line, expected)) =
+        text.lines().zip(expected.lines()).find(|(line, expected)| line != expected)
+    {
         let short = |line: &str| line.chars().take(300).collect::<String>();
         panic!("{:?}\nis not\n{:?}", short(line), short(expected));
     }
@@ -147,24 +149,27 @@ async fn everything_comes_back(#[case] major: u32, #[case] compression: DumpComp
     let list = String::from_utf8(server.client("pg_restore", "", &["-l", file], b"").stdout).unwrap();
     let (data, other): (Vec<_>, Vec<_>) = list.lines().partition(|line| line.contains(" TABLE DATA "));
     let at = other.iter().position(|line| line.contains(" CONSTRAINT ") || line.contains(" INDEX ")).unwrap();
-    let reordered: Vec<_> = other[..at].iter().chain(data.iter().rev()).chain(&other[at..]).copied().collect();
+    let reordered: Vec<_> =
+        other[..at].iter().chain(data.iter().rev()).chain(&other[at..]).copied().collect();
     let chosen = folder.path().join("list");
     fs::write(&chosen, reordered.join("\n")).unwrap();
     let chosen = restored(&server, &database("list"), &["-L", chosen.to_str().unwrap(), file], b"");
     assert_same(&chosen, &expected);
 
     // One table, from the file and from a pipe.
-    for (way, arguments, input) in [("table", &["-t", "long", file][..], &b""[..]), ("table_pipe", &["-t", "long"], &archive)] {
+    for (way, arguments, input) in
+        [("table", &["-t", "long", file][..], &b""[..]), ("table_pipe", &["-t", "long"], &archive)]
+    {
         restored(&server, &database(way), arguments, input);
-        let rows = "SELECT count(*), md5(string_agg(long::text, ',')) FROM long";
+        let rows = "SELECT count(*), md5(string_agg(long::text, ',' ORDER BY n)) FROM long";
         assert_eq!(server.sql(&database(way), rows), server.sql(&name, rows));
     }
-    assert_offsets(&server, &list, Path::new(file));
+    assert_offsets(&list, Path::new(file));
     server.assert_no_session(&name);
 }
 
 /// Every block is where its entry says: stock `pg_restore` would look for it otherwise, and find it.
-fn assert_offsets(server: &Server, list: &str, file: &Path) {
+fn assert_offsets(list: &str, file: &Path) {
     use holdfast_archive::pg_custom::{ArchiveReader, Event, Offset};
     let mut reader = ArchiveReader::new();
     reader.push(&fs::read(file).unwrap());
@@ -195,9 +200,9 @@ fn assert_offsets(server: &Server, list: &str, file: &Path) {
     told.sort_unstable();
     found.sort_unstable();
     assert_eq!(told, found);
-    let blocks = list.lines().filter(|line| line.contains(" TABLE DATA ") || line.contains(" BLOBS ")).count();
+    let blocks =
+        list.lines().filter(|line| line.contains(" TABLE DATA ") || line.contains(" BLOBS ")).count();
     assert!(found.len() >= blocks && blocks > 10, "{} blocks of {blocks}", found.len());
-    drop(server.sql("postgres", "SELECT 1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

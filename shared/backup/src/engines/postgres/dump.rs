@@ -42,9 +42,9 @@ use holdfast_archive::pg_custom::{Codec, Malformed};
 const ITEMS: usize = 256;
 
 /// A dump to make.
-pub(super) struct Dump<'a> {
+pub(super) struct Run<'a> {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) pg_dump: &'a PgDump,
+    pub(super) program: &'a PgDump,
     /// The server's major version.
     pub(super) major: u32,
     pub(super) compression: Chosen,
@@ -53,21 +53,21 @@ pub(super) struct Dump<'a> {
     pub(super) progress: Arc<DumpProgress>,
 }
 
-impl Dump<'_> {
+impl Run<'_> {
     /// Dumps the database into `out`. Ok means: `pg_dump` has ended well, every row that it would have read has been sent,
     /// and so has the archive's beginning, with all positions, last of all. However it ends, `pg_dump` and all sessions have
     /// ended too; should this future be dropped, they are ended.
-    pub(super) async fn run(&self, out: SegmentSender) -> Result<(), SliceError> {
+    pub(super) async fn to_segments(&self, out: SegmentSender) -> Result<(), SliceError> {
         let service = &self.upstream.service;
         let not_started = |error: io::Error| {
             failure(
                 service,
                 Fault::DumpFailed,
-                &format!("{} could not be started: {error}", self.pg_dump.path.display()),
+                &format!("{} could not be started: {error}", self.program.path.display()),
             )
         };
         let relay = Relay::open().map_err(not_started)?;
-        let mut child = process::start(&self.upstream, self.pg_dump, relay.host(), &self.compression.option)
+        let mut child = process::start(&self.upstream, self.program, relay.host(), &self.compression.option)
             .map_err(not_started)?;
         let sessions = Arc::new(Sessions::new(self.upstream.clone()));
         let guard = CancelOnDrop::new(sessions.clone());

@@ -90,14 +90,12 @@ impl CopyStatement {
     /// Whether `restoring`, the statement of an entry, takes what this one gives.
     pub(super) fn feeds(&self, restoring: &[u8]) -> bool {
         let Ok(restoring) = std::str::from_utf8(restoring) else { return false };
-        match &self.table {
-            // A query says nothing of the table that its rows go to.
-            None => restoring.starts_with("COPY "),
-            Some(_) => {
-                let given = self.text.trim_end_matches(';').trim_end().trim_end_matches("TO stdout");
-                restoring.strip_prefix(given.trim_end()).is_some_and(|rest| rest.trim() == "FROM stdin;")
-            }
+        // A query says nothing of the table that its rows go to.
+        if self.table.is_none() && self.text.starts_with("COPY (") {
+            return restoring.starts_with("COPY ");
         }
+        let given = self.text.trim_end_matches(';').trim_end().trim_end_matches("TO stdout");
+        restoring.strip_prefix(given.trim_end()).is_some_and(|rest| rest.trim() == "FROM stdin;")
     }
 }
 
