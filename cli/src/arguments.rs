@@ -80,7 +80,7 @@ pub(crate) enum Command {
     /// Retention: what is kept, and why.
     #[command(subcommand)]
     Retention(Retention),
-    /// Dump a PostgreSQL database into one archive for the stock pg_restore. Needs no API and no AWS.
+    /// Dump a database into one archive for the stock `pg_restore`. Needs no API and no AWS.
     Dump(Dump),
     /// Print a completion script for a shell.
     Completions {
@@ -259,7 +259,7 @@ PGSSLROOTCERT; a password also in ~/.pgpass. A server that is not on this machin
 #[derive(Debug, Args)]
 #[command(after_help = DUMP_HELP)]
 pub(crate) struct Dump {
-    /// The database: postgresql://user@host:5432/name, or host=… port=… dbname=… user=….
+    /// The database: `postgresql://user@host:5432/name`, or `host=… port=… dbname=… user=…`.
     #[arg(long, value_name = "DSN")]
     pub(crate) dsn: Option<String>,
     /// File to dump to. It appears when it is whole.
@@ -274,10 +274,10 @@ pub(crate) struct Dump {
     /// How many sessions read, beside the one that holds the snapshot.
     #[arg(long, short, value_name = "N", default_value = "4")]
     pub(crate) jobs: NonZeroUsize,
-    /// How to compress: auto, zstd[:LEVEL] (servers from 16 on), gzip[:LEVEL] or none.
+    /// How to compress: `auto`, `zstd[:LEVEL]` (servers from 16 on), `gzip[:LEVEL]` or `none`.
     #[arg(long, value_name = "METHOD", default_value = "auto")]
     pub(crate) compress: DumpCompression,
-    /// Folders of PostgreSQL's client programs, separated by colons, with {major} for the major version.
+    /// Folders of the database's client programs, separated by colons, with `{major}` for the major version.
     #[arg(long, value_name = "DIRS", env = "HOLDFAST_CLIENT_DIRS", default_value = CLIENT_DIRS)]
     pub(crate) clients: String,
 }

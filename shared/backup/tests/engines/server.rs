@@ -82,8 +82,9 @@ impl Server {
         initdb.arg("-D").arg(&data).args([
             "-U",
             USER,
+            // Which takes SCRAM of roles that have it.
             "-A",
-            "scram-sha-256",
+            "md5",
             "-E",
             "UTF8",
             "--locale=C",

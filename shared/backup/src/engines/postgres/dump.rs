@@ -9,7 +9,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicUsize},
 };
 
 use tokio::{
@@ -66,6 +66,7 @@ impl Run<'_> {
                 &format!("{} could not be started: {error}", self.program.path.display()),
             )
         };
+        self.progress.restart();
         let relay = Relay::open().map_err(not_started)?;
         let mut child = process::start(&self.upstream, self.program, relay.host(), &self.compression.option)
             .map_err(not_started)?;
@@ -115,9 +116,10 @@ impl Run<'_> {
             units: tokio::sync::Mutex::new(units),
             locked_out: locked_out_sender,
             wanted: Mutex::default(),
+            active: AtomicUsize::new(self.sessions),
         });
-        for number in 0..self.sessions {
-            tasks.spawn(readers.clone().read(number == 0));
+        for _ in 0..self.sessions {
+            tasks.spawn(readers.clone().read());
         }
         drop(readers);
         let outline = Outline {

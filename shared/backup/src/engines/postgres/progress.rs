@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters of a dump that runs. They only ever grow.
+/// Counters of a dump that runs. They only grow, until the next dump begins.
 #[derive(Debug, Default)]
 pub struct DumpProgress {
     tables: AtomicU64,
@@ -41,6 +41,20 @@ impl DumpProgress {
             table_bytes_done: get(&self.table_bytes_done),
             rows: get(&self.rows),
             raw_bytes: get(&self.raw_bytes),
+        }
+    }
+
+    /// A dump begins.
+    pub(super) fn restart(&self) {
+        for counter in [
+            &self.tables,
+            &self.tables_done,
+            &self.table_bytes,
+            &self.table_bytes_done,
+            &self.rows,
+            &self.raw_bytes,
+        ] {
+            counter.store(0, Ordering::Relaxed);
         }
     }
 

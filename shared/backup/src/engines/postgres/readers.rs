@@ -1,6 +1,12 @@
 //! The sessions that read the rows: each takes the next unit when it is done with one.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use tokio::sync::{Mutex, mpsc};
 use tokio_postgres::error::SqlState;
@@ -27,17 +33,20 @@ pub(super) struct Readers {
     pub(super) locked_out: mpsc::Sender<(Unit, Press)>,
     /// Entries whose tables somebody waits for.
     pub(super) wanted: std::sync::Mutex<BTreeSet<i32>>,
+    /// Readers that have not left.
+    pub(super) active: AtomicUsize,
 }
 
 impl Readers {
-    /// Reads units until there are none left. A reader that is not the first one does without a session where the server
-    /// has none to give.
-    pub(super) async fn read(self: Arc<Self>, first: bool) -> Result<(), SliceError> {
+    /// Reads units until there are none left. Where the server has no session to give, a reader leaves the work to the
+    /// others; the last one has all of it done by the session that is always there.
+    pub(super) async fn read(self: Arc<Self>) -> Result<(), SliceError> {
         let mut session: Option<Session> = None;
+        let mut crowded = false;
         loop {
             let next = self.units.lock().await.recv().await;
             let Some((unit, press)) = next else { break };
-            if self.is_wanted(unit.entry) {
+            if crowded || self.is_wanted(unit.entry) {
                 self.hand_over(unit, press).await;
                 continue;
             }
@@ -45,11 +54,14 @@ impl Readers {
                 Some(open) => open,
                 none => match self.begin(&unit.reading).await {
                     Ok(begun) => none.insert(begun),
-                    Err(error) if !first && is_crowded(&error) => {
+                    Err(error) if is_crowded(&error) => {
                         tracing::warn!(%error, "one session fewer reads the tables");
-                        // Nobody else has this unit, and the one session that is always there reads it.
                         self.hand_over(unit, press).await;
-                        return Ok(());
+                        if self.leave() {
+                            return Ok(());
+                        }
+                        crowded = true;
+                        continue;
                     }
                     Err(error) => return Err(error),
                 },
@@ -122,6 +134,14 @@ impl Readers {
             }
             StatementError::Lost(error) => failure(service, Fault::ConnectionLost, &error.to_string()),
         }
+    }
+
+    /// Leaves the work to the others, if there are any.
+    fn leave(&self) -> bool {
+        let others = self
+            .active
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |active| (active > 1).then(|| active - 1));
+        others.is_ok()
     }
 
     fn is_wanted(&self, entry: i32) -> bool {
