@@ -133,6 +133,8 @@ impl Compressor {
             }
             _ => append_chunk(&mut framed, raw),
         }
+        // Room that is not needed would be kept for as long as the piece waits, and nobody would count it.
+        framed.shrink_to_fit();
         Ok(Piece { chunk: framed.into(), raw_bytes: raw.len() as u64, adler })
     }
 }
@@ -323,5 +325,17 @@ mod tests {
         let alone = Compressor::new(codec).unwrap().piece(&[], &text).unwrap().chunk.len();
         let after_itself = Compressor::new(codec).unwrap().piece(&text, &text).unwrap().chunk.len();
         assert!(after_itself * 4 < alone, "{after_itself} of {alone}");
+    }
+
+    #[rstest]
+    #[case(Codec::Zlib { level: 6 })]
+    #[case(Codec::Zstd { level: 3 })]
+    #[case(Codec::None)]
+    fn a_piece_takes_no_more_memory_than_it_is_long(#[case] codec: Codec) {
+        let raw = b"0123456789abcdef".repeat(64 * 1024);
+        let piece = Compressor::new(codec).unwrap().piece(&[], &raw).unwrap();
+        let length = piece.chunk.len();
+        let capacity = piece.chunk.try_into_mut().unwrap().capacity();
+        assert!(capacity <= length + 4096, "{capacity} bytes for {length}");
     }
 }
