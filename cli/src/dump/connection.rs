@@ -9,7 +9,10 @@ use std::{
 
 use holdfast_domain::application::{PostgresService, Tls};
 
-use super::{environment::Environment, passfile};
+use super::{
+    environment::{self, Environment},
+    passfile,
+};
 use crate::failure::Failure;
 
 /// Where servers of this machine listen: Debian's folder, and that of the source.
@@ -18,6 +21,40 @@ const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 /// Parameters that are understood.
 const KNOWN: [&str; 9] =
     ["host", "port", "dbname", "user", "password", "passfile", "sslmode", "sslrootcert", "application_name"];
+
+/// Those that are not, of all that there are: they are told by name. Anything else may be a part of a password.
+const UNKNOWN: [&str; 30] = [
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "options",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "service",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcompression",
+    "sslcrl",
+    "sslkey",
+    "sslnegotiation",
+    "sslpassword",
+    "sslsni",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
 
 /// Parameters by their names.
 type Parameters = BTreeMap<String, String>;
@@ -38,13 +75,22 @@ impl Connection {
     /// The connection that `dsn` and the environment describe.
     pub(super) fn of(dsn: Option<&str>, environment: &Environment) -> Result<Self, Failure> {
         let given = dsn.map(parse).transpose()?.unwrap_or_default();
+        if let Some(name) = environment::NOT_SUPPORTED.iter().find(|name| environment.contains_key(*name)) {
+            return Err(Failure::usage(format!("{name} is set, and is not supported")).fix(
+                "unset it, so that nobody takes this for a dump of another database than it is of; \
+                 see --help for what is supported",
+            ));
+        }
         let value =
             |name: &str, variable: &str| given.get(name).or_else(|| environment.get(variable)).cloned();
         let user = value("user", "PGUSER").or_else(|| environment.get("USER").cloned()).ok_or_else(|| {
             Failure::usage("nobody is named to connect as").fix("set user in --dsn, or PGUSER")
         })?;
         let port = value("port", "PGPORT").unwrap_or_else(|| "5432".to_owned());
-        let port: u16 = port.parse().map_err(|_| Failure::usage(format!("{port:?} is no port")))?;
+        let port: u16 = port.parse().map_err(|_| {
+            // In a DSN that was not understood it may be a part of the password.
+            Failure::usage("the port is no number from 0 to 65535").fix("check port in --dsn, or PGPORT")
+        })?;
         let host = match value("host", "PGHOST") {
             Some(host) if host.contains(',') => {
                 return Err(
@@ -137,17 +183,22 @@ fn parse(dsn: &str) -> Result<Parameters, Failure> {
         // As `psql` takes it.
         None => Some([("dbname".to_owned(), dsn.to_owned())].into()),
     };
-    let parameters = parameters.ok_or_else(|| {
-        Failure::usage("the DSN cannot be read")
-            .fix("write it as postgresql://user@host:5432/database or as host=… port=… dbname=… user=…")
-    })?;
+    let parameters = parameters.ok_or_else(cannot_be_read)?;
     match parameters.keys().find(|name| !KNOWN.contains(&name.as_str())) {
-        Some(unknown) => {
+        Some(unknown) if UNKNOWN.contains(&unknown.as_str()) => {
             Err(Failure::usage(format!("the parameter {unknown:?} of the DSN is not supported"))
                 .fix(format!("use only {}", KNOWN.join(", "))))
         }
+        Some(_) => Err(cannot_be_read()),
         None => Ok(parameters),
     }
+}
+
+fn cannot_be_read() -> Failure {
+    Failure::usage("the DSN cannot be read").fix(
+        "write it as postgresql://user@host:5432/database or as host=… port=… dbname=… user=…, with what has spaces in \
+         single quotes",
+    )
 }
 
 /// `[user[:password]@][host][:port][/dbname][?name=value[&…]]`

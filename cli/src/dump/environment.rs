@@ -20,7 +20,24 @@ const NAMES: [&str; 10] = [
     "PGSSLROOTCERT",
 ];
 
-/// What of the environment has a say here.
+/// Those that choose the server or the role, or what is demanded of the server, and cannot do so here.
+pub(super) const NOT_SUPPORTED: [&str; 13] = [
+    "PGSERVICE",
+    "PGHOSTADDR",
+    "PGOPTIONS",
+    "PGCHANNELBINDING",
+    "PGREQUIRESSL",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGTARGETSESSIONATTRS",
+    "PGSSLNEGOTIATION",
+    "PGSSLCERT",
+    "PGSSLKEY",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+];
+
+/// What of the environment has a say here, or would have elsewhere.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place where a dump reads the environment; as an option, a password would be on the command line"
@@ -28,6 +45,7 @@ const NAMES: [&str; 10] = [
 pub(super) fn read() -> Environment {
     NAMES
         .iter()
+        .chain(&NOT_SUPPORTED)
         .filter_map(|name| Some((*name, std::env::var(name).ok().filter(|value| !value.is_empty())?)))
         .collect()
 }

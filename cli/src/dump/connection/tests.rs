@@ -43,7 +43,11 @@ fn what_the_dsn_leaves_out_the_environment_says() {
 #[case("postgresql://me:%zzhunter2@h/shop", "cannot be read")]
 #[case("host=h user=me options=hunter2", "\"options\" of the DSN is not supported")]
 #[case("host=a,b user=me", "several hosts")]
-#[case("host=h port=x user=me", "\"x\" is no port")]
+#[case("host=h port=hunter2 user=me", "the port is no number")]
+#[case("postgresql://me:hunter2/x@h/shop", "the port is no number")]
+#[case("host=h password=my hunter2 user=me", "cannot be read")]
+#[case("host=h password=my hunter2=x user=me", "cannot be read")]
+#[case("postgresql://me:my?hunter2=x@h/shop", "cannot be read")]
 #[case("host=h", "nobody is named")]
 fn a_dsn_that_is_no_use_is_refused_and_not_repeated(#[case] dsn: &str, #[case] words: &str) {
     let Err(failure) = Connection::of(Some(dsn), &Environment::new()) else { panic!("{dsn} was taken") };
@@ -66,5 +70,15 @@ fn a_server_elsewhere_is_verified(#[case] dsn: &str, #[case] verified: Option<bo
     match verified {
         Some(verified) => assert_eq!(matches!(tls.unwrap(), Tls::VerifyFull { .. }), verified),
         None => assert!(tls.unwrap_err().to_string().contains("verify-full")),
+    }
+}
+
+#[test]
+fn a_variable_that_would_choose_another_server_is_refused() {
+    for (name, value) in environment::NOT_SUPPORTED.map(|name| (name, "prod")) {
+        let environment: Environment =
+            [("PGUSER", "me"), (name, value)].map(|(name, value)| (name, value.to_owned())).into();
+        let Err(failure) = Connection::of(None, &environment) else { panic!("{name} was passed over") };
+        assert!(failure.to_string().contains(&format!("{name} is set")), "{failure}");
     }
 }
