@@ -108,14 +108,14 @@ impl PostgresEngine {
         self.prepared
             .get_or_try_init(|| async {
                 let trust = Trust::of(&self.service.tls)?.map(Arc::new);
-                let server = connect::ask(&self.service, &self.credentials, trust.as_deref()).await?;
-                let pg_dump = self.tools.for_server(&server).await?;
-                let compression = self.options.compression.choose(&pg_dump, server.major())?;
                 let upstream = Arc::new(Upstream {
                     service: self.service.clone(),
                     credentials: self.credentials.clone(),
                     trust,
                 });
+                let server = connect::ask(&upstream).await?;
+                let pg_dump = self.tools.for_server(&server).await?;
+                let compression = self.options.compression.choose(&pg_dump, server.major())?;
                 Ok(Prepared { server, pg_dump, compression, upstream })
             })
             .await

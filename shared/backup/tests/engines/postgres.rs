@@ -148,6 +148,22 @@ async fn a_server_without_room_is_read_by_fewer_sessions() {
 }
 
 #[tokio::test]
+async fn progress_comes_to_its_end() {
+    let server = Server::shared();
+    server.create("progressing", SHOP);
+    server
+        .sql("progressing", "CREATE TABLE long AS SELECT n, md5(n::text) FROM generate_series(1, 450001) n");
+    let engine = server.engine("progressing");
+    let progress = engine.progress();
+    dump(&engine).await;
+    let advance = progress.advance();
+    assert_eq!((advance.tables, advance.tables_done), (3, 3));
+    assert!(advance.table_bytes > 20_000_000, "{advance:?}");
+    assert_eq!(advance.table_bytes_done, advance.table_bytes);
+    assert_eq!(advance.rows, 5000 + 100 + 450_001);
+}
+
+#[tokio::test]
 async fn databases_are_dumped_side_by_side() {
     let server = Server::shared();
     let dumps = (1..=3).map(|number| {

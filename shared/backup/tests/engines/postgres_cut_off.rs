@@ -13,14 +13,20 @@ use holdfast_backup::{
     ports::ArtifactStore,
     upload::{Stored, store},
 };
+use holdfast_domain::application::PostgresService;
 use holdfast_domain::backup::Failure;
-use tokio::{sync::mpsc, task::JoinHandle};
+use holdfast_testing::World;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinHandle,
+};
 
 use crate::{
     KEY, failure,
     observer::Witness,
     pg_dump_process::PgDumpProcess,
-    server::{HeldLock, PASSWORD, Server},
+    server::{HeldLock, PASSWORD, Server, engine},
     store::GatedStore,
 };
 
@@ -250,4 +256,34 @@ async fn nothing_in_its_environment_or_command_line_is_secret() {
     }
     waiting.dump.storing.abort();
     waiting.process.assert_gone();
+}
+
+/// A name that stands for several servers: the sessions that read come to another one than that of `pg_dump`.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_reach_another_server() {
+    let (server, other) = (Server::shared(), Server::start(false));
+    for server in [&*server, &other] {
+        server.create("elsewhere", "CREATE TABLE t AS SELECT 1 AS one");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service =
+        PostgresService { port: listener.local_addr().unwrap().port(), ..server.service("elsewhere") };
+    let ports = [server.port, server.port].into_iter().chain(std::iter::repeat(other.port));
+    let balancing = tokio::spawn(async move {
+        for port in ports {
+            let (mut session, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut session, &mut server).await;
+            });
+        }
+    });
+    let world = World::new();
+    let engine = engine(service, "postgres", PASSWORD);
+    let outcome = store(world.ports.artifacts.as_ref(), &engine, KEY, &mut Witness::default()).await;
+    let failure = failure(outcome);
+    assert_eq!((failure.code.as_str(), failure.transient), ("connection_lost", true), "{}", failure.message);
+    assert!(failure.message.contains("the session that holds the snapshot"), "{}", failure.message);
+    assert_eq!(world.artifacts.object_keys(), Vec::<String>::new());
+    balancing.abort();
 }

@@ -253,3 +253,59 @@ async fn a_servers_text_does_not_depend_on_how_the_role_likes_it() {
         SET intervalstyle = postgres; SELECT count(*), md5(string_agg(t::text, '')) FROM t";
     assert_eq!(server.sql("opinionated_restored", digest), server.sql("opinionated", digest));
 }
+
+/// Their hashes are others where they are restored, so `pg_dump` has the rows go to the root.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_by_the_hash_of_an_enum_come_back() {
+    let server = Server::shared();
+    server.create(
+        "hashed",
+        "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+         CREATE TABLE felt (m mood, n int) PARTITION BY HASH (m);
+         CREATE TABLE felt_0 PARTITION OF felt FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+         CREATE TABLE felt_1 PARTITION OF felt FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+         INSERT INTO felt SELECT (enum_range(NULL::mood))[1 + n % 3], n FROM generate_series(1, 1000) n",
+    );
+    let archive = dump(&server, "hashed", DumpCompression::Auto).await;
+    let sql = String::from_utf8(server.client("pg_restore", "", &["-f", "-"], &archive).stdout).unwrap();
+    assert_eq!(sql.matches("COPY public.felt (m, n) FROM stdin;").count(), 2, "{sql}");
+    server.create("hashed_restored", "");
+    server.client("pg_restore", "", &["--exit-on-error", "-d", "hashed_restored"], &archive);
+    let rows = "SELECT count(*), md5(string_agg(felt::text, ',' ORDER BY n)) FROM felt";
+    assert_eq!(server.sql("hashed_restored", rows), server.sql("hashed", rows));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_need_not_be_in_utf8() {
+    let server = Server::shared();
+    for database in ["latin", "latin_restored", "latin_extended"] {
+        server.sql("postgres", &format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'LATIN1'"));
+    }
+    server.sql(
+        "latin",
+        r#"SET client_encoding = 'UTF8'; CREATE SCHEMA "Käse";
+           CREATE TABLE "Käse"."größe" ("straße" int, name text);
+           INSERT INTO "Käse"."größe" SELECT n, 'Grüße ' || n || repeat('ß', 100) FROM generate_series(1, 200000) n"#,
+    );
+    let archive = dump(&server, "latin", DumpCompression::Auto).await;
+    server.client("pg_restore", "", &["--exit-on-error", "-d", "latin_restored"], &archive);
+    let rows = r#"SET client_encoding = 'UTF8'; SELECT count(*), md5(string_agg(g::text, ',')) FROM "Käse"."größe" g"#;
+    assert_eq!(server.sql("latin_restored", rows), server.sql("latin", rows));
+
+    // A filter is in the encoding of the database too.
+    server.sql(
+        "latin_extended",
+        "SET client_encoding = 'UTF8'; CREATE TABLE settings (id text); INSERT INTO settings VALUES ('a'), ('ü'), ('ä');
+         ALTER EXTENSION plpgsql ADD TABLE settings; SET allow_system_table_mods = on;
+         UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass::oid], extcondition = ARRAY['WHERE id = ''ü''']
+         WHERE extname = 'plpgsql'",
+    );
+    let archive = dump(&server, "latin_extended", DumpCompression::Auto).await;
+    let sql = server.client("pg_restore", "", &["-f", "-"], &archive).stdout;
+    let expected = b"COPY public.settings (id) FROM stdin;\n\xfc\n\\.\n";
+    assert!(
+        sql.windows(expected.len()).any(|window| window == expected),
+        "{}",
+        String::from_utf8_lossy(&sql)
+    );
+}

@@ -1,6 +1,6 @@
 //! Connections to the server that carry messages as they are: made, encrypted and authenticated here.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::{Buf, Bytes};
 use holdfast_domain::application::PostgresService;
@@ -46,6 +46,8 @@ pub(super) struct Session {
     pub(super) greeting: Vec<u8>,
     /// How to cancel what it is doing.
     pub(super) key: Option<CancelKey>,
+    /// Where the server is, if it is not on a socket of this machine.
+    pub(super) peer: Option<SocketAddr>,
 }
 
 /// What the server recognizes a session by when it is asked to cancel.
@@ -53,12 +55,18 @@ pub(super) struct Session {
 pub(super) struct CancelKey(Bytes);
 
 impl Upstream {
-    /// Begins a session with `startup`, a `StartupMessage` as a client has made it.
-    pub(super) async fn log_in(&self, startup: &[u8]) -> Result<Session, SliceError> {
+    /// Begins a session with `startup`, a `StartupMessage` as a client has made it: at `peer`, or where the host's name
+    /// leads to.
+    pub(super) async fn log_in(
+        &self,
+        startup: &[u8],
+        peer: Option<SocketAddr>,
+    ) -> Result<Session, SliceError> {
         let logging_in = async {
-            let mut wire = self.connect().await?;
+            let (mut wire, peer) = self.connect(peer).await?;
             self.lost(wire.send(startup).await)?;
-            self.authenticate(wire).await
+            let session = self.authenticate(wire).await?;
+            Ok(Session { peer, ..session })
         };
         timeout(Duration::from_secs(CONNECT_SECONDS), logging_in).await.unwrap_or_else(|_| {
             let words = format!("no answer within {CONNECT_SECONDS} seconds");
@@ -66,11 +74,11 @@ impl Upstream {
         })
     }
 
-    /// Asks the server to cancel what the session of `key` is doing. Whether it does, nobody says.
-    pub(super) async fn cancel(&self, key: &CancelKey) {
+    /// Asks the server at `peer` to cancel what the session of `key` is doing. Whether it does, nobody says.
+    pub(super) async fn cancel(&self, key: &CancelKey, peer: Option<SocketAddr>) {
         let request = [&[0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e], &key.0[..]].concat();
         let asking = async {
-            let mut wire = self.connect().await.ok()?;
+            let (mut wire, _) = self.connect(peer).await.ok()?;
             wire.send(&request).await.ok()?;
             // The server closes the connection when it has passed the request on.
             wire.fill().await.err()
@@ -78,19 +86,28 @@ impl Upstream {
         let _ = timeout(CANCEL_WITHIN, asking).await;
     }
 
-    async fn connect(&self) -> Result<Wire, SliceError> {
+    async fn connect(&self, peer: Option<SocketAddr>) -> Result<(Wire, Option<SocketAddr>), SliceError> {
         let PostgresService { host, port, .. } = &self.service;
-        if host.starts_with('/') {
+        if self.is_socket() {
             let socket = UnixStream::connect(format!("{host}/.s.PGSQL.{port}")).await;
-            return Ok(Wire::new(self.unreachable(socket)?));
+            return Ok((Wire::new(self.unreachable(socket)?), None));
         }
-        let stream = self.unreachable(TcpStream::connect((host.as_str(), *port)).await)?;
+        let connected = match peer {
+            Some(peer) => TcpStream::connect(peer).await,
+            None => TcpStream::connect((host.as_str(), *port)).await,
+        };
+        let stream = self.unreachable(connected)?;
+        let peer = Some(self.unreachable(stream.peer_addr())?);
         // A socket without these is only slower, and slower to notice that the server has gone.
         let _ = tune(&stream);
         match &self.trust {
-            None => Ok(Wire::new(stream)),
-            Some(trust) => Ok(Wire::new(self.encrypt(stream, trust).await?)),
+            None => Ok((Wire::new(stream), peer)),
+            Some(trust) => Ok((Wire::new(self.encrypt(stream, trust).await?), peer)),
         }
+    }
+
+    fn is_socket(&self) -> bool {
+        self.service.host.starts_with('/')
     }
 
     async fn encrypt(&self, stream: TcpStream, trust: &Trust) -> Result<impl Stream + use<>, SliceError> {
@@ -115,6 +132,8 @@ impl Upstream {
     async fn authenticate(&self, mut wire: Wire) -> Result<Session, SliceError> {
         let password = self.credentials.password.expose_secret().as_bytes();
         let (mut greeting, mut key, mut scram) = (Vec::new(), None, None);
+        // A server that begins SCRAM has to prove that it knows the password too.
+        let mut is_proven = true;
         loop {
             let received = self.lost(wire.message().await)?;
             let mut body = received.body();
@@ -123,9 +142,18 @@ impl Upstream {
                 b'R' => {
                     let kind = self.lost(body.try_get_i32().map_err(|_| unexpected("an empty request")))?;
                     let answer = match kind {
+                        0 if !is_proven => {
+                            return Err(self.unknown_method("no proof after SCRAM was begun"));
+                        }
                         0 => {
                             greeting.extend_from_slice(&received.bytes);
                             continue;
+                        }
+                        // Whoever is on the way could read it.
+                        3 if self.trust.is_none() && !self.is_socket() => {
+                            return Err(
+                                self.unknown_method("the password as it is, over a connection without TLS")
+                            );
                         }
                         3 => [password, b"\0"].concat(),
                         5 => {
@@ -137,6 +165,7 @@ impl Upstream {
                             if !body.split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()) {
                                 return Err(self.unknown_method("a SASL mechanism other than SCRAM-SHA-256"));
                             }
+                            is_proven = false;
                             let scram =
                                 scram.insert(ScramSha256::new(password, ChannelBinding::unsupported()));
                             let first = scram.message();
@@ -155,6 +184,7 @@ impl Upstream {
                                 return Err(self.unknown_method("SASL out of order"));
                             };
                             self.not_proven(scram.finish(&body))?;
+                            is_proven = true;
                             continue;
                         }
                         other => return Err(self.unknown_method(&format!("method {other}"))),
@@ -169,7 +199,7 @@ impl Upstream {
                 b'N' => {}
                 b'Z' => {
                     greeting.extend_from_slice(&received.bytes);
-                    return Ok(Session { wire, greeting, key });
+                    return Ok(Session { wire, greeting, key, peer: None });
                 }
                 other => return self.lost(Err(unexpected(&format!("message {:?}", char::from(other))))),
             }
@@ -205,4 +235,80 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepcnt(stream, 3)?;
     sockopt::set_tcp_user_timeout(stream, 60_000)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_domain::application::Tls;
+    use holdfast_testing::builders;
+    use rstest::rstest;
+    use secrecy::SecretString;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A `StartupMessage` without parameters.
+    const STARTUP: [u8; 9] = [0, 0, 0, 9, 0, 3, 0, 0, 0];
+
+    fn upstream(host: &str, port: u16) -> Upstream {
+        let service = PostgresService {
+            name: builders::service_name("DEFAULT"),
+            host: host.to_owned(),
+            port,
+            database: "shop".to_owned(),
+            secret_arn: String::new(),
+            tls: Tls::Disable,
+        };
+        let password = SecretString::from("hunter2".to_owned());
+        let credentials = DatabaseCredentials { username: "me".to_owned(), password };
+        Upstream { service, credentials, trust: None }
+    }
+
+    fn request(kind: i32, data: &[u8]) -> Vec<u8> {
+        message(b'R', &[&kind.to_be_bytes(), data].concat())
+    }
+
+    /// A server that says `answers`, each after it has heard something; gives all that it hears.
+    async fn serve(listener: TcpListener, answers: Vec<Vec<u8>>) -> Vec<u8> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        for answer in answers {
+            stream.read_buf(&mut heard).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+        }
+        let _ = stream.read_to_end(&mut heard).await;
+        heard
+    }
+
+    #[rstest]
+    #[case::password(vec![request(3, b"")], "the password as it is")]
+    #[case::no_proof(
+        vec![request(10, b"SCRAM-SHA-256\0\0"), [request(0, b""), message(b'Z', b"I")].concat()],
+        "no proof after SCRAM"
+    )]
+    #[tokio::test]
+    async fn a_server_that_is_none_learns_no_password(#[case] answers: Vec<Vec<u8>>, #[case] words: &str) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = upstream("127.0.0.1", listener.local_addr().unwrap().port());
+        let (heard, session) =
+            tokio::join!(tokio::spawn(serve(listener, answers)), upstream.log_in(&STARTUP, None));
+        let Err(SliceError::Failed(failure)) = session else { panic!("it was let in") };
+        assert_eq!(failure.code, "permission_denied", "{}", failure.message);
+        assert!(failure.message.contains(words), "{}", failure.message);
+        let heard = heard.unwrap();
+        assert!(!heard.windows(7).any(|window| window == b"hunter2"));
+    }
+
+    /// A name may lead elsewhere the next time.
+    #[tokio::test]
+    async fn a_session_is_begun_where_the_first_one_was() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        let greeting = [request(0, b""), message(b'Z', b"I")].concat();
+        let serving = tokio::spawn(serve(listener, vec![greeting]));
+        let session = upstream("no-such-host.invalid", 1).log_in(&STARTUP, Some(peer)).await;
+        assert_eq!(session.map(|session| session.peer).unwrap(), Some(peer));
+        assert_eq!(serving.await.unwrap(), STARTUP);
+    }
 }

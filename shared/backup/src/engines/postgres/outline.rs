@@ -24,8 +24,11 @@ use crate::error::SliceError;
 /// What a pipe holds, and so the most that one read gives.
 const READ_BYTES: usize = 64 * 1024;
 
-/// The most that `pg_dump` writes for an empty table, in bytes: `\.` and line ends.
-const LONGEST_TRAILER: usize = 64;
+/// What `pg_dump` writes after the rows of a table, and all that it writes for an empty one.
+const TRAILER: &[u8] = b"\\.\n\n\n";
+
+/// The most that chunks with that are long.
+const LONGEST_RAW: usize = 256;
 
 /// What the archive is made of, in its order.
 pub(super) enum Item {
@@ -110,7 +113,25 @@ impl Outline {
             }
         }
         archive.finish()?;
-        self.end_entries(&mut state).await
+        self.end_entries(&mut state).await?;
+        self.ended(&state)
+    }
+
+    /// Nothing that was announced or read may be missing: that would be a dump without the rows of a table.
+    fn ended(&mut self, state: &State) -> Result<(), OutlineError> {
+        if !state.tables.is_empty() {
+            let words = format!("pg_dump has announced the rows of {} more tables", state.tables.len());
+            return Err(OutlineError::Unexpected(words));
+        }
+        while let Ok(recorded) = self.recorded.try_recv() {
+            if let Recorded::Copy(statement) = recorded {
+                let whole = statement.whole();
+                let words =
+                    format!("pg_dump has read {:?} and not written it", String::from_utf8_lossy(&whole));
+                return Err(OutlineError::Unexpected(words));
+            }
+        }
+        Ok(())
     }
 
     async fn take(&mut self, state: &mut State, event: Event, bytes: Bytes) -> Result<(), OutlineError> {
@@ -126,8 +147,9 @@ impl Outline {
             Event::Entry { entry, offset_field } => {
                 state.offset_fields.insert(entry.dump_id, offset_field);
                 if entry.is_table_data() {
-                    let Entry { dump_id, copy_statement, .. } = *entry;
-                    state.tables.insert(dump_id, copy_statement.unwrap_or_default());
+                    let Entry { dump_id, definition, copy_statement, .. } = *entry;
+                    let restoring = (definition.unwrap_or_default(), copy_statement.unwrap_or_default());
+                    state.tables.insert(dump_id, restoring);
                 }
                 self.send(Item::Bytes(bytes)).await
             }
@@ -142,7 +164,7 @@ impl Outline {
                 if let Some(table) = &mut state.table {
                     table.raw.extend_from_slice(&bytes);
                     table.chunks.push(chunk);
-                    if table.raw.len() > 4 * LONGEST_TRAILER {
+                    if table.raw.len() > LONGEST_RAW {
                         return Err(OutlineError::Unexpected("pg_dump has read rows by itself".to_owned()));
                     }
                 }
@@ -171,8 +193,9 @@ impl Outline {
 
     /// Has the rows of `table` read, and makes room for them.
     async fn fill(&mut self, state: &mut State, table: Table) -> Result<(), OutlineError> {
-        let trailer = decompress(state.compression, &table.chunks, LONGEST_TRAILER + 1)?;
-        if trailer.len() > LONGEST_TRAILER {
+        // One byte more than is right shows what is wrong.
+        let trailer = decompress(state.compression, &table.chunks, TRAILER.len() + 1)?;
+        if trailer != TRAILER {
             return Err(OutlineError::Unexpected("pg_dump has read rows by itself".to_owned()));
         }
         let statement = self.statement_of(state, table.dump_id)?;
@@ -182,10 +205,12 @@ impl Outline {
             ));
         };
         let (reading, press) = (reading.clone(), press.clone());
-        let size = self.size_of(&reading, &statement);
-        let statements = divide(&statement, size);
-        let share = size.unwrap_or_default().bytes / statements.len() as u64;
-        for sql in statements {
+        let size = size_of(&reading, &statement);
+        let statements = divide(&statement, size.filter(|_| self.major >= RANGES_SINCE));
+        let (bytes, count) = (size.unwrap_or_default().bytes, statements.len() as u64);
+        for (at, sql) in (0..).zip(statements) {
+            // All of them together are the table, to the byte.
+            let share = bytes / count + u64::from(at < bytes % count);
             let (out, rows) = way(state.units);
             let unit = Unit { number: state.units, entry: table.dump_id, sql, reading: reading.clone(), out };
             state.units += 1;
@@ -198,18 +223,20 @@ impl Outline {
     /// The statement by which `pg_dump` has read the table: it asks in the order in which it writes, and has asked before
     /// it writes.
     fn statement_of(&mut self, state: &mut State, dump_id: i32) -> Result<CopyStatement, OutlineError> {
-        let restoring = state.tables.remove(&dump_id).unwrap_or_default();
+        let (definition, restoring) = state.tables.remove(&dump_id).unwrap_or_default();
         loop {
             match self.recorded.try_recv() {
                 Ok(Recorded::Reading(reading)) => {
                     self.progress.has_table_bytes(reading.table_bytes);
                     state.reading = Some(reading);
                 }
-                Ok(Recorded::Copy(statement)) if statement.feeds(&restoring) => return Ok(statement),
+                Ok(Recorded::Copy(statement)) if statement.feeds(&definition, &restoring) => {
+                    return Ok(statement);
+                }
                 Ok(Recorded::Copy(statement)) => {
                     return Err(OutlineError::Unexpected(format!(
                         "pg_dump has read {:?} and written it as {:?}",
-                        statement.whole(),
+                        String::from_utf8_lossy(&statement.whole()),
                         String::from_utf8_lossy(&restoring)
                     )));
                 }
@@ -221,14 +248,14 @@ impl Outline {
         }
     }
 
-    fn size_of(&self, reading: &Reading, statement: &CopyStatement) -> Option<TableSize> {
-        let (schema, name) = statement.divisible().filter(|_| self.major >= RANGES_SINCE)?;
-        reading.sizes.get(&(schema.to_owned(), name.to_owned())).copied()
-    }
-
     async fn send(&self, item: Item) -> Result<(), OutlineError> {
         self.items.send(item).await.map_err(|_| OutlineError::Stopped)
     }
+}
+
+fn size_of(reading: &Reading, statement: &CopyStatement) -> Option<TableSize> {
+    let (schema, name) = statement.divisible()?;
+    reading.sizes.get(&(Bytes::copy_from_slice(schema), Bytes::copy_from_slice(name))).copied()
 }
 
 /// What is known of the archive so far.
@@ -238,8 +265,8 @@ struct State {
     reading: Option<Arc<Reading>>,
     offset_fields: HashMap<i32, u64>,
     entries_ended: bool,
-    /// Entries whose rows are still to come, with the statements that will take them.
-    tables: HashMap<i32, Bytes>,
+    /// Entries whose rows are still to come, with their definitions and the statements that will take the rows.
+    tables: HashMap<i32, (Bytes, Bytes)>,
     table: Option<Table>,
     /// Units so far.
     units: u64,
@@ -256,6 +283,106 @@ impl Default for State {
             tables: HashMap::new(),
             table: None,
             units: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_archive::pg_custom::{Header, Offset, Version, block_head, chunk, end_of_data, write_int};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::engines::postgres::statement::Statement;
+
+    const COPY: &str = "COPY public.t (a) TO stdout;";
+    const OTHER: &str = "COPY public.u (a) TO stdout;";
+
+    /// An archive with one table, whose block has these data.
+    fn archive(data: Option<&[u8]>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let header = Header {
+            version: Version::V1_15,
+            compression: Compression::None,
+            created: [0; 7],
+            database: None,
+            server_version: None,
+            pg_dump_version: None,
+        };
+        header.write(&mut bytes);
+        write_int(&mut bytes, 1);
+        let entry = Entry {
+            dump_id: 7,
+            had_dumper: 1,
+            table_oid: None,
+            oid: None,
+            tag: Some("t".into()),
+            description: Some("TABLE DATA".into()),
+            section: 3,
+            definition: None,
+            drop_statement: None,
+            copy_statement: Some("COPY public.t (a) FROM stdin;\n".into()),
+            namespace: None,
+            tablespace: None,
+            table_access_method: None,
+            relation_kind: None,
+            owner: None,
+            with_oids: None,
+            dependencies: Vec::new(),
+            offset: Offset::Unknown(0),
+        };
+        entry.write(&mut bytes);
+        if let Some(data) = data {
+            bytes.extend(block_head(BlockKind::Data, 7));
+            bytes.extend(chunk(data));
+            bytes.extend(end_of_data());
+        }
+        bytes
+    }
+
+    #[rstest]
+    #[case::right(Some(TRAILER), &[COPY], None)]
+    #[case::no_block(None, &[], Some("announced the rows of 1 more"))]
+    #[case::nothing_read(Some(TRAILER), &[], Some("did not ask for"))]
+    #[case::read_twice(Some(TRAILER), &[COPY, COPY], Some("and not written it"))]
+    #[case::another_table(Some(TRAILER), &[OTHER], Some("and written it as"))]
+    #[case::rows(Some(&b"1\n2\n\\.\n\n\n"[..]), &[COPY], Some("rows by itself"))]
+    #[case::another_end(Some(&b"\\.\n\n"[..]), &[COPY], Some("rows by itself"))]
+    #[tokio::test]
+    async fn every_table_is_read_and_written(
+        #[case] data: Option<&[u8]>,
+        #[case] copied: &[&str],
+        #[case] words: Option<&str>,
+    ) {
+        let (recorded_sender, recorded) = mpsc::unbounded_channel();
+        let reading = Reading {
+            startup: Bytes::new(),
+            settings: Vec::new(),
+            snapshot: Bytes::new(),
+            moment: Vec::new(),
+            sizes: HashMap::new(),
+            table_bytes: 0,
+        };
+        recorded_sender.send(Recorded::Reading(Arc::new(reading))).unwrap();
+        for sql in copied {
+            let Ok(Statement::Copy(statement)) = Statement::of(sql.as_bytes()) else { panic!("{sql}") };
+            recorded_sender.send(Recorded::Copy(statement)).unwrap();
+        }
+        let ((units, _units), (items, _items)) = (mpsc::channel(8), mpsc::channel(16));
+        let outline = Outline {
+            level: 1,
+            major: 15,
+            window: Arc::default(),
+            recorded,
+            units,
+            items,
+            progress: Arc::default(),
+            codec: tokio::sync::watch::channel(Codec::None).0,
+        };
+        match (outline.read(&archive(data)[..]).await, words) {
+            (Ok(()), None) => {}
+            (Err(OutlineError::Unexpected(said)), Some(words)) => assert!(said.contains(words), "{said}"),
+            (outcome, _) => panic!("{outcome:?}"),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct TableSize {
 }
 
 /// The statements that together read what `statement` reads, in order, from a table of this size.
-pub(super) fn divide(statement: &CopyStatement, size: Option<TableSize>) -> Vec<String> {
+pub(super) fn divide(statement: &CopyStatement, size: Option<TableSize>) -> Vec<Vec<u8>> {
     let ranges = match (statement.divisible(), size) {
         (Some(_), Some(size)) => (size.bytes.div_ceil(RANGE_BYTES)).min(size.blocks),
         _ => 1,
@@ -44,7 +44,7 @@ mod tests {
     use crate::engines::postgres::statement::Statement;
 
     fn copy(sql: &str) -> CopyStatement {
-        let Ok(Statement::Copy(statement)) = Statement::of(sql) else { panic!("{sql}") };
+        let Ok(Statement::Copy(statement)) = Statement::of(sql.as_bytes()) else { panic!("{sql}") };
         statement
     }
 
@@ -63,14 +63,15 @@ mod tests {
         let statements = divide(&copy(sql), size);
         assert_eq!(statements.len(), ranges);
         if ranges == 1 {
-            assert_eq!(statements, [sql]);
+            assert_eq!(statements, [sql.as_bytes()]);
         }
     }
 
     #[test]
     fn every_block_is_in_one_range() {
         let statements = divide(&copy(TABLE), Some(TableSize { blocks: 7, bytes: 3 * RANGE_BYTES }));
-        let bounds = |sql: &String| {
+        let bounds = |sql: &Vec<u8>| {
+            let sql = std::str::from_utf8(sql).unwrap();
             let numbers: Vec<u64> = sql
                 .split("'(")
                 .skip(1)

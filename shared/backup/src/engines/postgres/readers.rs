@@ -14,16 +14,17 @@ use tokio_postgres::error::SqlState;
 use super::{
     failure::{Fault, failure, of_refusal},
     login::Session,
-    relay::Reading,
+    relay::{MOMENT, Reading},
     session::StatementError,
     sessions::Sessions,
     unit::{Collector, Press, Unit},
+    wire::Refusal,
 };
 use crate::error::SliceError;
 
 /// How long a reader waits for a table that somebody wants for himself alone. The session of `pg_dump` has locked it before
 /// and can still read it.
-const LOCK_WAIT: &str = "SET lock_timeout = '1s'";
+const LOCK_WAIT: &[u8] = b"SET lock_timeout = '1s'";
 
 /// What the readers of one dump share.
 pub(super) struct Readers {
@@ -96,27 +97,38 @@ impl Readers {
     /// A session that sees what `pg_dump` sees, and as it sees it.
     async fn begin(&self, reading: &Reading) -> Result<Session, SliceError> {
         let mut session = self.sessions.log_in(&reading.startup).await?;
-        for setting in reading.settings.iter().map(String::as_str).chain([LOCK_WAIT]) {
+        for setting in reading.settings.iter().map(Vec::as_slice).chain([LOCK_WAIT]) {
             session.ask(setting).await.map_err(|error| self.failed(error, setting))?;
         }
         self.join(&mut session, reading).await?;
         Ok(session)
     }
 
+    /// Begins a transaction that sees what `pg_dump` sees.
     async fn join(&self, session: &mut Session, reading: &Reading) -> Result<(), SliceError> {
-        let snapshot = reading.snapshot.replace('\'', "''");
-        for sql in [
-            "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-            &format!("SET TRANSACTION SNAPSHOT '{snapshot}'"),
-        ] {
-            session.ask(sql).await.map_err(|error| self.failed(error, sql))?;
+        const BEGIN: &[u8] = b"BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+        session.ask(BEGIN).await.map_err(|error| self.failed(error, BEGIN))?;
+        // The server's own words for it: digits and hyphens.
+        let import = [b"SET TRANSACTION SNAPSHOT '", &reading.snapshot[..], b"'"].concat();
+        session.ask(&import).await.map_err(|error| match error {
+            StatementError::Refused(refusal) if is_without_snapshot(&refusal) => {
+                let words = format!("the session that holds the snapshot has ended: {}", refusal.message);
+                failure(&self.sessions.upstream.service, Fault::ConnectionLost, &words)
+            }
+            error => self.failed(error, &import),
+        })?;
+        // Another server may have a snapshot of the same name, and of another moment.
+        let seen = session.ask(MOMENT).await.map_err(|error| self.failed(error, MOMENT))?;
+        if seen != reading.moment {
+            let words = "a session sees another moment than that of pg_dump does";
+            return Err(failure(&self.sessions.upstream.service, Fault::SeveralServers, words));
         }
         Ok(())
     }
 
     /// After a refusal a transaction is good for nothing.
     async fn rejoin(&self, session: &mut Session, reading: &Reading) -> Result<(), SliceError> {
-        session.ask("ROLLBACK").await.map_err(|error| self.failed(error, "ROLLBACK"))?;
+        session.ask(b"ROLLBACK").await.map_err(|error| self.failed(error, b"ROLLBACK"))?;
         self.join(session, reading).await
     }
 
@@ -125,7 +137,7 @@ impl Readers {
         let _ = self.locked_out.send((unit, press)).await;
     }
 
-    fn failed(&self, error: StatementError, sql: &str) -> SliceError {
+    fn failed(&self, error: StatementError, sql: &[u8]) -> SliceError {
         let service = &self.sessions.upstream.service;
         match error {
             StatementError::Refused(mut refusal) => {
@@ -157,11 +169,23 @@ fn is_crowded(error: &SliceError) -> bool {
     matches!(error, SliceError::Failed(failure) if failure.code == "too_many_connections")
 }
 
+/// Whether a snapshot was refused because nobody holds it any more.
+fn is_without_snapshot(refusal: &Refusal) -> bool {
+    [
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        SqlState::INVALID_PARAMETER_VALUE,
+        SqlState::UNDEFINED_OBJECT,
+    ]
+    .iter()
+    .any(|state| state.code() == refusal.code)
+}
+
 /// Enough of a statement to recognize it by.
-fn shortened(sql: &str) -> String {
+fn shortened(sql: &[u8]) -> String {
     const LONGEST: usize = 200;
+    let sql = String::from_utf8_lossy(sql);
     match sql.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &sql[..end]),
-        None => sql.to_owned(),
+        None => sql.into_owned(),
     }
 }

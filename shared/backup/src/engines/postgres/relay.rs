@@ -23,7 +23,7 @@ use super::{
     failure::{Fault, failure, of_refusal},
     login::{SSL_REQUEST, Session, Upstream},
     ranges::TableSize,
-    session::StatementError,
+    session::{Rows, StatementError},
     sessions::Sessions,
     statement::{CopyStatement, Statement},
     unit::{Collector, Press, Unit},
@@ -38,7 +38,8 @@ pub(super) const PORT: u16 = 5432;
 /// Asks for GSSAPI encryption (`NEGOTIATE_GSS_CODE`).
 const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
 
-/// Sizes of the tables that this session has locked: those are the ones that are dumped, and nobody can keep it waiting.
+/// Sizes of the tables that this session has locked: those are the ones that are dumped, and nobody can keep it waiting. It has
+/// also locked the catalogs that it has read.
 const SIZES: &str = "
     SELECT n.nspname, c.relname, a.amname,
            pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::pg_catalog.int8,
@@ -46,10 +47,13 @@ const SIZES: &str = "
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_am a ON a.oid = c.relam
-    WHERE c.relkind = 'r' AND c.oid IN (
+    WHERE c.relkind = 'r' AND n.nspname <> 'pg_catalog' AND c.oid IN (
         SELECT l.relation FROM pg_catalog.pg_locks l
         WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
           AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))";
+
+/// Which transactions a session sees: the same in all that share a snapshot. Since version 13 it has another name too.
+pub(super) const MOMENT: &[u8] = b"SELECT pg_catalog.txid_current_snapshot()";
 
 /// The only access method whose tables are known to be divisible into blocks.
 const HEAP: &str = "heap";
@@ -60,11 +64,13 @@ pub(super) struct Reading {
     /// How `pg_dump` has begun its session.
     pub(super) startup: Bytes,
     /// The statements by which `pg_dump` has set it up.
-    pub(super) settings: Vec<String>,
+    pub(super) settings: Vec<Vec<u8>>,
     /// The snapshot, by the name it was exported under.
-    pub(super) snapshot: String,
+    pub(super) snapshot: Bytes,
+    /// What the server says of it.
+    pub(super) moment: Rows,
     /// Sizes of tables that can be divided, by schema and name.
-    pub(super) sizes: HashMap<(String, String), TableSize>,
+    pub(super) sizes: HashMap<(Bytes, Bytes), TableSize>,
     /// Bytes of all tables, on the server's disk.
     pub(super) table_bytes: u64,
 }
@@ -170,7 +176,7 @@ struct Conversation {
     server: Session,
     upstream: Arc<Upstream>,
     startup: Bytes,
-    settings: Vec<String>,
+    settings: Vec<Vec<u8>>,
     reading: Option<Arc<Reading>>,
     last_refusal: Option<Refusal>,
     /// Units to read under the locks of this session, by number.
@@ -247,8 +253,8 @@ impl Conversation {
     async fn answer(&mut self, client: &mut Wire, asked: &Message) -> Result<Left, SliceError> {
         if asked.tag == b'Q' {
             let body = asked.body();
-            let sql = String::from_utf8_lossy(body.strip_suffix(b"\0").unwrap_or(&body)).into_owned();
-            match Statement::of(&sql) {
+            let sql = body.strip_suffix(b"\0").unwrap_or(&body);
+            match Statement::of(sql) {
                 Ok(Statement::Copy(statement)) => {
                     if self.reading.is_none() {
                         let reading = Arc::new(self.begin_reading().await?);
@@ -259,10 +265,11 @@ impl Conversation {
                     return Ok(Left::when(client.send(&empty_copy()).await.is_err()));
                 }
                 Ok(Statement::Setting) if self.reading.is_some() => {
+                    let sql = String::from_utf8_lossy(sql);
                     let words = format!("pg_dump changes a setting while it reads tables: {sql}");
                     return Err(failure(&self.upstream.service, Fault::DumpFailed, &words));
                 }
-                Ok(Statement::Setting) => self.settings.push(sql),
+                Ok(Statement::Setting) => self.settings.push(sql.to_owned()),
                 Ok(Statement::Other) => {}
                 Err(unknown) => {
                     return Err(failure(&self.upstream.service, Fault::DumpFailed, &unknown.to_string()));
@@ -332,27 +339,27 @@ impl Conversation {
 
     /// Exports the snapshot and asks for sizes, in `pg_dump`'s transaction: the server waits for its next query.
     async fn begin_reading(&mut self) -> Result<Reading, SliceError> {
-        let snapshot = self.ask("SELECT pg_catalog.pg_export_snapshot()").await?;
+        let snapshot = self.ask(b"SELECT pg_catalog.pg_export_snapshot()").await?;
         let Some(Some(snapshot)) = snapshot.into_iter().next().and_then(|row| row.into_iter().next()) else {
             let words = "the server exported no snapshot";
             return Err(failure(&self.upstream.service, Fault::Refused, words));
         };
+        let moment = self.ask(MOMENT).await?;
         let (mut sizes, mut table_bytes) = (HashMap::new(), 0);
-        for row in self.ask(SIZES).await? {
+        for row in self.ask(SIZES.as_bytes()).await? {
             if let [Some(schema), Some(name), Some(method), Some(blocks), Some(bytes)] = &row[..] {
-                let size =
-                    TableSize { blocks: blocks.parse().unwrap_or(0), bytes: bytes.parse().unwrap_or(0) };
+                let size = TableSize { blocks: number(blocks), bytes: number(bytes) };
                 table_bytes += size.bytes;
-                if method == HEAP {
+                if method == HEAP.as_bytes() {
                     sizes.insert((schema.clone(), name.clone()), size);
                 }
             }
         }
         let (startup, settings) = (self.startup.clone(), self.settings.clone());
-        Ok(Reading { startup, settings, snapshot, sizes, table_bytes })
+        Ok(Reading { startup, settings, snapshot, moment, sizes, table_bytes })
     }
 
-    async fn ask(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, SliceError> {
+    async fn ask(&mut self, sql: &[u8]) -> Result<Rows, SliceError> {
         let answer = self.server.ask(sql).await;
         answer.map_err(|error| self.of_statement(error))
     }
@@ -375,6 +382,11 @@ impl Conversation {
             StatementError::Lost(error) => self.gone(&error),
         }
     }
+}
+
+/// A number that the server has written.
+fn number(digits: &[u8]) -> u64 {
+    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 /// Waits for the turn of the first unit, if there is one. Only then it is read: were this session busy with a later one, which

@@ -2,7 +2,7 @@
 
 use std::{io, str};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 
 use super::{
     login::Session,
@@ -26,11 +26,11 @@ impl From<io::Error> for StatementError {
 }
 
 /// The rows of an answer.
-type Rows = Vec<Vec<Option<String>>>;
+pub(super) type Rows = Vec<Vec<Option<Bytes>>>;
 
 impl Session {
     /// Runs SQL whose answer is short.
-    pub(super) async fn ask(&mut self, sql: &str) -> Result<Rows, StatementError> {
+    pub(super) async fn ask(&mut self, sql: &[u8]) -> Result<Rows, StatementError> {
         self.wire.send(&query(sql)).await?;
         let (mut rows, mut refusal) = (Rows::new(), None);
         loop {
@@ -49,7 +49,7 @@ impl Session {
     }
 
     /// Runs a `COPY … TO stdout`; returns how many rows it gave, which is what the server says it gave.
-    pub(super) async fn copy(&mut self, sql: &str, into: &mut Collector<'_>) -> Result<u64, StatementError> {
+    pub(super) async fn copy(&mut self, sql: &[u8], into: &mut Collector<'_>) -> Result<u64, StatementError> {
         self.wire.send(&query(sql)).await?;
         let (mut rows, mut said, mut refusal) = (0, None, None);
         loop {

@@ -1,6 +1,9 @@
 //! The sessions of one dump: none of them outlives it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use futures::future::join_all;
 
@@ -11,16 +14,22 @@ use crate::error::SliceError;
 pub(super) struct Sessions {
     pub(super) upstream: Arc<Upstream>,
     keys: Mutex<Vec<CancelKey>>,
+    /// Where the first of them was begun. A name may stand for several servers, or soon for another one, and a snapshot is
+    /// known to one server only.
+    peer: OnceLock<SocketAddr>,
 }
 
 impl Sessions {
     pub(super) fn new(upstream: Arc<Upstream>) -> Self {
-        Self { upstream, keys: Mutex::default() }
+        Self { upstream, keys: Mutex::default(), peer: OnceLock::new() }
     }
 
     /// Begins one more.
     pub(super) async fn log_in(&self, startup: &[u8]) -> Result<Session, SliceError> {
-        let session = self.upstream.log_in(startup).await?;
+        let session = self.upstream.log_in(startup, self.peer.get().copied()).await?;
+        if let Some(peer) = session.peer {
+            self.peer.get_or_init(|| peer);
+        }
         self.keys().extend(session.key.clone());
         Ok(session)
     }
@@ -29,7 +38,8 @@ impl Sessions {
     /// for a lock.
     pub(super) async fn cancel(&self) {
         let keys = std::mem::take(&mut *self.keys());
-        join_all(keys.iter().map(|key| self.upstream.cancel(key))).await;
+        let peer = self.peer.get().copied();
+        join_all(keys.iter().map(|key| self.upstream.cancel(key, peer))).await;
     }
 
     fn keys(&self) -> std::sync::MutexGuard<'_, Vec<CancelKey>> {

@@ -23,7 +23,7 @@ pub(super) struct Unit {
     pub(super) number: u64,
     /// Dump id of the entry, the same for all units of a table.
     pub(super) entry: i32,
-    pub(super) sql: String,
+    pub(super) sql: Vec<u8>,
     pub(super) reading: Arc<Reading>,
     pub(super) out: UnitOut,
 }

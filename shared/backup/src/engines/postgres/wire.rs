@@ -151,8 +151,8 @@ pub(super) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// A simple query.
-pub(super) fn query(sql: &str) -> Vec<u8> {
-    message(b'Q', &[sql.as_bytes(), b"\0"].concat())
+pub(super) fn query(sql: &[u8]) -> Vec<u8> {
+    message(b'Q', &[sql, b"\0"].concat())
 }
 
 /// What is not part of the protocol, or not at this point of it.
@@ -181,8 +181,8 @@ impl Refusal {
     }
 }
 
-/// The values of a `DataRow`; none for NULL.
-pub(super) fn row(mut body: Bytes) -> io::Result<Vec<Option<String>>> {
+/// The values of a `DataRow`, in the encoding of the session; none for NULL.
+pub(super) fn row(mut body: Bytes) -> io::Result<Vec<Option<Bytes>>> {
     let torn = || unexpected("a torn row");
     let count = body.try_get_u16().map_err(|_| torn())?;
     let value = |_| {
@@ -191,7 +191,7 @@ pub(super) fn row(mut body: Bytes) -> io::Result<Vec<Option<String>>> {
         if body.len() < length {
             return Err(torn());
         }
-        Ok(Some(String::from_utf8_lossy(&body.split_to(length)).into_owned()))
+        Ok(Some(body.split_to(length)))
     };
     (0..count).map(value).collect()
 }
@@ -205,7 +205,7 @@ mod tests {
         let (mut far, near) = tokio::io::duplex(3);
         let mut wire = Wire::new(near);
         let sending = async {
-            far.write_all(&query("SELECT 1")).await.unwrap();
+            far.write_all(&query(b"SELECT 1")).await.unwrap();
             far.write_all(&message(b'X', &[])).await.unwrap();
             drop(far);
         };
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_row_has_values_and_nulls() {
         let body = Bytes::from_static(b"\0\x03\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\0");
-        assert_eq!(row(body).unwrap(), [Some("ab".to_owned()), None, Some(String::new())]);
+        assert_eq!(row(body).unwrap(), [Some(Bytes::from("ab")), None, Some(Bytes::new())]);
         assert!(row(Bytes::from_static(b"\0\x01\0\0\0\x02a")).is_err());
     }
 }
