@@ -25,7 +25,7 @@ use holdfast_domain::backup::Contents;
 use indicatif::ProgressBar;
 use secrecy::SecretString;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{connection::Connection, part::PartFile};
 use crate::{
@@ -63,6 +63,7 @@ pub(crate) async fn run(options: Dump, terminal: &Terminal) -> Result<(), Failur
     let password = connection.password()?;
     let tools: ClientTools =
         options.clients.parse().map_err(|error| Failure::usage(format!("--clients: {error}")))?;
+    let mut interrupts = Interrupts::new()?;
     let part = PartFile::create(Path::new(&options.output), options.overwrite)?;
     let credentials =
         DatabaseCredentials { username: connection.user.clone(), password: SecretString::from(password) };
@@ -79,7 +80,7 @@ pub(crate) async fn run(options: Dump, terminal: &Terminal) -> Result<(), Failur
         }
     };
     let outcome = tokio::select! {
-        outcome = dump(&engine, part) => outcome,
+        outcome = dump(&engine, part, &mut interrupts) => outcome,
         never = drawing => never,
     };
     bar.end();
@@ -109,14 +110,17 @@ pub(crate) async fn run(options: Dump, terminal: &Terminal) -> Result<(), Failur
 async fn dump(
     engine: &PostgresEngine,
     mut part: PartFile,
+    interrupts: &mut Interrupts,
 ) -> Result<(PartFile, holdfast_backup::engines::EngineReport), Failure> {
-    engine.prepare().await.map_err(|error| failed(&error))?;
+    tokio::select! {
+        prepared = engine.prepare() => prepared.map_err(|error| failed(&error))?,
+        () = interrupts.come() => return Err(interrupted()),
+    };
     let (out, segments) = segments::channel();
     let mut running = engine.run(out);
     let storing = store(segments, &mut part);
     let stopped = {
         let mut storing = std::pin::pin!(storing);
-        let mut interrupted = std::pin::pin!(interrupted());
         let (mut report, mut stored) = (None, false);
         loop {
             tokio::select! {
@@ -128,9 +132,7 @@ async fn dump(
                     Ok(()) => stored = true,
                     Err(failure) => break Err(failure),
                 },
-                () = &mut interrupted => {
-                    break Err(Failure::interrupted("interrupted; nothing is left of the dump"));
-                }
+                () = interrupts.come() => break Err(interrupted()),
             }
             if stored && let Some(report) = report.take() {
                 break Ok(report);
@@ -160,20 +162,31 @@ async fn store(mut segments: SegmentReceiver, part: &mut PartFile) -> Result<(),
     Ok(())
 }
 
-/// Resolves when somebody wants it to stop.
-async fn interrupted() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+/// Somebody who wants it to stop. From its making on, the signals do nothing else.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::new(format!("signals cannot be listened to: {error}")))
+        };
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
+
+    /// Resolves when somebody does.
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::interrupted("interrupted; nothing is left of the dump")
 }
 
 /// A failure of the engine, with what to do about it here rather than in a registration.

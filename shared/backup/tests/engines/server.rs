@@ -82,9 +82,8 @@ impl Server {
         initdb.arg("-D").arg(&data).args([
             "-U",
             USER,
-            // Which takes SCRAM of roles that have it.
             "-A",
-            "md5",
+            "scram-sha-256",
             "-E",
             "UTF8",
             "--locale=C",
@@ -98,6 +97,8 @@ impl Server {
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
              full_page_writes = off\nmax_connections = 60\nmax_wal_size = 4GB\n"
         );
+        // `md5` takes whatever form the password of a role has.
+        fs::write(data.join("pg_hba.conf"), "host all all 127.0.0.1/32 md5\n").unwrap();
         if tls {
             make_certificates(folder.path(), account);
             settings.push_str("ssl = on\nssl_cert_file = '../server.pem'\nssl_key_file = '../server.key'\n");

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// Bytes that units hold which are not being written yet, at most, all of them together.
-const AHEAD_BYTES: usize = 48 * 1024 * 1024;
+const AHEAD_BYTES: usize = 32 * 1024 * 1024;
 
 /// Bytes that the unit holds which is being written, at most: its share, so that those ahead can never keep it waiting.
 const TURN_BYTES: usize = 8 * 1024 * 1024;
