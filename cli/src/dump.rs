@@ -14,7 +14,7 @@ use std::{
 use holdfast_archive::multipart::Segment;
 use holdfast_backup::{
     engines::{
-        Engine,
+        Engine, EngineReport,
         postgres::{ClientTools, DumpAdvance, DumpOptions, DumpProgress, PostgresEngine},
         segments::{self, HeldSegment, SegmentReceiver},
     },
@@ -64,7 +64,8 @@ pub(crate) async fn run(options: Dump, terminal: &Terminal) -> Result<(), Failur
     let tools: ClientTools =
         options.clients.parse().map_err(|error| Failure::usage(format!("--clients: {error}")))?;
     let mut interrupts = Interrupts::new()?;
-    let part = PartFile::create(Path::new(&options.output), options.overwrite)?;
+    let target = Path::new(&options.output);
+    PartFile::check(target, options.overwrite)?;
     let credentials =
         DatabaseCredentials { username: connection.user.clone(), password: SecretString::from(password) };
     let engine = PostgresEngine::new(connection.service()?, credentials, tools, Arc::new(SystemClock))
@@ -80,7 +81,7 @@ pub(crate) async fn run(options: Dump, terminal: &Terminal) -> Result<(), Failur
         }
     };
     let outcome = tokio::select! {
-        outcome = dump(&engine, part, &mut interrupts) => outcome,
+        outcome = dump(&engine, target, options.overwrite, &mut interrupts) => outcome,
         never = drawing => never,
     };
     bar.end();
@@ -106,16 +107,19 @@ pub(crate) async fn run(options: Dump, terminal: &Terminal) -> Result<(), Failur
     print(&report, terminal)
 }
 
-/// Dumps into `part`, until it is whole, or somebody interrupts. In either case nothing of the dump runs any more then.
+/// Dumps into what is to be `target`, until it is whole, or somebody interrupts. In either case nothing of the dump runs any more then.
 async fn dump(
     engine: &PostgresEngine,
-    mut part: PartFile,
+    target: &Path,
+    overwrite: bool,
     interrupts: &mut Interrupts,
-) -> Result<(PartFile, holdfast_backup::engines::EngineReport), Failure> {
+) -> Result<(PartFile, EngineReport), Failure> {
     tokio::select! {
         prepared = engine.prepare() => prepared.map_err(|error| failed(&error))?,
         () = interrupts.come() => return Err(interrupted()),
     };
+    // Not before: until here nothing has to be cleaned up, however this process ends.
+    let mut part = PartFile::create(target, overwrite)?;
     let (out, segments) = segments::channel();
     let mut running = engine.run(out);
     let storing = store(segments, &mut part);

@@ -77,6 +77,7 @@ fn somebody_stops_it(#[case] signal: Signal) {
 #[rstest]
 #[case(&["--dsn", "host=h user=me"], "--output")]
 #[case(&["--dsn", "host=h user=me", "--output", "."], "is a folder")]
+#[case(&["--dsn", "host=h user=me", "--output", "s3://bucket/shop.dump"], "to S3")]
 #[case(&["--dsn", "host=h user=me sslmode=require", "--output", "shop.dump"], "verify-full")]
 #[case(&["--dsn", "host=h user=me", "--output", "shop.dump", "--compress", "lz4"], "zstd:1 to zstd:19")]
 #[case(&["--dsn", "host=h user=me", "--output", "shop.dump", "--jobs", "0"], "--jobs")]

@@ -25,8 +25,12 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    /// A file that is to be `target`. It is made beside it, readable by its owner alone.
-    pub(super) fn create(target: &Path, overwrite: bool) -> Result<Self, Failure> {
+    /// Whether there can be a file `target`, as far as can be told without making one.
+    pub(super) fn check(target: &Path, overwrite: bool) -> Result<(), Failure> {
+        if target.to_str().is_some_and(|target| target.starts_with("s3://")) {
+            return Err(Failure::usage("a dump cannot be written to S3 directly")
+                .fix("dump to a file, and copy it there: aws s3 cp FILE s3://…"));
+        }
         if target.is_dir() || target.file_name().is_none() {
             return Err(Failure::usage(format!("{} is a folder", target.display())).fix("name a file in it"));
         }
@@ -34,6 +38,16 @@ impl PartFile {
             return Err(Failure::new(format!("{} is there already", target.display()))
                 .fix("choose another name, or replace it with --overwrite"));
         }
+        let folder = folder_of(target);
+        if !folder.is_dir() {
+            return Err(Failure::new(format!("{} is no folder", folder.display())).fix("make it first"));
+        }
+        Ok(())
+    }
+
+    /// A file that is to be `target`. It is made beside it, readable by its owner alone.
+    pub(super) fn create(target: &Path, overwrite: bool) -> Result<Self, Failure> {
+        Self::check(target, overwrite)?;
         let folder = folder_of(target);
         let cannot =
             |error: io::Error| Failure::new(format!("{} cannot be written: {error}", target.display()));

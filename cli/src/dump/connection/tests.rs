@@ -44,7 +44,7 @@ fn what_the_dsn_leaves_out_the_environment_says() {
 #[case("host=h user=me options=hunter2", "\"options\" of the DSN is not supported")]
 #[case("host=a,b user=me", "several hosts")]
 #[case("host=h port=hunter2 user=me", "the port is no number")]
-#[case("postgresql://me:hunter2/x@h/shop", "the port is no number")]
+#[case("postgresql://me:hunter2/x?user=me", "the port is no number")]
 #[case("host=h password=my hunter2 user=me", "cannot be read")]
 #[case("host=h password=my hunter2=x user=me", "cannot be read")]
 #[case("postgresql://me:my?hunter2=x@h/shop", "cannot be read")]
