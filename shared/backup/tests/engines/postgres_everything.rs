@@ -229,6 +229,10 @@ async fn many_small_tables_come_back() {
         "SELECT format('CREATE TABLE t%s AS SELECT %s AS n, md5(%L) AS m', n, n, n) FROM generate_series(1, 1000) n \\gexec",
     );
     let archive = dump(&server, "many", DumpCompression::Auto).await;
+    server.assert_no_session("many");
+    // The five sessions each end in a transaction; those that read have let go of their locks before.
+    let ended = server.sql("postgres", "SELECT xact_rollback FROM pg_stat_database WHERE datname = 'many'");
+    assert!(ended.parse::<u32>().unwrap() >= 10, "{ended} transactions");
     let expected = as_text(&server, "many");
     assert_same(&restored(&server, "many_restored", &[], &archive), &expected);
 }

@@ -26,6 +26,11 @@ use crate::error::SliceError;
 /// and can still read it.
 const LOCK_WAIT: &[u8] = b"SET lock_timeout = '1s'";
 
+/// After how many units a reader lets go of its locks, on tables and where these are divided on their indexes too: the server
+/// has a table of bounded size for the locks of all sessions. What must not change meanwhile, the session of `pg_dump` has
+/// locked.
+const UNITS_OF_A_TRANSACTION: u64 = 100;
+
 /// What the readers of one dump share.
 pub(super) struct Readers {
     pub(super) sessions: Arc<Sessions>,
@@ -43,7 +48,7 @@ impl Readers {
     /// others; the last one has all of it done by the session that is always there.
     pub(super) async fn read(self: Arc<Self>) -> Result<(), SliceError> {
         let mut session: Option<Session> = None;
-        let mut crowded = false;
+        let (mut crowded, mut read) = (false, 0_u64);
         loop {
             let next = self.units.lock().await.recv().await;
             let Some((unit, press)) = next else { break };
@@ -74,11 +79,16 @@ impl Readers {
                     collector.turn_over().await;
                     drop(collector);
                     unit.out.finish(rows);
+                    read += 1;
+                    if read % UNITS_OF_A_TRANSACTION == 0 {
+                        self.rejoin(open, &unit.reading).await?;
+                    }
                 }
+                // Long values have a table and indexes of their own, which are locked anew for each of them: it may be refused
+                // after its first rows. Those that are on their way would be read twice.
                 Err(StatementError::Refused(refusal))
-                    if refusal.code == SqlState::LOCK_NOT_AVAILABLE.code() =>
+                    if refusal.code == SqlState::LOCK_NOT_AVAILABLE.code() && !collector.has_given() =>
                 {
-                    // It was refused before its first row.
                     drop(collector);
                     self.wanted().insert(unit.entry);
                     self.rejoin(open, &unit.reading).await?;
@@ -126,7 +136,7 @@ impl Readers {
         Ok(())
     }
 
-    /// After a refusal a transaction is good for nothing.
+    /// Begins a new transaction, without the locks of the one before; after a refusal that is good for nothing.
     async fn rejoin(&self, session: &mut Session, reading: &Reading) -> Result<(), SliceError> {
         session.ask(b"ROLLBACK").await.map_err(|error| self.failed(error, b"ROLLBACK"))?;
         self.join(session, reading).await

@@ -52,6 +52,10 @@ const SIZES: &str = "
         WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
           AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))";
 
+/// How long this session waits for a lock when it reads by itself, as long as `pg_dump` does: it has the tables, and not
+/// their indexes, nor those of their long values.
+const LOCK_WAIT: &[u8] = b"SET LOCAL lock_timeout = '120s'";
+
 /// Which transactions a session sees: the same in all that share a snapshot. Since version 13 it has another name too.
 pub(super) const MOMENT: &[u8] = b"SELECT pg_catalog.txid_current_snapshot()";
 
@@ -367,6 +371,7 @@ impl Conversation {
     /// Reads a unit under the locks that this session has.
     async fn read_first_locked_out(&mut self) -> Result<(), SliceError> {
         let Some((_, (unit, press))) = self.locked_out.pop_first() else { return Ok(()) };
+        self.ask(LOCK_WAIT).await?;
         let mut collector = Collector::new(&press, unit.number, &unit.out);
         let copied = self.server.copy(&unit.sql, &mut collector).await;
         let rows = copied.map_err(|error| self.of_statement(error))?;

@@ -133,11 +133,12 @@ pub(super) struct Collector<'a> {
     out: &'a UnitOut,
     before: Bytes,
     filling: Vec<u8>,
+    has_given: bool,
 }
 
 impl<'a> Collector<'a> {
     pub(super) fn new(press: &'a Press, unit: u64, out: &'a UnitOut) -> Self {
-        Self { press, unit, out, before: Bytes::new(), filling: press.buffer() }
+        Self { press, unit, out, before: Bytes::new(), filling: press.buffer(), has_given: false }
     }
 
     /// The piece that is filling: at [`PIECE_BYTES`] or soon after, [`Collector::turn_over`] is due.
@@ -145,11 +146,17 @@ impl<'a> Collector<'a> {
         &mut self.filling
     }
 
+    /// Whether rows are on their way already, and cannot be taken back.
+    pub(super) fn has_given(&self) -> bool {
+        self.has_given
+    }
+
     /// Has what is filled compressed, if there is anything.
     pub(super) async fn turn_over(&mut self) {
         if self.filling.is_empty() {
             return;
         }
+        self.has_given = true;
         let next = self.press.buffer();
         let raw = std::mem::replace(&mut self.filling, next);
         let known = match self.press.codec {
