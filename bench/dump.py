@@ -258,7 +258,7 @@ def main() -> int:
         bench(options, options.dsn, Path(pattern.replace("{major}", str(major))), pattern)
         return 0
     try:
-        with Postgres(settings={"shared_buffers": "'512MB'", "max_wal_size": "'8GB'", "autovacuum": "off"}) as server:
+        with Postgres(settings={"shared_buffers": "512MB", "max_wal_size": "8GB", "autovacuum": "off"}) as server:
             major = str(server.version)
             programs = server.programs
             pattern = str(programs).replace(major, "{major}")

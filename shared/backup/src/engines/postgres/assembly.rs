@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     outline::{Item, TableEnd},
     progress::DumpProgress,
-    unit::UnitIn,
+    unit::{Pressing, UnitIn},
     window::Window,
 };
 use crate::{
@@ -49,6 +49,7 @@ impl Assembly {
         let mut fields = HashMap::new();
         let mut positions = Vec::new();
         let mut joint: Option<Joint> = None;
+        let mut compressor = None;
         while let Some(item) = items.recv().await {
             match item {
                 Item::Bytes(bytes) => head.write(&bytes).await?,
@@ -66,7 +67,7 @@ impl Assembly {
                     self.progress.wrote_unit(table_bytes);
                 }
                 Item::TableEnd(end) => {
-                    self.end_table(end, joint.take(), &mut head).await?;
+                    self.end_table(end, joint.take(), &mut compressor, &mut head).await?;
                     self.progress.wrote_table();
                 }
             }
@@ -82,10 +83,14 @@ impl Assembly {
     ) -> Result<(), SliceError> {
         self.window.turn_to(unit.number);
         while let Some(piece) = unit.pieces.recv().await {
-            let piece = piece
-                .await
-                .map_err(|error| not_compressed(&error))?
-                .map_err(|error| not_compressed(&error))?;
+            let piece = match piece {
+                Pressing::Done(piece) => piece,
+                Pressing::Working(piece) => {
+                    let piece = piece.await.map_err(|error| not_compressed(&error))?;
+                    piece.map_err(|error| not_compressed(&error))?
+                }
+                Pressing::Failed(error) => return Err(not_compressed(&error)),
+            };
             if joint.is_none() {
                 let begun = Joint::new(*self.codec.borrow());
                 head.write(&begun.head()).await?;
@@ -112,14 +117,20 @@ impl Assembly {
         &self,
         end: TableEnd,
         joint: Option<Joint>,
+        compressor: &mut Option<Compressor>,
         head: &mut HeldHead,
     ) -> Result<(), SliceError> {
         // A table without rows is what pg_dump took it for.
         let Some(mut joint) = joint else { return head.write(&end.empty).await };
         if !end.trailer.is_empty() {
-            let codec = *self.codec.borrow();
-            let piece = Compressor::new(codec).and_then(|mut compressor| compressor.piece(&[], &end.trailer));
-            let piece = piece.map_err(|error| not_compressed(&error))?;
+            let compressor = match compressor {
+                Some(compressor) => compressor,
+                none => {
+                    let made = Compressor::new(*self.codec.borrow());
+                    none.insert(made.map_err(|error| not_compressed(&error))?)
+                }
+            };
+            let piece = compressor.piece(&[], &end.trailer).map_err(|error| not_compressed(&error))?;
             joint.add(&piece);
             head.write(&piece.chunk).await?;
         }

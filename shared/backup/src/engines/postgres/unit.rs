@@ -14,6 +14,9 @@ use super::{relay::Reading, window::Window};
 /// How many bytes of rows are compressed at a time. A frame of zstd is this long.
 pub(super) const PIECE_BYTES: usize = 1024 * 1024;
 
+/// Shorter pieces are compressed where they are: that takes less than a thread takes to wake up.
+const SHORT_BYTES: usize = 16 * 1024;
+
 /// How far back a deflated piece may refer, in bytes.
 const BEFORE_BYTES: usize = 32 * 1024;
 
@@ -28,9 +31,16 @@ pub(super) struct Unit {
     pub(super) out: UnitOut,
 }
 
+/// A piece that is compressed, or is about to be.
+pub(super) enum Pressing {
+    Done(Piece),
+    Working(JoinHandle<Result<Piece, CompressionFailed>>),
+    Failed(CompressionFailed),
+}
+
 /// Where a unit's rows go.
 pub(super) struct UnitOut {
-    pieces: mpsc::UnboundedSender<JoinHandle<Result<Piece, CompressionFailed>>>,
+    pieces: mpsc::UnboundedSender<Pressing>,
     rows: oneshot::Sender<u64>,
 }
 
@@ -38,7 +48,7 @@ pub(super) struct UnitOut {
 pub(super) struct UnitIn {
     pub(super) number: u64,
     /// Ends when all pieces have come, or nobody makes them any more.
-    pub(super) pieces: mpsc::UnboundedReceiver<JoinHandle<Result<Piece, CompressionFailed>>>,
+    pub(super) pieces: mpsc::UnboundedReceiver<Pressing>,
     /// The number of rows, if they are all there.
     pub(super) rows: oneshot::Receiver<u64>,
 }
@@ -96,33 +106,38 @@ impl Press {
         take(&self.idle.buffers).unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4))
     }
 
-    /// Begins to compress `raw`, once the window has room and a core is free.
-    async fn start(
-        &self,
-        unit: u64,
-        before: Bytes,
-        raw: Vec<u8>,
-    ) -> JoinHandle<Result<Piece, CompressionFailed>> {
+    /// Compresses `raw`, or begins to, once the window has room and a core is free.
+    async fn start(&self, unit: u64, before: Bytes, raw: Vec<u8>) -> Pressing {
         let charged = raw.len();
         self.window.admit(unit, charged).await;
+        if charged <= SHORT_BYTES {
+            return match self.compress(unit, &before, raw) {
+                Ok(piece) => Pressing::Done(piece),
+                Err(error) => Pressing::Failed(error),
+            };
+        }
         // The semaphore is never closed.
         let core = self.cores.clone().acquire_owned().await.ok();
-        let Self { codec, window, idle, .. } = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut compressor = match take(&idle.compressors) {
-                Some(compressor) => compressor,
-                None => Compressor::new(codec)?,
-            };
-            let piece = compressor.piece(&before, &raw)?;
-            give_back(&idle.compressors, compressor);
-            let mut raw = raw;
-            raw.clear();
-            give_back(&idle.buffers, raw);
-            // What does not compress is a little longer than it was, and that little is not counted.
-            window.release(unit, charged.saturating_sub(piece.chunk.len()));
+        let press = self.clone();
+        Pressing::Working(tokio::task::spawn_blocking(move || {
+            let piece = press.compress(unit, &before, raw);
             drop(core);
-            Ok(piece)
-        })
+            piece
+        }))
+    }
+
+    fn compress(&self, unit: u64, before: &[u8], mut raw: Vec<u8>) -> Result<Piece, CompressionFailed> {
+        let mut compressor = match take(&self.idle.compressors) {
+            Some(compressor) => compressor,
+            None => Compressor::new(self.codec)?,
+        };
+        let piece = compressor.piece(before, &raw)?;
+        give_back(&self.idle.compressors, compressor);
+        // What does not compress is a little longer than it was, and that little is not counted.
+        self.window.release(unit, raw.len().saturating_sub(piece.chunk.len()));
+        raw.clear();
+        give_back(&self.idle.buffers, raw);
+        Ok(piece)
     }
 }
 
