@@ -254,7 +254,8 @@ pub(crate) struct Download {
 const DUMP_HELP: &str =
     "The database is found by --dsn, then by PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE and
 PGSSLROOTCERT; a password also in ~/.pgpass. A server that is not on this machine must be verified
-(sslmode=verify-full) unless sslmode=disable.";
+(sslmode=verify-full) unless sslmode=disable. Other variables that choose the server or the role, such as PGSERVICE,
+PGHOSTADDR and PGOPTIONS, are not supported, and refused.";
 
 #[derive(Debug, Args)]
 #[command(after_help = DUMP_HELP)]
@@ -262,7 +263,7 @@ pub(crate) struct Dump {
     /// The database: `postgresql://user@host:5432/name`, or `host=… port=… dbname=… user=…`.
     #[arg(long, value_name = "DSN")]
     pub(crate) dsn: Option<String>,
-    /// File to dump to. It appears when it is whole.
+    /// File to dump to, not an `s3://` address. It appears when it is whole.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: String,
     /// Print one JSON document about it.

@@ -77,7 +77,7 @@ impl CopyStatement {
         if copied.starts_with(b"(") {
             return Some(Self { text: sql.to_owned(), copied: Copied::Query });
         }
-        let (relation, schema, name, rest) = qualified(copied)?;
+        let Qualified { relation, schema, name, rest } = qualified(copied)?;
         let copied = match rest.trim_ascii() {
             // Without a list of columns there are none to select.
             b"" => Copied::Nothing,
@@ -121,9 +121,7 @@ impl CopyStatement {
             Copied::Query => restoring.starts_with(b"COPY "),
             Copied::Table(table) if definition.starts_with(BY_THE_ROOT) => {
                 let into = restoring.strip_prefix(b"COPY ").and_then(qualified);
-                into.is_some_and(|(_, _, _, columns)| {
-                    columns.trim_ascii() == [b"(", &table.columns[..], b")"].concat()
-                })
+                into.is_some_and(|into| into.rest.trim_ascii() == [b"(", &table.columns[..], b")"].concat())
             }
             Copied::Table(_) | Copied::Nothing => {
                 let given = self.text.trim_ascii_end().strip_suffix(b";").unwrap_or(&self.text);
@@ -134,11 +132,23 @@ impl CopyStatement {
     }
 }
 
-/// The qualified name at the start of `sql`: as it stands there, schema and name without their quotes, and what follows.
-fn qualified(sql: &[u8]) -> Option<(&[u8], Vec<u8>, Vec<u8>, &[u8])> {
+/// A qualified name at the start of SQL.
+struct Qualified<'a> {
+    /// As it stands there.
+    relation: &'a [u8],
+    /// Without quotes.
+    schema: Vec<u8>,
+    /// Without quotes.
+    name: Vec<u8>,
+    /// What follows it.
+    rest: &'a [u8],
+}
+
+/// The qualified name at the start of `sql`.
+fn qualified(sql: &[u8]) -> Option<Qualified<'_>> {
     let (schema, rest) = identifier(sql)?;
     let (name, rest) = identifier(rest.strip_prefix(b".")?)?;
-    Some((&sql[..sql.len() - rest.len()], schema, name, rest))
+    Some(Qualified { relation: &sql[..sql.len() - rest.len()], schema, name, rest })
 }
 
 /// The identifier at the start of `sql`, without its quotes, and what follows it.
