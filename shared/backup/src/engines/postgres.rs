@@ -8,6 +8,8 @@ mod compression;
 mod connect;
 mod dump;
 mod failure;
+#[cfg(test)]
+mod fake_server;
 mod login;
 mod outline;
 mod process;

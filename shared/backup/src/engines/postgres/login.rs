@@ -239,64 +239,29 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_domain::application::Tls;
-    use holdfast_testing::builders;
     use rstest::rstest;
-    use secrecy::SecretString;
     use tokio::net::TcpListener;
 
     use super::*;
-
-    /// A `StartupMessage` without parameters.
-    const STARTUP: [u8; 9] = [0, 0, 0, 9, 0, 3, 0, 0, 0];
-
-    fn upstream(host: &str, port: u16) -> Upstream {
-        let service = PostgresService {
-            name: builders::service_name("DEFAULT"),
-            host: host.to_owned(),
-            port,
-            database: "shop".to_owned(),
-            secret_arn: String::new(),
-            tls: Tls::Disable,
-        };
-        let password = SecretString::from("hunter2".to_owned());
-        let credentials = DatabaseCredentials { username: "me".to_owned(), password };
-        Upstream { service, credentials, trust: None }
-    }
-
-    fn request(kind: i32, data: &[u8]) -> Vec<u8> {
-        message(b'R', &[&kind.to_be_bytes(), data].concat())
-    }
-
-    /// A server that says `answers`, each after it has heard something; gives all that it hears.
-    async fn serve(listener: TcpListener, answers: Vec<Vec<u8>>) -> Vec<u8> {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut heard = Vec::new();
-        for answer in answers {
-            stream.read_buf(&mut heard).await.unwrap();
-            stream.write_all(&answer).await.unwrap();
-        }
-        let _ = stream.read_to_end(&mut heard).await;
-        heard
-    }
+    use crate::engines::postgres::fake_server::{STARTUP, ready, request, serve, upstream};
 
     #[rstest]
     #[case::password(vec![request(3, b"")], "the password as it is")]
     #[case::no_proof(
-        vec![request(10, b"SCRAM-SHA-256\0\0"), [request(0, b""), message(b'Z', b"I")].concat()],
+        vec![request(10, b"SCRAM-SHA-256\0\0"), [request(0, b""), ready()].concat()],
         "no proof after SCRAM"
     )]
     #[tokio::test]
     async fn a_server_that_is_none_learns_no_password(#[case] answers: Vec<Vec<u8>>, #[case] words: &str) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream("127.0.0.1", listener.local_addr().unwrap().port());
-        let (heard, session) =
-            tokio::join!(tokio::spawn(serve(listener, answers)), upstream.log_in(&STARTUP, None));
-        let Err(SliceError::Failed(failure)) = session else { panic!("it was let in") };
+        let serving = tokio::spawn(serve(listener, answers));
+        let Err(SliceError::Failed(failure)) = upstream.log_in(&STARTUP, None).await else {
+            panic!("it was let in")
+        };
         assert_eq!(failure.code, "permission_denied", "{}", failure.message);
         assert!(failure.message.contains(words), "{}", failure.message);
-        let heard = heard.unwrap();
+        let heard = serving.await.unwrap();
         assert!(!heard.windows(7).any(|window| window == b"hunter2"));
     }
 
@@ -305,7 +270,7 @@ mod tests {
     async fn a_session_is_begun_where_the_first_one_was() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = listener.local_addr().unwrap();
-        let greeting = [request(0, b""), message(b'Z', b"I")].concat();
+        let greeting = [request(0, b""), ready()].concat();
         let serving = tokio::spawn(serve(listener, vec![greeting]));
         let session = upstream("no-such-host.invalid", 1).log_in(&STARTUP, Some(peer)).await;
         assert_eq!(session.map(|session| session.peer).unwrap(), Some(peer));

@@ -199,3 +199,71 @@ fn shortened(sql: &[u8]) -> String {
         None => sql.into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use bytes::Bytes;
+    use rstest::rstest;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::engines::postgres::{
+        fake_server::{STARTUP, ready, request, serve, upstream},
+        wire::message,
+    };
+
+    /// What a server answers that sees this moment.
+    fn sees(moment: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(moment.len()).unwrap().to_be_bytes();
+        [message(b'D', &[&[0, 1], &length[..], moment].concat()), ready()].concat()
+    }
+
+    fn refuses(code: &str) -> Vec<u8> {
+        [message(b'E', format!("SERROR\0C{code}\0Minvalid snapshot\0\0").as_bytes()), ready()].concat()
+    }
+
+    #[rstest]
+    #[case::the_same(ready(), sees(b"7:9:8"), None)]
+    #[case::another_moment(ready(), sees(b"7:9:"), Some("several_servers"))]
+    #[case::ended(refuses("55000"), ready(), Some("connection_lost"))]
+    #[case::unknown(refuses("22023"), ready(), Some("connection_lost"))]
+    #[case::full(refuses("53200"), ready(), Some("server_strained"))]
+    #[tokio::test]
+    async fn a_reader_sees_what_pg_dump_sees(
+        #[case] imported: Vec<u8>,
+        #[case] seen: Vec<u8>,
+        #[case] code: Option<&str>,
+    ) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sessions = Sessions::new(Arc::new(upstream("127.0.0.1", listener.local_addr().unwrap().port())));
+        let greeting = [request(0, b""), ready()].concat();
+        // To the startup, to the time that locks are waited for, to BEGIN, and to the import.
+        let serving = tokio::spawn(serve(listener, vec![greeting, ready(), ready(), imported, seen]));
+        let readers = Readers {
+            sessions: Arc::new(sessions),
+            units: Mutex::new(mpsc::channel(1).1),
+            locked_out: mpsc::channel(1).0,
+            wanted: std::sync::Mutex::default(),
+            active: AtomicUsize::new(1),
+        };
+        let reading = Reading {
+            startup: Bytes::from_static(&STARTUP),
+            settings: Vec::new(),
+            snapshot: Bytes::from_static(b"00000003-0000001B-1"),
+            moment: vec![vec![Some(Bytes::from_static(b"7:9:8"))]],
+            sizes: HashMap::new(),
+            table_bytes: 0,
+        };
+        match (readers.begin(&reading).await, code) {
+            (Ok(_), None) => {}
+            (Err(SliceError::Failed(failure)), Some(code)) => {
+                assert_eq!((failure.code.as_str(), failure.transient), (code, true), "{}", failure.message);
+            }
+            (Ok(_), Some(code)) => panic!("it succeeded, without {code}"),
+            (Err(error), _) => panic!("{error}"),
+        }
+        serving.abort();
+    }
+}
