@@ -72,6 +72,11 @@ impl Readers {
                     Err(error) => return Err(error),
                 },
             };
+            if read == UNITS_OF_A_TRANSACTION {
+                // Only with the next unit in hand: without one the snapshot may be gone by now.
+                self.rejoin(open, &unit.reading).await?;
+                read = 0;
+            }
             let mut collector = Collector::new(&press, unit.number, &unit.out);
             let copied = open.copy(&unit.sql, &mut collector).await;
             match copied {
@@ -80,9 +85,6 @@ impl Readers {
                     drop(collector);
                     unit.out.finish(rows);
                     read += 1;
-                    if read % UNITS_OF_A_TRANSACTION == 0 {
-                        self.rejoin(open, &unit.reading).await?;
-                    }
                 }
                 // Long values have a table and indexes of their own, which are locked anew for each of them: it may be refused
                 // after its first rows. Those that are on their way would be read twice.
