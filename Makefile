@@ -15,7 +15,7 @@ CARGO_PROFILE := --release
 
 .PHONY: help
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: ## Put the tools in place (.tools/venv, and Debian packages that are missing)
@@ -61,6 +61,10 @@ bench: build ## Time the retention planner on 1,000,000 records, and measure the
 	cargo run $(CARGO_PROFILE) --locked --package holdfast-domain --example plan_million
 	cargo run $(CARGO_PROFILE) --locked --package holdfast-archive --example manifest_million
 	$(TOOLS)/python bench/worker_memory.py
+
+.PHONY: bench-dump
+bench-dump: build ## Time `holdfast dump` beside pg_dump, on four kinds of data
+	$(TOOLS)/python bench/dump.py
 
 .PHONY: clean
 clean: ## Remove what was built and the state of a stopped local stack

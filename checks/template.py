@@ -6,6 +6,7 @@ The local stack evaluates no IAM and drops some settings of the bucket and the t
 template that deploys.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +60,7 @@ GRANTS = {
         "kms:Decrypt",
         "s3:DeleteObject",
         "s3:GetBucketLocation",
-        "s3:GetObject",
+        "s3:GetObjectVersion",
         "s3:ListBucket",
         "secretsmanager:DescribeSecret",
         "states:StartExecution",
@@ -88,6 +89,12 @@ GRANTS = {
 }
 # Who searches the table's indexes.
 INDEX_READER = "SchedulerFunction"
+
+# Where the memory that costs are counted for is said.
+MEMORY = {
+    "WorkerFunction": r"WORKER_MB: u64 = ([\d_]+);",
+    "RetentionFunction": r"RETENTION_MB_MILLISECONDS: u64 = ([\d_]+) \*",
+}
 
 # Types with an hourly price, none of which is in the default stack.
 HOURLY = (
@@ -137,6 +144,7 @@ def problems(template: dict[str, Any]) -> list[str]:
         check_bucket_policy,
         check_key,
         check_table,
+        check_memory,
         check_price,
     ):
         found += check(resources)
@@ -381,6 +389,17 @@ def check_table(resources: dict[str, Any]) -> Iterator[str]:
     wanted = {"due": ["due_shard", "next_run_at"], "open": ["open_shard", "open_since"]}
     if indexes != wanted:
         yield f"{name}: the indexes are {indexes}, and must be {wanted}"
+
+
+def check_memory(resources: dict[str, Any]) -> Iterator[str]:
+    """What costs are estimated by is what deploys."""
+    source = (ROOT / "shared" / "domain" / "src" / "cost" / "making.rs").read_text()
+    functions = of_type(resources, "AWS::Serverless::Function")
+    for function, pattern in MEMORY.items():
+        found = re.search(pattern, source)
+        counted = int(found[1].replace("_", "")) if found else None
+        if functions[function].get("MemorySize") != counted:
+            yield f"function {function} has {functions[function].get('MemorySize')} MB, and its cost is counted for {counted}"
 
 
 def check_price(resources: dict[str, Any]) -> Iterator[str]:

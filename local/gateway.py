@@ -7,6 +7,8 @@ the emulator says differently from S3 and the product reads back from each store
   1.5.33 answers with a composite one, and refuses the right value with ``BadDigest``.
 * ``BucketKeyEnabled`` is kept with the object.
 * A part that S3 copies has the upload's checksum, of the bytes it copied. ministack gives it none.
+* GetObject of the newest version has ranges, and the response headers that a signed URL asks for: ministack forgets both as
+  soon as a request names a version.
 * CRC64NVME is computed by awscrt: ministack's own loop takes about a second for a part of 8 MiB.
 
 S3's documentation: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
@@ -38,6 +40,7 @@ _complete_multipart_upload = s3._complete_multipart_upload
 _composite_checksum = s3._composite_checksum
 _record_object_version = s3._record_object_version
 _resolve_sse_write_headers = s3._resolve_sse_write_headers
+_get_object = s3._get_object
 _get_object_attributes = s3._get_object_attributes
 
 
@@ -114,6 +117,15 @@ def get_object_attributes(*arguments, **named):
     return status, answer, body
 
 
+def get_object(bucket_name, key, headers, query_params=None):
+    """GetObject of a version: the newest one is the object itself, with its ranges and the headers that a URL asks for."""
+    bucket = s3._ensure_bucket(bucket_name)
+    current = (bucket or {}).get("objects", {}).get(key, {}).get("version_id")
+    if current and s3._qp(query_params or {}, "versionId", "") == current:
+        query_params = {name: value for name, value in query_params.items() if name != "versionId"}
+    return _get_object(bucket_name, key, headers, query_params)
+
+
 s3._crc64nvme = crc64nvme
 s3._create_multipart_upload = create_multipart_upload
 s3._upload_part_copy = upload_part_copy
@@ -121,5 +133,6 @@ s3._complete_multipart_upload = complete_multipart_upload
 s3._composite_checksum = composite_checksum
 s3._record_object_version = record_object_version
 s3._resolve_sse_write_headers = resolve_sse_write_headers
+s3._get_object = get_object
 s3._get_object_attributes = get_object_attributes
 s3._SSE_STORED_HEADERS = (*s3._SSE_STORED_HEADERS, BUCKET_KEY)

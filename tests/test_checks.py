@@ -87,7 +87,12 @@ SSE = ("BucketEncryption", "ServerSideEncryptionConfiguration", 0)
             set_in("ApiRole", PROPERTIES, "AssumeRolePolicyDocument", "Statement", 0, "Principal", value={"AWS": "*"}),
             "may be assumed by others",
         ),
-        (grant("ApiRole", "DeleteBackups", Action="s3:GetObject"), "ApiRole lacks s3:DeleteObject"),
+        (grant("ApiRole", "DeleteBackups", Action="s3:GetObjectVersion"), "ApiRole lacks s3:DeleteObject"),
+        (
+            grant("ApiRole", "Records", Resource={"Fn::Sub": "${Table.Arn}/index/due"}),
+            "the table's indexes are for SchedulerFunction",
+        ),
+        (set_in("WorkerFunction", PROPERTIES, "MemorySize", value=3008), "its cost is counted for 1769"),
         (grant("SchedulerRole", "StartJobs", Action=["states:StartExecution", "states:StopExecution"]), "does not call"),
         (set_in("WorkerLogs", PROPERTIES, "RetentionInDays", value=None), "keeps its logs for ever"),
         (set_in("WorkerFunction", PROPERTIES, "LoggingConfig", value=None), "without retention"),

@@ -234,3 +234,15 @@ def test_the_checksum_survives_a_restart(tmp_path):
         stored = stack.client("s3").head_object(Bucket="uploads", Key=upload.key, ChecksumMode="ENABLED")
     assert (stored["ChecksumCRC64NVME"], stored["ChecksumType"]) == (upload.checksum, "FULL_OBJECT")
 
+
+
+def test_a_version_is_read_in_ranges_and_under_the_name_that_is_asked_for(bare_stack):
+    s3 = bare_stack.client("s3")
+    s3.create_bucket(Bucket="versioned", CreateBucketConfiguration={"LocationConstraint": bare_stack.region})
+    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket="versioned", Key="a", Body=b"0123456789")["VersionId"]
+    answer = s3.get_object(
+        Bucket="versioned", Key="a", VersionId=version, Range="bytes=2-4", ResponseContentDisposition="attachment"
+    )
+    assert (answer["Body"].read(), answer["ContentRange"]) == (b"234", "bytes 2-4/10")
+    assert (answer["ContentDisposition"], answer["VersionId"]) == ("attachment", version)

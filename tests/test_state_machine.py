@@ -54,7 +54,7 @@ class Machine:
             Code={"ZipFile": package.getvalue()},
             Environment={"Variables": {"TABLE": TABLE}},
         )["FunctionArn"]
-        definition = DEFINITION.replace("${WorkerFunctionArn}", function).replace("${RetentionFunctionArn}", function)
+        definition = DEFINITION.replace("${Partition}", "aws").replace("${WorkerFunctionArn}", function).replace("${RetentionFunctionArn}", function)
         assert "${" not in definition
         self.arn = self.states.create_state_machine(name="job", definition=definition, roleArn=ROLE)["stateMachineArn"]
 
@@ -246,7 +246,7 @@ def test_ranges_are_retried_as_the_whole_is():
 def test_the_template_fills_every_placeholder():
     template = (ROOT / "template.yaml").read_text()
     for name in set(re.findall(r"\$\{(\w+)\}", DEFINITION)):
-        assert f"{name}: !GetAtt" in template
+        assert re.search(rf"^ +{name}: !(GetAtt|Ref) ", template, re.MULTILINE), name
 
 
 def test_no_more_than_four_ranges_at_once():

@@ -1,10 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
+use holdfast_backup::engines::postgres::DumpCompression;
 use holdfast_domain::{
     id::{ApplicationId, BackupId, PlanId, ServiceName},
     retention::{OnDemandPolicy, ScheduledPolicy, simulate::DayRange},
@@ -25,13 +26,24 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// What to print on standard output: text for people, or one JSON document.
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
+    #[arg(long, short, global = true, default_value = "text", value_parser = ["text", "json"])]
+    output: String,
     /// No colours.
     #[arg(long, global = true, env = "NO_COLOR", hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(crate) no_color: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// What standard output gets. A dump has an option of its own, for its `--output` is a file, as people expect of it.
+    pub(crate) fn format(&self) -> Output {
+        let json = match &self.command {
+            Command::Dump(dump) => dump.json,
+            _ => self.output == "json",
+        };
+        if json { Output::Json } else { Output::Text }
+    }
 }
 
 /// Which API to talk to, and as whom.
@@ -49,7 +61,7 @@ pub(crate) struct Connection {
 }
 
 /// What standard output gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     /// For people.
     Text,
@@ -71,6 +83,8 @@ pub(crate) enum Command {
     /// Retention: what is kept, and why.
     #[command(subcommand)]
     Retention(Retention),
+    /// Dump a database into one archive for the stock `pg_restore`. Needs no API and no AWS.
+    Dump(Dump),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -143,7 +157,7 @@ pub(crate) struct Document {
 /// What becomes of the backups of an application that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fate {
-    /// They stay until somebody deletes them.
+    /// They stay until somebody deletes them or their own expiry comes. Registered again, the application has them again.
     Keep,
     /// They are deleted.
     Delete,
@@ -309,6 +323,42 @@ pub(crate) struct ArchivedFile {
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<ServiceName>,
 }
+
+const DUMP_HELP: &str =
+    "The database is found by --dsn, then by PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE and
+PGSSLROOTCERT; a password also in ~/.pgpass. A server that is not on this machine must be verified
+(sslmode=verify-full) unless sslmode=disable. Other variables that choose the server or the role, such as PGSERVICE,
+PGHOSTADDR and PGOPTIONS, are not supported, and refused.";
+
+#[derive(Debug, Args)]
+#[command(after_help = DUMP_HELP)]
+pub(crate) struct Dump {
+    /// The database: `postgresql://user@host:5432/name`, or `host=… port=… dbname=… user=…`.
+    #[arg(long, value_name = "DSN")]
+    pub(crate) dsn: Option<String>,
+    /// File to dump to, not an `s3://` address. It appears when it is whole.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: String,
+    /// Print one JSON document about it.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// How many sessions read, beside the one that holds the snapshot.
+    #[arg(long, short, value_name = "N", default_value = "4")]
+    pub(crate) jobs: NonZeroUsize,
+    /// How to compress: `auto`, `zstd[:LEVEL]` (servers from 16 on), `gzip[:LEVEL]` or `none`.
+    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    pub(crate) compress: DumpCompression,
+    /// Folders of the database's client programs, separated by colons, with `{major}` for the major version.
+    #[arg(long, value_name = "DIRS", env = "HOLDFAST_CLIENT_DIRS", default_value = CLIENT_DIRS)]
+    pub(crate) clients: String,
+}
+
+/// Where the client programs are on Debian, on Red Hat, and in a layer.
+const CLIENT_DIRS: &str =
+    "/usr/lib/postgresql/{major}/bin:/usr/pgsql-{major}/bin:/opt/postgresql/{major}/bin";
 
 /// Which backup is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! holdfast, for people and scripts: the API's calls as commands, and a retention simulator that needs no API.
+//! holdfast, for people and scripts: the API's calls as commands, and two that need no API: a
+//! retention simulator, and the dump of a database into a file.
 
 mod apps;
 mod arguments;
@@ -7,6 +8,7 @@ mod client;
 mod clock;
 mod completions;
 mod documents;
+mod dump;
 mod events;
 mod failure;
 mod listing;
@@ -32,10 +34,10 @@ use crate::{
     terminal::Terminal,
 };
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let terminal = Terminal::new(arguments.output, arguments.no_color);
+    let terminal = Terminal::new(arguments.format(), arguments.no_color);
     match run(arguments, &terminal).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -54,6 +56,7 @@ async fn run(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
             backup::run(command, &Client::connect(&connection).await?, terminal).await
         }
         Command::Retention(command) => retention::run(command, &connection, terminal).await,
+        Command::Dump(options) => dump::run(options, terminal).await,
         Command::Completions { shell } => completions::print(shell, terminal),
     }
 }

@@ -33,17 +33,16 @@ pub(super) async fn run(options: List, client: &Client, terminal: &Terminal) -> 
     }
     let mut table = Table::new(["BACKUP", "STATE", "TRIGGER", "LABEL", "DATA OF", "SIZE", "NOTE"]).right([5]);
     for view in listing::read::<View>(items)? {
-        let (id, state, trigger) = (view.id.clone(), view.state.clone(), view.trigger.clone());
-        let label = view.label.clone().unwrap_or_else(|| "-".to_owned());
+        let remark = remark(&view);
         let bytes = if view.artifacts.is_empty() { "-".to_owned() } else { size(view.bytes()) };
         table.row([
-            id,
-            state,
-            trigger,
-            label,
+            view.id,
+            view.state,
+            view.trigger,
+            view.label.unwrap_or_else(|| "-".to_owned()),
             moment::show(view.taken_at.unwrap_or(view.created_at)),
             bytes,
-            remark(view),
+            remark,
         ]);
     }
     if table.is_empty() {
@@ -54,10 +53,9 @@ pub(super) async fn run(options: List, client: &Client, terminal: &Terminal) -> 
 }
 
 /// What is worth knowing in a line: a hold, how many files were left out, and the note or why it failed.
-fn remark(view: View) -> String {
-    let left_out = view.left_out();
-    let held = view.hold.map(|hold| format!("held: {}", hold.reason));
-    let note = view.note.or(view.failure.map(|failure| failure.message));
-    let parts: Vec<String> = held.into_iter().chain(left_out).chain(note).collect();
+fn remark(view: &View) -> String {
+    let held = view.hold.as_ref().map(|hold| format!("held: {}", hold.reason));
+    let note = view.note.clone().or_else(|| view.failure.as_ref().map(|failure| failure.message.clone()));
+    let parts: Vec<String> = held.into_iter().chain(view.left_out()).chain(note).collect();
     parts.join("; ")
 }

@@ -2,7 +2,10 @@
 
 use holdfast_domain::{
     cost::PolicyCost,
-    retention::preview::{Preview as Both, VerdictAction},
+    retention::{
+        calendar::{Calendar, CalendarDay},
+        preview::{Preview as Both, VerdictAction},
+    },
 };
 use http::Method;
 use serde::Deserialize;
@@ -27,6 +30,8 @@ struct Report {
     policies_then: Policies,
     #[serde(flatten)]
     both: Both,
+    #[serde(default)]
+    calendar_then: Vec<CalendarDay>,
     cost_now: Cost,
     cost_then: Cost,
 }
@@ -47,7 +52,7 @@ pub(super) async fn run(options: &Preview, client: &Client, terminal: &Terminal)
     if terminal.is_json() {
         return terminal.json(&answer.json()?);
     }
-    terminal.print(&text(&answer.read()?))
+    terminal.print(&text(&answer.read()?, terminal.has_colour()))
 }
 
 fn request(options: &Preview) -> Result<Call, Failure> {
@@ -65,7 +70,7 @@ fn request(options: &Preview) -> Result<Call, Failure> {
     Ok(Call::new(Method::POST, "/v1/retention/preview").body(document.into()))
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, colour: bool) -> String {
     let mut table = Table::new(["BACKUP", "SLOT", "LABEL", "SIZE", "NOW", "THEN", "WHY THEN"]).right([3]);
     for line in &report.both.backups {
         let word = |name: VerdictAction| match name {
@@ -86,10 +91,12 @@ fn text(report: &Report) -> String {
         ]);
     }
     let table = if table.is_empty() { "no backup has succeeded yet\n".to_owned() } else { table.to_string() };
+    let calendar: Calendar = report.calendar_then.iter().copied().collect();
     format!(
-        "now:  {}\nthen: {}\n\n{table}\nnow:  {}\nthen: {}\n{}{}",
+        "now:  {}\nthen: {}\n\nthen, on the calendar:\n{}\n{table}\nnow:  {}\nthen: {}\n{}{}",
         report.policies_now.text(),
         report.policies_then.text(),
+        calendar.with_colour(colour),
         report.both.now,
         report.both.then,
         cost("now:  ", &report.cost_now),
@@ -128,11 +135,12 @@ mod tests {
                 line("018bcfe5-6800-7707-8707-070707070707", "relabel"),
                 line("018bcfe5-6800-7707-8707-070707070708", "discard"),
             ],
+            "calendar_then": [{"date": "2026-04-01", "mark": "kept", "label": "weekly"}],
             "now": totals(2), "then": totals(1),
             "cost_now": {"policy": null, "notes": ["no price known for region moon-1"]},
             "cost_then": {"policy": null, "notes": ["no price known for region moon-1"]},
         }))
         .unwrap();
-        insta::assert_snapshot!(text(&report));
+        insta::assert_snapshot!(text(&report, false));
     }
 }

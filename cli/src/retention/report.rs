@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use holdfast_domain::{
     cost::{BackupsCost, PolicyCost},
     id::ApplicationId,
+    retention::calendar::{Calendar, CalendarDay},
 };
 use serde::Deserialize;
 
@@ -24,6 +25,8 @@ struct Report {
     policies: Policies,
     forecast_until: NaiveDate,
     backups: Vec<Line>,
+    #[serde(default)]
+    calendar: Vec<CalendarDay>,
     cost: Cost,
 }
 
@@ -69,10 +72,10 @@ pub(super) async fn run(
     if terminal.is_json() {
         return terminal.json(&answer.json()?);
     }
-    terminal.print(&text(answer.read()?))
+    terminal.print(&text(answer.read()?, terminal.has_colour()))
 }
 
-fn text(report: Report) -> String {
+fn text(report: Report, colour: bool) -> String {
     let head = format!("{}\n\n", report.policies.text());
     let mut table =
         Table::new(["BACKUP", "SLOT", "LABEL", "SIZE", "NEXT RUN", "NEXT LABEL", "GOES", "WHY"]).right([3]);
@@ -92,8 +95,10 @@ fn text(report: Report) -> String {
     if table.is_empty() {
         return format!("{head}no backup has succeeded yet\n");
     }
+    let calendar: Calendar = report.calendar.into_iter().collect();
     let mut text = format!(
-        "{head}{table}\nGiven one scheduled success a day from now on; the forecast looks as far as {}.\n",
+        "{head}{}\n{table}\nGiven one scheduled success a day from now on; the forecast looks as far as {}.\n",
+        calendar.with_colour(colour),
         report.forecast_until
     );
     if let Some(stored) = report.cost.stored {
@@ -137,10 +142,16 @@ mod tests {
                  "reason": "kept as weekly of 2026-W13: oldest daily when the eighth arrived", "next_relabel": null,
                  "discard": {"kind": "after", "after": "2027-05-01"}}
             ],
+            "calendar": [
+                {"date": "2026-03-24", "mark": "kept", "label": "daily"},
+                {"date": "2026-03-25", "mark": "discarded", "label": null},
+                {"date": "2026-03-30", "mark": "held", "label": null},
+                {"date": "2026-04-01", "mark": "kept", "label": "daily"}
+            ],
             "cost": {"stored": null, "policy": null, "notes": ["no price known for region moon-1"]}
         }))
         .unwrap();
-        insta::assert_snapshot!(text(report));
+        insta::assert_snapshot!(text(report, false));
     }
 
     #[test]
@@ -150,6 +161,6 @@ mod tests {
             "forecast_until": "2026-04-01", "backups": [], "cost": {"stored": null, "policy": null, "notes": []}
         }))
         .unwrap();
-        assert!(text(report).ends_with("no backup has succeeded yet\n"));
+        assert!(text(report, false).ends_with("no backup has succeeded yet\n"));
     }
 }

@@ -199,7 +199,8 @@ pub async fn put(
 #[into_params(parameter_in = Query)]
 pub struct RemovalParameters {
     /// What becomes of its backups. `keep`: they stay and can be downloaded until somebody deletes them or their own expiry
-    /// comes, and no policy applies to them any more. `delete`: they are deleted.
+    /// comes, and no policy applies to them any more; registered again under the same name, the application has them again,
+    /// and its plan applies to them. `delete`: they are deleted, and can be brought back for 7 days.
     #[param(inline)]
     backups: BackupsFate,
 }

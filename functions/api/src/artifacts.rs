@@ -76,7 +76,8 @@ pub async fn get(
         Ok(download) => download,
         Err(RequestError::Conflict(message)) => {
             let record = backups::get(&api.ports, &application, id).await?.backup.value;
-            return Err(expired(&record).unwrap_or_else(|| RequestError::Conflict(message).into()));
+            return Err(expired(&record, api.ports.clock.now())
+                .unwrap_or_else(|| RequestError::Conflict(message).into()));
         }
         Err(error) => return Err(error.into()),
     };
@@ -91,16 +92,24 @@ pub async fn get(
 /// RFC 3339 in UTC, to the second.
 const SECONDS: &str = "%Y-%m-%dT%H:%M:%SZ";
 
-fn expired(record: &backup::Backup) -> Option<Problem> {
+fn expired(record: &backup::Backup, now: DateTime<Utc>) -> Option<Problem> {
     if !matches!(record.state, backup::State::Expiring | backup::State::Expired) {
         return None;
     }
     let why = record.retention_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let on = record.expired_at.map(|at| format!(" on {}", at.format(SECONDS))).unwrap_or_default();
     let taken = record.taken_at.unwrap_or(record.created_at).format(SECONDS);
-    Some(Problem::new(Kind::Expired, format!("The backup {} of {taken} has expired{on}{why}.", record.id)).fix(
-        "choose another backup of the application; its list and its events show what there is and what went",
-    ))
+    let problem =
+        Problem::new(Kind::Expired, format!("The backup {} of {taken} has expired{on}{why}.", record.id));
+    Some(match record.undelete_until().filter(|until| now < *until) {
+        Some(until) => problem.fix(format!(
+            "bring it back with POST …/undelete, which can be done until {}, or choose another backup",
+            until.format(SECONDS)
+        )),
+        None => problem.fix(
+            "choose another backup of the application; its list and its events show what there is and what went",
+        ),
+    })
 }
 
 fn document(download: Download) -> Response {

@@ -105,11 +105,11 @@ pub struct BackupLinks {
 }
 
 impl BackupWithLinks {
-    pub(crate) fn new(record: backup::Backup, progress: Vec<Progress>) -> Self {
+    pub(crate) fn new(record: backup::Backup, progress: Vec<Progress>, now: DateTime<Utc>) -> Self {
         let itself = path(&record.application, record.id);
         let downloadable = record.state == backup::State::Succeeded;
         let artifacts = record.artifacts.iter().filter(|_| downloadable);
-        let undelete_until = record.undelete_until();
+        let undelete_until = record.undelete_until().filter(|until| now < *until);
         Self {
             links: BackupLinks {
                 application: applications::path(&record.application),
@@ -188,7 +188,7 @@ pub async fn create(
     let key = idempotency_key(&headers)?;
     let request = document.map(|Document(request)| request).unwrap_or_default();
     let requested = request::create(&api.ports, &actor, &application, request, key).await?;
-    let mut response = accepted(requested.backup.value);
+    let mut response = accepted(&api, requested.backup.value);
     if requested.repeated {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
@@ -247,9 +247,14 @@ pub async fn list(
     parameters.finish(&["state", "trigger", "label", "since", "until", "limit", "cursor"])?;
     let page = backups::list(&api.ports, &application, &filter, wanted.cursor, wanted.limit).await?;
     let address = format!("{}/backups", applications::path(&application));
+    let now = api.ports.clock.now();
     Ok(Json(Listing {
         next: wanted.next(&address, &kept(&filter), page.next.as_ref()),
-        items: page.items.into_iter().map(|record| BackupWithLinks::new(record.value, Vec::new())).collect(),
+        items: page
+            .items
+            .into_iter()
+            .map(|record| BackupWithLinks::new(record.value, Vec::new(), now))
+            .collect(),
     }))
 }
 
@@ -321,7 +326,8 @@ pub async fn get(
     parameters.finish(&[])?;
     let view = backups::get(&api.ports, &application, id).await?;
     let open = view.backup.value.state.is_open() || view.backup.value.undelete.is_some();
-    let backup = BackupWithLinks::new(view.backup.value, view.progress).explained(&api).await?;
+    let now = api.ports.clock.now();
+    let backup = BackupWithLinks::new(view.backup.value, view.progress, now).explained(&api).await?;
     let mut response = Json(backup).into_response();
     if open {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_SECONDS));
@@ -349,7 +355,7 @@ pub async fn latest(
     parameters.finish(&[])?;
     let record = backups::latest(&api.ports, &application).await?.value;
     let itself = path(&record.application, record.id);
-    let backup = BackupWithLinks::new(record, Vec::new()).explained(&api).await?;
+    let backup = BackupWithLinks::new(record, Vec::new(), api.ports.clock.now()).explained(&api).await?;
     let mut response = Json(backup).into_response();
     if let Ok(itself) = HeaderValue::try_from(itself) {
         response.headers_mut().insert(header::CONTENT_LOCATION, itself);
@@ -380,7 +386,7 @@ pub async fn cancel(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     parameters.finish(&[])?;
-    Ok(accepted(request::cancel(&api.ports, &actor, &application, id).await?.value))
+    Ok(accepted(&api, request::cancel(&api.ports, &actor, &application, id).await?.value))
 }
 
 /// Delete a backup
@@ -405,7 +411,7 @@ pub async fn delete(
 ) -> Result<Json<BackupWithLinks>, Problem> {
     parameters.finish(&[])?;
     let record = request::delete(&api.ports, &actor, &application, id).await?.value;
-    Ok(Json(BackupWithLinks::new(record, Vec::new())))
+    Ok(Json(BackupWithLinks::new(record, Vec::new(), api.ports.clock.now())))
 }
 
 /// Bring a deleted backup back
@@ -433,12 +439,14 @@ pub async fn undelete(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     parameters.finish(&[])?;
-    Ok(accepted(undelete::ask(&api.ports, &actor, &application, id).await?.value))
+    Ok(accepted(&api, undelete::ask(&api.ports, &actor, &application, id).await?.value))
 }
 
-fn accepted(record: backup::Backup) -> Response {
+fn accepted(api: &Api, record: backup::Backup) -> Response {
     let location = path(&record.application, record.id);
-    let mut response = (StatusCode::ACCEPTED, Json(BackupWithLinks::new(record, Vec::new()))).into_response();
+    let mut response =
+        (StatusCode::ACCEPTED, Json(BackupWithLinks::new(record, Vec::new(), api.ports.clock.now())))
+            .into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_SECONDS));
     crate::locate(&mut response, &location);
     response

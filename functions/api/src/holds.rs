@@ -52,7 +52,7 @@ pub async fn put(
 ) -> Result<Json<BackupWithLinks>, Problem> {
     parameters.finish(&[])?;
     let record = hold::hold(&api.ports, &actor, &application, id, &request.reason).await?.value;
-    Ok(Json(BackupWithLinks::new(record, Vec::new())))
+    Ok(Json(BackupWithLinks::new(record, Vec::new(), api.ports.clock.now())))
 }
 
 /// Release a backup
@@ -76,5 +76,5 @@ pub async fn delete(
 ) -> Result<Json<BackupWithLinks>, Problem> {
     parameters.finish(&[])?;
     let record = hold::release(&api.ports, &actor, &application, id).await?.value;
-    Ok(Json(BackupWithLinks::new(record, Vec::new())))
+    Ok(Json(BackupWithLinks::new(record, Vec::new(), api.ports.clock.now())))
 }

@@ -11,13 +11,14 @@ use holdfast_domain::cost::Architecture;
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     telemetry::start(&LogConfig::from_env()?);
+    let region = RegionConfig::from_env()?.region;
     let api = Api {
         ports: wire::ports_from_env().await?,
-        stack: Stack { region: RegionConfig::from_env()?.region, bucket: BucketConfig::from_env()?.name },
+        stack: Stack { region: region.clone(), bucket: BucketConfig::from_env()?.name },
         download_valid: DownloadConfig::from_env()?.valid,
         pricing: Pricing {
             prices: PricesConfig::from_env().prices,
-            region: RegionConfig::from_env()?.region,
+            region,
             // The functions of a stack all run on one.
             architecture: if cfg!(target_arch = "aarch64") { Architecture::Arm } else { Architecture::X86 },
         },

@@ -44,7 +44,7 @@ refusals! {
         "It clashes with the state of what is there; `detail` says with what, and what to do.",
         Problem::new(Kind::Conflict, "The backup 018bcfe5-6800-7707-8707-070707070707 has not ended yet; cancel it first.");
     Expired: [Expired],
-        "The backup has expired; its data are gone and its record stays.",
+        "The backup has expired: its data are deleted, can be brought back for 7 days, and its record stays.",
         Problem::new(Kind::Expired, "The backup 018bcfe5-6800-7707-8707-070707070707 expired on 2026-11-24T03:00:00Z.")
             .fix("choose a newer backup of the application");
     PreconditionFailed: [PreconditionFailed],

@@ -35,5 +35,9 @@ async fn answer(ports: &Ports, call: Call) -> Result<RetentionSummary, Error> {
         Call::All(_) => retain::run_all(ports).await?,
     };
     tracing::info!(?summary, "retention was run");
+    // What could not be dealt with is logged by name; the error is for the alarm, and for trying again.
+    if summary.failed > 0 {
+        return Err(format!("{} backups or applications were left to the next run", summary.failed).into());
+    }
     Ok(summary)
 }

@@ -21,5 +21,13 @@ async fn main() -> Result<(), Error> {
 async fn answer(ports: &Ports) -> Result<TickSummary, Error> {
     let summary = tick::tick(ports).await?;
     tracing::info!(?summary, "ticked");
+    // What could not be looked at is logged by name; the error is for the alarm.
+    if summary.failed > 0 {
+        return Err(format!(
+            "{} applications or backups could not be looked at; the next tick tries again",
+            summary.failed
+        )
+        .into());
+    }
     Ok(summary)
 }

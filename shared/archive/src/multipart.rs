@@ -31,6 +31,18 @@ pub fn part_bytes(number: u32) -> Option<usize> {
     (number >= 1).then(|| LAYOUT.iter().find(|(last, _)| number <= *last).map(|(_, bytes)| *bytes)).flatten()
 }
 
+/// Where part `number` begins in the stream, in bytes; `None` if an upload has no such part.
+pub fn part_offset(number: u32) -> Option<u64> {
+    part_bytes(number)?;
+    let (mut offset, mut before) = (0, 0);
+    for (last, bytes) in LAYOUT {
+        let parts = (number - 1).min(last) - before;
+        offset += u64::from(parts) * bytes as u64;
+        before += parts;
+    }
+    Some(offset)
+}
+
 /// One part of an upload: bytes, their place and their checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -186,6 +198,16 @@ mod tests {
         let total: u64 = (1..=MAX_PARTS).filter_map(part_bytes).map(|bytes| bytes as u64).sum();
         assert_eq!(total, MAX_STREAM_BYTES);
         assert_eq!(MAX_STREAM_BYTES, 224_000 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_part_begins_where_the_one_before_ends() {
+        let mut offset = 0;
+        for number in 1..=MAX_PARTS {
+            assert_eq!(part_offset(number), Some(offset));
+            offset += part_bytes(number).unwrap() as u64;
+        }
+        assert_eq!((part_offset(0), part_offset(MAX_PARTS + 1)), (None, None));
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::{
 pub async fn abort(ports: &Ports, job: &Job, caught: &Caught) -> Result<Answer, SliceError> {
     let (application, id) = match job {
         Job::Backup { application, id } => (application, id),
-        Job::Undelete { application, id, .. } => {
-            undelete::give_up(ports, application, *id, &caught.failure().message).await?;
+        Job::Undelete { application, id, asked_at } => {
+            undelete::give_up(ports, application, *id, *asked_at, &caught.failure().message).await?;
             return Ok(Answer::Done);
         }
     };
@@ -65,6 +65,8 @@ pub async fn abort(ports: &Ports, job: &Job, caught: &Caught) -> Result<Answer, 
         tracing::error!(%application, backup = %id, code = failure.code, message = failure.message, "the backup failed");
     }
     backup.failure = failure;
+    // There is nothing left that it could keep.
+    backup.hold = None;
     ports.records.update_backup(&backup, version, &[audit]).await?;
     Ok(Answer::Done)
 }

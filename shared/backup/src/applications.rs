@@ -70,6 +70,7 @@ pub async fn register(
     let now = ports.clock.now();
     let existing = ports.records.application(id).await?;
     let created = existing.is_none();
+    let old_plan = existing.as_ref().map(|existing| existing.value.spec.plan.clone());
     let record = match existing.map(|existing| existing.value) {
         None => ApplicationRecord {
             id: id.clone(),
@@ -87,10 +88,14 @@ pub async fn register(
             ApplicationRecord { spec, updated_at: now, next_run_at, ..existing }
         }
     };
-    let audit = ports.audit(now, actor, if created { Action::Register } else { Action::Update }).changing(
-        expected.map(|version| format!("version {version}")),
-        Some(format!("version {}", expected.unwrap_or(0) + 1)),
-    );
+    let mut audit =
+        ports.audit(now, actor, if created { Action::Register } else { Action::Update }).changing(
+            expected.map(|version| format!("version {version}")),
+            Some(format!("version {}", expected.unwrap_or(0) + 1)),
+        );
+    if let Some(old) = old_plan.filter(|old| *old != record.spec.plan) {
+        audit = audit.because(format!("from the plan {old} to the plan {}", record.spec.plan));
+    }
     let version = ports.records.put_application(&record, expected, &audit).await?;
     Ok(Registered { record: Versioned { value: record, version }, created })
 }
@@ -134,6 +139,12 @@ pub async fn remove(
     if fate == Fate::Delete {
         // Before the first one goes.
         backups.iter().try_for_each(|backup| hold::refuse_held(&backup.value))?;
+        if let Some(coming) = backups.iter().find(|backup| backup.value.undelete.is_some()) {
+            return Err(RequestError::Conflict(format!(
+                "the backup {} of {id} is being brought back; wait for that, then remove the application",
+                coming.value.id
+            )));
+        }
         for backup in backups {
             match backup.value.state {
                 State::Succeeded => {

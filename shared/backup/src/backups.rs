@@ -144,12 +144,12 @@ pub async fn download(
         .ok_or_else(|| RequestError::not_found("artifact", service))?;
     let taken = backup.taken_at.unwrap_or(backup.created_at).format("%Y%m%dT%H%M%SZ");
     let file_name = format!("{application}-{taken}-{service}-{}", artifact.contents.file_name());
-    let url = ports.artifacts.download_url(&artifact.object.key, &file_name, valid).await?;
+    let url = ports.artifacts.download_url(&artifact.object, &file_name, valid).await?;
     Ok(Download { url, expires_at, artifact, file_name })
 }
 
 /// Lets the backup remember that a link to it works until `expires_at`. It is written for a little longer, so that most
-/// links need no write; one that meets another write is tried again.
+/// links need no write.
 pub(crate) async fn promise_link(
     ports: &Ports,
     application: &ApplicationId,
@@ -157,9 +157,7 @@ pub(crate) async fn promise_link(
     expires_at: DateTime<Utc>,
     spare: Duration,
 ) -> Result<Backup, RequestError> {
-    let mut attempt = 1;
-    loop {
-        let Versioned { value: mut backup, version } = find(ports, application, id).await?;
+    let promised = change(ports, application, id, LINK_ATTEMPTS, |backup| {
         if backup.state != State::Succeeded {
             return Err(RequestError::Conflict(format!(
                 "the backup {id} is {}; only one that succeeded can be downloaded",
@@ -167,12 +165,30 @@ pub(crate) async fn promise_link(
             )));
         }
         if backup.link_until.is_some_and(|until| until >= expires_at) {
-            return Ok(backup);
+            return Ok(None);
         }
         backup.link_until = Some(expires_at + spare);
-        match ports.records.update_backup(&backup, version, &[]).await {
-            Ok(_) => return Ok(backup),
-            Err(RecordsError::Conflict) if attempt < LINK_ATTEMPTS => attempt += 1,
+        Ok(Some(Vec::new()))
+    });
+    Ok(promised.await?.value)
+}
+
+/// Writes what `change` makes of a backup, with the entries it gives for the audit trail; none of it if it gives none at
+/// all. Met by another write, it reads and changes again, `attempts` times in all.
+pub(crate) async fn change(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: BackupId,
+    attempts: u32,
+    change: impl Fn(&mut Backup) -> Result<Option<Vec<AuditEntry>>, RequestError>,
+) -> Result<Versioned<Backup>, RequestError> {
+    let mut attempt = 1;
+    loop {
+        let Versioned { mut value, version } = find(ports, application, id).await?;
+        let Some(entries) = change(&mut value)? else { return Ok(Versioned { value, version }) };
+        match ports.records.update_backup(&value, version, &entries).await {
+            Ok(version) => return Ok(Versioned { value, version }),
+            Err(RecordsError::Conflict) if attempt < attempts => attempt += 1,
             Err(error) => return Err(error.into()),
         }
     }

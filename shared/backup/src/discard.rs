@@ -8,9 +8,10 @@ use holdfast_domain::{
 };
 
 use crate::{
+    backups::find,
     error::RequestError,
     hold::refuse_held,
-    ports::{Ports, StorageError, Versioned},
+    ports::{Ports, RecordsError, StorageError, Versioned},
 };
 
 /// Backups read at a time.
@@ -27,6 +28,7 @@ pub async fn discard(
     refuse_held(&backup.value)?;
     let now = ports.clock.now();
     let Versioned { value: mut backup, version } = backup;
+    backup.expired_at = Some(now);
     let audit = ports
         .audit(now, actor, action)
         .to_backup(backup.id)
@@ -44,15 +46,23 @@ pub async fn discard(
 /// Deletes the objects of an expiring backup and marks it expired; also finishes what a killed discard has begun.
 pub async fn finish(ports: &Ports, backup: Versioned<Backup>) -> Result<Versioned<Backup>, RequestError> {
     let Versioned { value: mut backup, version } = backup;
+    // Read a while ago, it may have been finished and brought back since: what is good now is not this one's to delete.
+    let current = find(ports, &backup.application, backup.id).await?;
+    if current.version != version {
+        return if current.value.state == State::Expired {
+            Ok(current)
+        } else {
+            Err(RecordsError::Conflict.into())
+        };
+    }
     delete_objects(ports, &backup).await?;
     backup.transition(State::Expired).map_err(|error| RequestError::Conflict(error.to_string()))?;
-    backup.expired_at = Some(ports.clock.now());
     let version = ports.records.update_backup(&backup, version, &[]).await?;
     Ok(Versioned { value: backup, version })
 }
 
 /// Deletes the objects of exactly this backup; within the grace period they can be brought back.
-pub(crate) async fn delete_objects(ports: &Ports, backup: &Backup) -> Result<(), StorageError> {
+async fn delete_objects(ports: &Ports, backup: &Backup) -> Result<(), StorageError> {
     let prefix = backup.prefix();
     let keys = ports.artifacts.keys(&prefix).await?;
     if let Some(foreign) = keys.iter().find(|key| !key.starts_with(&prefix)) {

@@ -146,6 +146,16 @@ impl From<RecordsError> for SliceError {
     }
 }
 
+impl From<RequestError> for SliceError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Conflict(_) => Self::Fenced,
+            RequestError::Unavailable(reason) => Self::transient("unavailable", reason),
+            other => Self::permanent("impossible", other.to_string()),
+        }
+    }
+}
+
 impl From<StorageError> for SliceError {
     fn from(error: StorageError) -> Self {
         let message = error.to_string();

@@ -8,9 +8,9 @@ use holdfast_domain::{
 };
 
 use crate::{
-    backups::find,
+    backups::change,
     error::RequestError,
-    ports::{Ports, RecordsError, Versioned},
+    ports::{Ports, Versioned},
 };
 
 /// Longest reason, in characters.
@@ -41,7 +41,7 @@ pub async fn hold(
         let fix = format!("use at most {REASON_MAX} characters");
         return Err(Invalid::new("reason", "is too long", fix).into());
     }
-    change(ports, application, id, |backup| {
+    change(ports, application, id, ATTEMPTS, |backup| {
         if !backup.state.is_open() && backup.state != State::Succeeded {
             let fix = match backup.undelete_until() {
                 Some(until) => {
@@ -59,7 +59,7 @@ pub async fn hold(
         }
         let now = ports.clock.now();
         backup.hold = Some(Hold { by: actor.to_owned(), at: now, reason: reason.to_owned() });
-        Ok(Some(ports.audit(now, actor, Action::Hold).to_backup(id).because(reason)))
+        Ok(Some(vec![ports.audit(now, actor, Action::Hold).to_backup(id).because(reason)]))
     })
     .await
 }
@@ -72,10 +72,15 @@ pub async fn release(
     application: &ApplicationId,
     id: BackupId,
 ) -> Result<Versioned<Backup>, RequestError> {
-    change(ports, application, id, |backup| {
+    change(ports, application, id, ATTEMPTS, |backup| {
         Ok(backup.hold.take().map(|hold| {
             let entry = ports.audit(ports.clock.now(), actor, Action::Release).to_backup(id);
-            entry.because(format!("held by {} since {}: {}", hold.by, hold.at.to_rfc3339(), hold.reason))
+            vec![entry.because(format!(
+                "held by {} since {}: {}",
+                hold.by,
+                hold.at.to_rfc3339(),
+                hold.reason
+            ))]
         }))
     })
     .await
@@ -83,28 +88,9 @@ pub async fn release(
 
 /// Refuses what would take a backup that is held.
 pub(crate) fn refuse_held(backup: &Backup) -> Result<(), RequestError> {
-    let Some(hold) = &backup.hold else { return Ok(()) };
+    let Some(hold) = backup.hold.as_ref().filter(|_| backup.state == State::Succeeded) else { return Ok(()) };
     Err(RequestError::Conflict(format!(
         "the backup {} of {} is held by {} ({}); release it first",
         backup.id, backup.application, hold.by, hold.reason
     )))
-}
-
-/// Writes what `change` makes of a backup, unless that is nothing. Met by another write, it reads and changes again.
-async fn change(
-    ports: &Ports,
-    application: &ApplicationId,
-    id: BackupId,
-    change: impl Fn(&mut Backup) -> Result<Option<holdfast_domain::audit::AuditEntry>, RequestError>,
-) -> Result<Versioned<Backup>, RequestError> {
-    let mut attempt = 1;
-    loop {
-        let Versioned { mut value, version } = find(ports, application, id).await?;
-        let Some(entry) = change(&mut value)? else { return Ok(Versioned { value, version }) };
-        match ports.records.update_backup(&value, version, &[entry]).await {
-            Ok(version) => return Ok(Versioned { value, version }),
-            Err(RecordsError::Conflict) if attempt < ATTEMPTS => attempt += 1,
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

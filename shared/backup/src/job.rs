@@ -133,7 +133,7 @@ impl Caught {
             "" => ("unknown", "the job ended without saying why".to_owned()),
             _ if message.contains("Task timed out") => (
                 "slice_timed_out",
-                "the work did not fit into one invocation of the worker; the database or the media are too large for it"
+                "the work did not fit into one invocation of the worker; for a backup, the database or the media are too large"
                     .to_owned(),
             ),
             error => (

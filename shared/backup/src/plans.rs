@@ -30,9 +30,13 @@ pub async fn put(
     spec.validate()?;
     let now = ports.clock.now();
     let before = ports.records.plan(id).await?;
-    let audit = ports
-        .audit(now, actor, Action::PlanChange)
-        .changing(before.as_ref().map(|plan| describe(&plan.value.spec)), Some(describe(&spec)));
+    // What applied so far: `default` does before anybody has written it down.
+    let applied = match &before {
+        Some(plan) => Some(describe(&plan.value.spec)),
+        None if *id == PlanId::default_plan() => Some(describe(&PlanSpec::default_plan())),
+        None => None,
+    };
+    let audit = ports.audit(now, actor, Action::PlanChange).changing(applied, Some(describe(&spec)));
     let record = PlanRecord { id: id.clone(), spec, updated_at: now };
     let version = ports.records.put_plan(&record, expected, &audit).await?;
     reschedule(ports, &record).await?;
@@ -81,7 +85,8 @@ fn built_in() -> Versioned<PlanRecord> {
 /// A plan in a line, for the audit trail.
 fn describe(spec: &PlanSpec) -> String {
     let schedule = spec.schedule.as_ref().map_or_else(|| "no schedule".to_owned(), ToString::to_string);
-    format!("{schedule}; {}; {}", spec.scheduled, spec.on_demand)
+    let limit = spec.limits.on_demand_per_day;
+    format!("{schedule}; {}; {}; {limit} on demand a day", spec.scheduled, spec.on_demand)
 }
 
 /// Moves the applications on a plan to its schedule, also when the schedule has not just changed, so that repeating a

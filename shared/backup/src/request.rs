@@ -141,6 +141,9 @@ pub async fn delete(
         }
         // Repeating a delete is harmless, and finishes one that was interrupted.
         State::Expiring => discard::finish(ports, backup).await,
+        State::Expired if backup.value.undelete.is_some() => Err(RequestError::Conflict(format!(
+            "the backup {id} is being brought back; wait for that, then delete it"
+        ))),
         State::Expired => Ok(backup),
         State::Queued | State::Running => {
             Err(RequestError::Conflict(format!("the backup {id} has not ended yet; cancel it first")))

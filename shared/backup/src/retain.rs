@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use futures::{StreamExt, stream};
 use holdfast_domain::{
+    application::ApplicationSpec,
     audit::Action,
     backup::{Backup, State, Trigger, Undelete},
     id::{ApplicationId, BackupId},
@@ -54,7 +55,8 @@ pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<Retention
     };
     let policies = policies(ports, &record.value).await?;
     let backups = discard::all_backups(ports, application).await?;
-    let plan = plan(&backups, &policies, ports.clock.now());
+    let candidates = candidates(backups.iter().map(|backup| &backup.value), Some(&record.value.spec));
+    let plan = retention::plan(&candidates, &policies, ports.clock.now());
     Ok(execute(ports, application, backups, &plan, Some(&policies)).await)
 }
 
@@ -65,7 +67,15 @@ pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
     let mut total = RetentionSummary::default();
     let mut after = None;
     loop {
-        let page = ports.records.applications(after.as_ref(), PAGE).await?;
+        // A page that cannot be read ends this part, and not the other.
+        let page = match ports.records.applications(after.as_ref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(?after, %error, "the applications behind this one could not be read");
+                total.failed += 1;
+                break;
+            }
+        };
         let runs = stream::iter(page.items).map(async |application| {
             let id = application.value.id.clone();
             (id, registered(ports, application).await)
@@ -113,13 +123,16 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
     let backups = discard::all_backups(ports, id).await?;
     let now = ports.clock.now();
     // One that can still be brought back would have to be looked after again.
-    let is_over =
-        |backup: &Backup| backup.state.is_final() && backup.undelete_until().is_none_or(|until| until <= now);
+    let is_over = |backup: &Backup| {
+        backup.state.is_final()
+            && backup.undelete.is_none()
+            && backup.undelete_until().is_none_or(|until| until <= now)
+    };
     if backups.iter().all(|backup| is_over(&backup.value)) {
         ports.records.forget_application(id).await?;
         return Ok(RetentionSummary::default());
     }
-    let plan = retention::plan_removed(&candidates(&backups), now);
+    let plan = retention::plan_removed(&candidates(backups.iter().map(|backup| &backup.value), None), now);
     Ok(execute(ports, id, backups, &plan, None).await)
 }
 
@@ -146,7 +159,9 @@ async fn execute(
     for backup in rest.iter().map(|backup| &backup.value) {
         let forgotten = |asked: &Undelete| ports.clock.now() - asked.at > UNDELETE_PATIENCE;
         if backup.undelete.as_ref().is_some_and(forgotten) {
-            let outcome = undelete::give_up(ports, application, backup.id, "the job for it was lost").await;
+            let asked_at = backup.undelete.as_ref().map_or_else(|| ports.clock.now(), |asked| asked.at);
+            let reason = "the job for it was lost";
+            let outcome = undelete::give_up(ports, application, backup.id, asked_at, reason).await;
             let outcome = outcome.map_err(|error| RequestError::Unavailable(error.to_string()));
             count(outcome, &mut 0, &mut summary.failed, application, backup.id);
         }
@@ -209,12 +224,16 @@ async fn policies(ports: &Ports, record: &ApplicationRecord) -> Result<Policies,
     Ok(Policies { scheduled: plan.scheduled, on_demand: plan.on_demand })
 }
 
-fn plan(backups: &[Versioned<Backup>], policies: &Policies, now: DateTime<Utc>) -> retention::Plan {
-    retention::plan(&candidates(backups), policies, now)
-}
-
-fn candidates(backups: &[Versioned<Backup>]) -> Vec<Candidate> {
-    backups.iter().filter_map(|backup| Candidate::of(&backup.value)).collect()
+/// The succeeded ones as retention sees them; one that lacks a service of `spec` is a partial one.
+pub(crate) fn candidates<'a>(
+    backups: impl Iterator<Item = &'a Backup>,
+    spec: Option<&ApplicationSpec>,
+) -> Vec<Candidate> {
+    let lacks = |backup: &Backup| {
+        let mut services = spec.into_iter().flat_map(|spec| &spec.services);
+        services.any(|service| !backup.services.contains(service.name()))
+    };
+    backups.filter_map(|backup| Some(Candidate::of(backup)?.with_partial(lacks(backup)))).collect()
 }
 
 async fn relabel(

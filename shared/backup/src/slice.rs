@@ -45,9 +45,8 @@ pub async fn slice(
 ) -> Result<Answer, SliceError> {
     let (application, id) = match job {
         Job::Backup { application, id } => (application, id),
-        Job::Undelete { application, id, .. } => {
-            undelete::bring_back(&worker.ports, application, *id).await?;
-            return Ok(Answer::Done);
+        Job::Undelete { application, id, asked_at } => {
+            return undelete::slice(&worker.ports, application, *id, *asked_at).await;
         }
     };
     let backup = load(&worker.ports, application, *id).await?;

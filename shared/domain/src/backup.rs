@@ -100,7 +100,7 @@ pub struct Backup {
     pub failure: Option<Failure>,
     /// Why it is kept with its label, or why it was discarded, in words.
     pub retention_reason: Option<String>,
-    /// When its objects were deleted.
+    /// When the deletion of its objects began.
     pub expired_at: Option<DateTime<Utc>>,
     /// The hold that is on it.
     pub hold: Option<Hold>,

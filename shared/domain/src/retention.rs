@@ -122,7 +122,9 @@ pub fn plan(backups: &[Candidate], policies: &Policies, now: DateTime<Utc>) -> P
     plan
 }
 
-/// The newest succeeded backup over both triggers, which no policy discards; its own expiry does.
+/// The newest succeeded backup over both triggers, which no policy discards; its own expiry does. A whole one comes before
+/// one of some services: what the latter lacks would be gone with the last whole one.
 fn last_good(backups: &[Candidate], now: DateTime<Utc>) -> Option<&Candidate> {
-    backups.iter().filter(|backup| !backup.is_expired(now)).max_by_key(|backup| (backup.taken_at, backup.id))
+    let there = backups.iter().filter(|backup| !backup.is_expired(now));
+    there.max_by_key(|backup| (!backup.partial, backup.taken_at, backup.id))
 }

@@ -88,6 +88,11 @@ impl Faults {
         state.chaos = None;
     }
 
+    /// How many of the faults that strike once have not struck yet.
+    pub fn left(&self) -> usize {
+        self.0.lock().unwrap().rules.iter().filter(|rule| rule.after.is_some()).count()
+    }
+
     /// Every call so far, in the order they began.
     pub fn calls(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().calls.clone()

@@ -6,7 +6,7 @@ use holdfast_backup::ports::{
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::AuditEntry,
-    backup::Backup,
+    backup::{Backup, Trigger},
     id::{ApplicationId, BackupId, PlanId},
 };
 
@@ -70,6 +70,10 @@ impl Records for DynamoRecords {
     ) -> Result<(), RecordsError> {
         let mut transaction = self.transaction();
         transaction.delete(Key::application(id), Condition::Version(expected))?;
+        // Nobody has asked for a backup since it was looked for one that is open.
+        for trigger in [Trigger::Scheduled, Trigger::OnDemand] {
+            transaction.check(Key::turn(id, trigger), Condition::Absent)?;
+        }
         transaction.delete(Key::listing(id), Condition::Any)?;
         transaction.put(Key::removed(id).into_item(), Condition::Any)?;
         transaction.put(audit::item(application_partition(id), audit)?, Condition::Any)?;

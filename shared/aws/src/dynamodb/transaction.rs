@@ -129,17 +129,24 @@ impl Transaction<'_> {
     }
 
     /// Does it all, or nothing. One that meets another transaction on the same items is tried again after a moment.
+    ///
+    /// One that may still be under way is asked for with its own token again: it would otherwise stand against itself.
+    /// After a cancellation the token is a new one, since the old one's answer is kept.
     pub(super) async fn commit(self) -> Result<(), Refusal> {
         let mut attempt = 1;
+        let mut token = new_token();
         loop {
             let request = self.client.transact_write_items().set_transact_items(Some(self.writes.clone()));
-            let Err(error) = request.send().await else { return Ok(()) };
+            let Err(error) = request.client_request_token(token.clone()).send().await else { return Ok(()) };
             match refusal(&error) {
-                Cancelled::Contended if attempt < ATTEMPTS => {
+                again @ (Cancelled::Contended | Cancelled::UnderWay) if attempt < ATTEMPTS => {
                     tokio::time::sleep(pause(attempt)).await;
                     attempt += 1;
+                    if matches!(again, Cancelled::Contended) {
+                        token = new_token();
+                    }
                 }
-                Cancelled::Contended => {
+                Cancelled::Contended | Cancelled::UnderWay => {
                     let why =
                         "TransactWriteItems: others kept writing the same records; try again".to_owned();
                     return Err(Refusal::Failed(RecordsError::Unavailable(why)));
@@ -160,6 +167,8 @@ impl Transaction<'_> {
 enum Cancelled {
     /// Another one was writing the same items at that moment.
     Contended,
+    /// It is still being done: an earlier try of the very same.
+    UnderWay,
     /// It would not happen now either.
     Refused(Refusal),
 }
@@ -172,7 +181,7 @@ fn refusal<R>(error: &SdkError<TransactWriteItemsError, R>) -> Cancelled {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
             judge(cancelled.cancellation_reasons()).unwrap_or_else(failed)
         }
-        Some(TransactWriteItemsError::TransactionInProgressException(_)) => Cancelled::Contended,
+        Some(TransactWriteItemsError::TransactionInProgressException(_)) => Cancelled::UnderWay,
         _ => failed(),
     }
 }
@@ -190,6 +199,14 @@ fn judge(reasons: &[CancellationReason]) -> Option<Cancelled> {
         return Some(Cancelled::Refused(Refusal::Conditions(reasons.iter().map(against).collect())));
     }
     any("TransactionConflict").then_some(Cancelled::Contended)
+}
+
+/// A token like no other.
+fn new_token() -> String {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .expect("Linux has had getrandom(2) since 3.17, and sixteen bytes never fail");
+    format!("{:032x}", u128::from_be_bytes(random))
 }
 
 /// 20 to 40 milliseconds, and twice as long each time, so that those who met do not meet again.

@@ -224,14 +224,16 @@ impl ArtifactStore for S3Artifacts {
 
     async fn download_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         file_name: &str,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        let refused =
-            |why: &str| StorageError::Rejected(format!("to sign a download of {}: {why}", self.object(key)));
+        let refused = |why: &str| {
+            StorageError::Rejected(format!("to sign a download of {}: {why}", self.object(&object.key)))
+        };
         let signing = PresigningConfig::expires_in(valid).map_err(|error| refused(&error.to_string()))?;
-        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let request = self.client.get_object().bucket(&self.bucket).key(&object.key);
+        let request = request.set_version_id(object.version_id.clone());
         let request =
             request.response_content_disposition(disposition::attachment(file_name)).presigned(signing).await;
         // The error is not quoted, for what it is about is the URL.

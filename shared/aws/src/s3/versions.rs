@@ -35,7 +35,16 @@ impl S3Artifacts {
             let page = request.send().await;
             let bucket = format!("bucket {}", self.bucket);
             let page = page.map_err(|error| storage_error("ListObjectVersions", &bucket, &error))?;
-            let objects = choose(&page).into_iter().map(|(key, version)| {
+            let chosen = choose(&page);
+            if let Some((key, _)) =
+                chosen.iter().find(|(key, _)| !key.is_some_and(|key| key.starts_with(prefix)))
+            {
+                // A listing that answers with anything else must not decide what is deleted for good.
+                return Err(StorageError::Rejected(format!(
+                    "{key:?}: it was listed below {prefix}, and is not"
+                )));
+            }
+            let objects = chosen.into_iter().map(|(key, version)| {
                 let object = ObjectIdentifier::builder().set_key(key.map(str::to_owned));
                 object.set_version_id(version.map(str::to_owned)).build()
             });

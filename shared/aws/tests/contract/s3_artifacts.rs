@@ -65,7 +65,8 @@ fn key(last: u32) -> String {
 async fn a_signed_url_downloads_the_object() {
     let store = artifacts().await;
     store.put(&key(1), "application/octet-stream", Bytes::from_static(b"the bytes")).await.unwrap();
-    let url = store.download_url(&key(1), "shop 1.dump", Duration::from_mins(1)).await.unwrap();
+    let object = store.describe(&key(1)).await.unwrap().unwrap();
+    let url = store.download_url(&object, "shop 1.dump", Duration::from_mins(1)).await.unwrap();
     let url = url.expose_secret();
     assert!(url.contains("X-Amz-Expires=60") && url.contains("X-Amz-SignedHeaders=host&"), "{url}");
     let answer = get(url).await;
@@ -90,10 +91,25 @@ async fn a_signed_url_of_a_range_downloads_just_that() {
     assert!(store.range_url(&key(5), 6..6, Duration::from_mins(1)).await.is_err());
 }
 
+/// A signed URL is that of the version that was backed up, whatever stands at its key by now.
+#[tokio::test]
+async fn a_signed_url_is_that_of_one_version() {
+    let store = artifacts().await;
+    store.put(&key(4), "application/octet-stream", Bytes::from_static(b"what was stored")).await.unwrap();
+    let object = store.describe(&key(4)).await.unwrap().unwrap();
+    store.put(&key(4), "application/octet-stream", Bytes::from_static(b"another thing")).await.unwrap();
+    let url = store.download_url(&object, "a.dump", Duration::from_mins(1)).await.unwrap();
+    let answer = get(url.expose_secret()).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("what was stored"), "{answer}");
+}
+
 /// A URL cannot be signed for longer than signatures last.
 #[tokio::test]
 async fn a_url_is_not_signed_for_ever() {
-    let outcome = artifacts().await.download_url(&key(2), "a", Duration::from_hours(8 * 24)).await;
+    let store = artifacts().await;
+    store.put(&key(2), "text/plain", Bytes::from_static(b"x")).await.unwrap();
+    let object = store.describe(&key(2)).await.unwrap().unwrap();
+    let outcome = store.download_url(&object, "a", Duration::from_hours(8 * 24)).await;
     assert!(outcome.unwrap_err().to_string().starts_with("the storage refused to sign a download"));
 }
 

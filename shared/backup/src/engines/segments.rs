@@ -1,10 +1,14 @@
 //! The way from an engine to the upload: bounded in bytes, closed from either end.
 
+mod held_head;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_archive::multipart::{PartBuffer, Segment, TooManyParts};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+pub use held_head::HeldHead;
 
 use crate::{
     error::SliceError,

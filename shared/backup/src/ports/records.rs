@@ -35,7 +35,8 @@ pub trait Records: Send + Sync {
         audit: &AuditEntry,
     ) -> Result<u64, RecordsError>;
 
-    /// Removes an application's registration; its backups' records stay, and its slug is among the removed ones.
+    /// Removes an application's registration, unless a backup of it is open; its backups' records stay, and its slug is
+    /// among the removed ones.
     async fn delete_application(
         &self,
         id: &ApplicationId,

@@ -12,6 +12,7 @@ pub trait Secrets: Send + Sync {
 }
 
 /// A database role and its password.
+#[derive(Clone)]
 pub struct DatabaseCredentials {
     /// The role to connect as.
     pub username: String,

@@ -65,10 +65,10 @@ pub trait ArtifactStore: Send + Sync {
     /// Deletes every version of everything below `prefix` for good: what a failed backup leaves was never a backup.
     async fn purge(&self, prefix: &str) -> Result<(), StorageError>;
 
-    /// A signed URL to download an object, saved as `file_name`, valid for `valid`. It is a secret.
+    /// A signed URL to download exactly the version `object` is, saved as `file_name`, valid for `valid`. It is a secret.
     async fn download_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         file_name: &str,
         valid: Duration,
     ) -> Result<SecretString, StorageError>;

@@ -1,7 +1,15 @@
 //! How much memory a large stream takes. Run alone, by name, for the figure is the whole process's:
 //! `cargo test -p holdfast-backup --test engines -- --ignored --exact --nocapture memory::…`
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,30 +50,51 @@ fn report(what: &str, bytes: u64, own: u64, child: u64) {
     assert!(own + child < LIMIT_KIB, "{own} + {child} KiB");
 }
 
+/// Dumps what `sql` makes, which is at least `least` bytes in the archive.
+async fn measure(database: &str, sql: &str, least: u64) {
+    let server = Server::shared();
+    server.create(database, sql);
+    // Its part is short: it may well be over before anybody looks.
+    let peak = Arc::new(AtomicU64::new(0));
+    let watching = tokio::spawn({
+        let (peak, database) = (peak.clone(), database.to_owned());
+        async move {
+            loop {
+                let process = PgDumpProcess::of(&database);
+                peak.fetch_max(process.and_then(PgDumpProcess::peak_kib).unwrap_or(0), Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    });
+    let bytes = drain(&server.engine(database)).await;
+    watching.abort();
+    assert!(bytes > least, "{bytes}");
+    report(database, bytes, own_peak_kib(), peak.load(Ordering::SeqCst));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; its figure is that of the whole process"]
 async fn of_a_large_database() {
-    let server = Server::shared();
-    server.create(
+    measure(
         "measured",
         "CREATE TABLE large (bytes bytea);
          ALTER TABLE large ALTER bytes SET STORAGE EXTERNAL;
          INSERT INTO large SELECT pg_read_binary_file('/dev/urandom', 0, 1000000) FROM generate_series(1, 1200)",
-    );
-    let watching = tokio::spawn(async {
-        let mut peak = 0;
-        loop {
-            if let Some(process) = PgDumpProcess::of("measured") {
-                peak = process.peak_kib().unwrap_or(0).max(peak);
-            } else if peak > 0 {
-                return peak;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    let bytes = drain(&server.engine("measured")).await;
-    assert!(bytes > 1024 * MIB);
-    report("database", bytes, own_peak_kib(), watching.await.unwrap());
+        1024 * MIB,
+    )
+    .await;
+}
+
+/// What is deflated to a tenth must not be held in the room that it had before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes; its figure is that of the whole process"]
+async fn of_text_that_compresses_well() {
+    measure(
+        "measured_text",
+        "CREATE TABLE large AS SELECT repeat(md5(n::text), 8) AS text FROM generate_series(1, 8000000) AS n",
+        128 * MIB,
+    )
+    .await;
 }
 
 /// A bucket of objects that exist only while they are read: 2 GiB of small ones, then large ones.

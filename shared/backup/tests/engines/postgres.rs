@@ -102,6 +102,7 @@ async fn a_databases_name_is_taken_as_it_is(#[case] name: &str) {
 #[case("quotes", r#"'"`$x"#)]
 #[case("spaces", "  a b #")]
 #[case("letters", "pässwörd✓")]
+#[case("lines", "a\nb\r")]
 #[tokio::test]
 async fn a_password_may_hold_anything(#[case] role: &str, #[case] password: &str) {
     let server = Server::shared();
@@ -116,6 +117,50 @@ async fn a_password_may_hold_anything(#[case] role: &str, #[case] password: &str
     );
     let (archive, _) = dump(&engine(server.service(&database), role, password)).await;
     assert!(archive.starts_with(b"PGDMP"));
+}
+
+#[tokio::test]
+async fn an_old_role_has_an_md5_password() {
+    let server = Server::shared();
+    server.create("old", "CREATE TABLE t AS SELECT 1 AS one");
+    server.sql(
+        "old",
+        "SET password_encryption = md5; CREATE ROLE old LOGIN PASSWORD 'secret' IN ROLE pg_read_all_data",
+    );
+    assert_eq!(server.sql("old", "SELECT rolpassword LIKE 'md5%' FROM pg_authid WHERE rolname = 'old'"), "t");
+    let (archive, _) = dump(&engine(server.service("old"), "old", "secret")).await;
+    assert!(archive.starts_with(b"PGDMP"));
+}
+
+/// Four sessions would read; the role may have two, one of which is that of `pg_dump`.
+#[tokio::test]
+async fn a_server_without_room_is_read_by_fewer_sessions() {
+    let server = Server::shared();
+    let tables = (0..8).map(|n| format!("CREATE TABLE t{n} AS SELECT generate_series(1, 20000) AS n"));
+    let tables = tables.collect::<Vec<_>>().join("; ");
+    server.create("narrow", &tables);
+    server.sql("narrow", "CREATE ROLE narrow LOGIN PASSWORD 'x' CONNECTION LIMIT 2 IN ROLE pg_read_all_data");
+    let (archive, _) = dump(&engine(server.service("narrow"), "narrow", "x")).await;
+    server.create("narrow_restored", "");
+    server.client("pg_restore", "", &["--exit-on-error", "--no-owner", "-d", "narrow_restored"], &archive);
+    let counts = (0..8).map(|n| format!("SELECT count(*) FROM t{n}")).collect::<Vec<_>>().join("; ");
+    assert_eq!(server.sql("narrow_restored", &counts), server.sql("narrow", &counts));
+}
+
+#[tokio::test]
+async fn progress_comes_to_its_end() {
+    let server = Server::shared();
+    server.create("progressing", SHOP);
+    server
+        .sql("progressing", "CREATE TABLE long AS SELECT n, md5(n::text) FROM generate_series(1, 450001) n");
+    let engine = server.engine("progressing");
+    let progress = engine.progress();
+    dump(&engine).await;
+    let advance = progress.advance();
+    assert_eq!((advance.tables, advance.tables_done), (3, 3));
+    assert!(advance.table_bytes > 20_000_000, "{advance:?}");
+    assert_eq!(advance.table_bytes_done, advance.table_bytes);
+    assert_eq!(advance.rows, 5000 + 100 + 450_001);
 }
 
 #[tokio::test]

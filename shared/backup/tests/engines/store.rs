@@ -146,11 +146,11 @@ impl ArtifactStore for GatedStore {
 
     async fn download_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         file_name: &str,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        self.bucket.download_url(key, file_name, valid).await
+        self.bucket.download_url(object, file_name, valid).await
     }
 
     async fn range_url(
@@ -252,11 +252,11 @@ impl ArtifactStore for NullStore {
 
     async fn download_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         _name: &str,
         _valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        Err(StorageError::Rejected(key.to_owned()))
+        Err(StorageError::Rejected(object.key.clone()))
     }
 
     async fn range_url(

@@ -112,6 +112,19 @@ async fn a_hold_on_a_running_backup_keeps_what_becomes_of_it() {
 }
 
 #[tokio::test]
+async fn a_hold_ends_with_a_backup_that_failed() {
+    let world = World::new();
+    let shop = register_media_only(&world, "shop").id;
+    let id = request::create(&world.ports, ANNA, &shop, BackupRequest::default(), None).await.unwrap();
+    let id = id.backup.value.id;
+    hold(&world.ports, ANNA, &shop, id, WHY).await.unwrap();
+    request::cancel(&world.ports, ANNA, &shop, id).await.unwrap();
+    let backup = drive(&world, &shop, id).await;
+    assert_eq!((backup.state, backup.hold), (State::Cancelled, None));
+    applications::remove(&world.ports, ANNA, &shop, None, Fate::Delete).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_hold_needs_a_reason_and_something_to_hold() {
     let world = World::new();
     let shop = world.register("shop").value.id;

@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use holdfast_backup::{
-    applications, backups, explain, request,
+    applications, backups, explain, plans, request,
     retain::{self, RetentionSummary},
 };
 use holdfast_domain::{
-    audit::Action,
+    audit::{Action, AuditEntry},
     backup::{Backup, Label, State},
     id::ApplicationId,
+    retention::preview::VerdictAction,
 };
 use holdfast_testing::{
     World, builders,
@@ -78,8 +79,8 @@ async fn a_dry_run_says_what_the_run_then_does() {
     assert_eq!(report.policies.scheduled, "gfs:7/4/12");
     let foreseen = |action| report.backups.iter().filter(|line| line.explanation.action == action).count();
     let summary = retain::run(&world.ports, &shop).await.unwrap();
-    assert_eq!(summary.discarded, foreseen(explain::ReportedAction::Discard));
-    assert_eq!(summary.relabelled, foreseen(explain::ReportedAction::Relabel));
+    assert_eq!(summary.discarded, foreseen(VerdictAction::Discard));
+    assert_eq!(summary.relabelled, foreseen(VerdictAction::Relabel));
     assert_eq!(summary.discarded + summary.relabelled, 1);
 }
 
@@ -152,8 +153,8 @@ async fn no_scheduled_backup_goes_while_a_label_that_its_discard_rests_on_is_not
         }
     }
     let foreseen = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
-    assert!(foreseen.backups.iter().any(|line| line.explanation.action == explain::ReportedAction::Relabel));
-    assert!(foreseen.backups.iter().any(|line| line.explanation.action == explain::ReportedAction::Discard));
+    assert!(foreseen.backups.iter().any(|line| line.explanation.action == VerdictAction::Relabel));
+    assert!(foreseen.backups.iter().any(|line| line.explanation.action == VerdictAction::Discard));
     world.faults.on("records.update_backup", 1, Moment::Before, Fault::Unavailable);
     let summary = retain::run(&world.ports, &shop).await.unwrap();
     assert_eq!(summary.discarded, 0, "{summary:?}");
@@ -214,4 +215,108 @@ async fn links_at_once_are_all_given() {
     assert_eq!(world.faults.count("records.update_backup"), written, "what was promised already is enough");
     let until = world.backup(&shop, backup.id).link_until.unwrap();
     assert!(until >= builders::now() + TimeDelta::minutes(15));
+}
+
+#[tokio::test]
+async fn another_plan_shows_what_it_would_take_before_the_next_run_takes_it() {
+    let world = World::new();
+    let mut record = world.register("shop").value;
+    let shop = record.id.clone();
+    live_through(&world, &shop, 30).await;
+    let mut brief = builders::plan("brief");
+    brief.spec.scheduled = "gfs:2/0/0".parse().unwrap();
+    let now = holdfast_backup::ports::Clock::now(world.clock.as_ref());
+    let entry = AuditEntry::new(world.ports.entropy.audit_id(now), now, "anna", Action::PlanChange);
+    world.ports.records.put_plan(&brief, None, &entry).await.unwrap();
+    record.spec.plan = brief.id.clone();
+    world.records.insert_application(record.clone());
+
+    let report = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
+    let goes: Vec<_> = report
+        .backups
+        .iter()
+        .filter(|line| line.explanation.action == VerdictAction::Discard)
+        .map(|line| line.id)
+        .collect();
+    let before = kept(&world, &shop);
+    assert_eq!(goes.len(), before.len() - 2);
+    retain::run(&world.ports, &shop).await.unwrap();
+    let after: Vec<_> = kept(&world, &shop).iter().map(|backup| backup.id).collect();
+    assert!(before.iter().all(|backup| goes.contains(&backup.id) != after.contains(&backup.id)));
+
+    // Back on the larger plan nothing more goes, and what went can be brought back.
+    record.spec.plan = builders::application("shop").spec.plan;
+    world.records.insert_application(record);
+    live_through(&world, &shop, 5).await;
+    assert_eq!(kept(&world, &shop).len(), 7);
+    assert!(world.backup(&shop, goes[0]).undelete_until().is_some());
+}
+
+#[tokio::test]
+async fn the_last_whole_backup_stays_though_newer_ones_of_some_services_came() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    let plan = holdfast_domain::id::PlanId::default_plan();
+    let spec = holdfast_domain::plan::PlanSpec {
+        on_demand: "age_then_count:30/0".parse().unwrap(),
+        ..holdfast_domain::plan::PlanSpec::default()
+    };
+    plans::put(&world.ports, "anna", &plan, spec, None).await.unwrap();
+    let whole = world.succeeded(&shop, builders::now() - TimeDelta::days(60), false);
+    let mut media = world.succeeded(&shop, builders::now() - TimeDelta::days(50), false);
+    media.services.retain(|service| service.as_str() == "MEDIA");
+    world.records.insert_backup(media.clone());
+    assert_eq!(retain::run(&world.ports, &shop).await.unwrap().discarded, 1);
+    assert_eq!(world.backup(&shop, media.id).state, State::Expired);
+    assert_eq!(world.backup(&shop, whole.id).state, State::Succeeded, "the only one with the database");
+
+    let trail = world.records.plan_audit_trail(&plan);
+    assert!(trail[0].from.as_ref().unwrap().contains("age_then_count:30/3; 24 on demand a day"), "{trail:?}");
+}
+
+#[tokio::test]
+async fn a_policy_is_priced_for_the_rhythm_of_the_plan() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    world.succeeded(&shop, builders::now() - TimeDelta::hours(1), true);
+    let plan = holdfast_domain::id::PlanId::default_plan();
+    let estimate = async |expression: &str, version| {
+        let schedule = holdfast_domain::schedule::Schedule::Cron {
+            expression: expression.to_owned(),
+            spread_minutes: 0,
+        };
+        let spec = holdfast_domain::plan::PlanSpec {
+            schedule: Some(schedule),
+            ..holdfast_domain::plan::PlanSpec::default()
+        };
+        plans::put(&world.ports, "anna", &plan, spec, version).await.unwrap();
+        explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap()
+    };
+    let daily = estimate("0 3 * * *", None).await;
+    assert_eq!(daily.cost.estimate.policy.as_ref().unwrap().slots_per_day, 1);
+    let six_hourly = estimate("0 */6 * * *", Some(1)).await;
+    assert_eq!(six_hourly.cost.estimate.policy.as_ref().unwrap().slots_per_day, 4);
+    let weekly = estimate("0 3 * * 1", Some(2)).await;
+    assert_eq!(weekly.cost.estimate.policy, None);
+    assert!(weekly.cost.estimate.notes[0].contains("4 in 28 days"), "{:?}", weekly.cost.estimate.notes);
+    assert_eq!(
+        weekly.forecast_until, daily.forecast_until,
+        "the forecast is one of daily successes all the same"
+    );
+}
+
+#[tokio::test]
+async fn days_of_the_calendar_are_the_applications() {
+    let world = World::new();
+    let mut record = world.register("shop").value;
+    record.spec.time_zone = chrono_tz::America::Los_Angeles;
+    let shop = record.id.clone();
+    world.records.insert_application(record);
+    // Five o'clock in the afternoon there is tomorrow in UTC.
+    let evening = chrono::DateTime::parse_from_rfc3339("2026-04-02T00:30:00Z").unwrap().to_utc();
+    world.clock.set(evening + TimeDelta::minutes(5));
+    world.succeeded(&shop, evening, false);
+    let report = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
+    assert_eq!(report.calendar.len(), 1);
+    assert_eq!(report.calendar[0].date.to_string(), "2026-04-01");
 }

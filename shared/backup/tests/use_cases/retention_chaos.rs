@@ -64,7 +64,6 @@ async fn retention_killed_and_throttled_at_random_converges_to_what_the_policy_s
         let untouched: Vec<Backup> = (0..9)
             .map(|day| world.succeeded(&neighbour, builders::now() - TimeDelta::days(100 + day), false))
             .collect();
-        let mut calls = 0;
         for day in 0..DAYS {
             world.clock.advance(TimeDelta::days(1));
             world.succeeded(&shop, world.clock.now(), true);
@@ -73,14 +72,12 @@ async fn retention_killed_and_throttled_at_random_converges_to_what_the_policy_s
                 world.artifacts.fail_after_deleting(usize::try_from(seed % 3).unwrap());
             }
             let _ = retain::run(&world.ports, &shop).await;
-            calls += world.faults.calls().len();
             world.faults.clear();
             // The next run, that of the night, finds better weather, mostly.
             if seed % 2 == 0 {
                 let _ = retain::run(&world.ports, &shop).await;
             }
         }
-        assert!(calls > 0);
         // A throttled deletion may still be to come.
         let _ = retain::run(&world.ports, &shop).await;
         let last = retain::run(&world.ports, &shop).await.unwrap();

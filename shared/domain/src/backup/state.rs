@@ -1,5 +1,5 @@
 //! The life of a backup: `queued → running → succeeded | failed | cancelled`, then `succeeded → expiring → expired`, from
-//! where it can be brought back to `succeeded` within the grace period.
+//! where it can be brought back to `succeeded` within the grace period; an attempt that failed is deleted again.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -77,7 +77,7 @@ impl State {
             | (Running, Succeeded | Failed | Cancelled)
             | (Succeeded, Expiring)
             | (Expiring, Expired)
-            | (Expired, Succeeded) => Ok(next),
+            | (Expired, Succeeded | Expiring) => Ok(next),
             (from, to) => Err(IllegalTransition { from, to }),
         }
     }
@@ -103,8 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_succeeded_backup_expires() {
+    fn only_what_was_good_expires() {
         let from: Vec<_> = State::ALL.into_iter().filter(|state| state.to(State::Expiring).is_ok()).collect();
-        assert_eq!(from, [State::Succeeded]);
+        assert_eq!(from, [State::Succeeded, State::Expired]);
     }
 }

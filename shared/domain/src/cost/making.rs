@@ -20,8 +20,8 @@ const INVOCATIONS: u64 = 3;
 /// State transitions for a backup: the first state, for each of two slices the call and the choice, retention and the end.
 const TRANSITIONS: u64 = 7;
 
-/// Time of the worker where a backup is not there to be measured: 12.5 MiB a second, the slower of the two in
-/// docs/benchmarks.md.
+/// Time of the worker where a backup is not there to be measured: 12.5 MiB a second, on the safe side of what
+/// docs/benchmarks.md measured.
 const MILLISECONDS_PER_MIB: u64 = 80;
 
 /// Files a LIST request names at most.
@@ -62,7 +62,7 @@ pub struct MakingCost {
 }
 
 impl Shape {
-    /// A backup of so many bytes in one artifact, that takes as long as docs/benchmarks.md measured.
+    /// A backup of so many bytes in one artifact, which takes as long as such a backup should at most.
     pub fn of_bytes(bytes: u64) -> Self {
         let milliseconds = u128::from(bytes) * u128::from(MILLISECONDS_PER_MIB) / u128::from(MIB);
         Self {

@@ -2,6 +2,7 @@
 //!
 //! `Display` draws it for a terminal, [`Calendar::svg`] for a page.
 
+mod day;
 mod svg;
 
 use std::{collections::BTreeMap, fmt};
@@ -13,6 +14,8 @@ use super::{
     simulate::{ActionKind, Simulation},
 };
 use crate::backup::Label;
+
+pub use day::{CalendarDay, DayMark};
 
 /// What became of a day's backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,8 @@ pub struct Candidate {
     pub taken_at: DateTime<Utc>,
     /// Whether a hold is on it: then it is neither relabelled nor discarded nor counted.
     pub held: bool,
+    /// Whether it lacks a service that the application has: then it is the last good one only where no whole one is.
+    pub partial: bool,
 }
 
 /// What made a backup start; it belongs to that trigger's policy for life.
@@ -41,12 +43,12 @@ pub enum Origin {
 impl Candidate {
     /// A scheduled backup without a hold.
     pub fn scheduled(id: BackupId, slot: Slot, taken_at: DateTime<Utc>, label: Label) -> Self {
-        Self { id, origin: Origin::Scheduled { slot, label }, taken_at, held: false }
+        Self { id, origin: Origin::Scheduled { slot, label }, taken_at, held: false, partial: false }
     }
 
     /// A backup on demand without a hold.
     pub fn on_demand(id: BackupId, taken_at: DateTime<Utc>, expires_at: Option<DateTime<Utc>>) -> Self {
-        Self { id, origin: Origin::OnDemand { expires_at }, taken_at, held: false }
+        Self { id, origin: Origin::OnDemand { expires_at }, taken_at, held: false, partial: false }
     }
 
     /// `backup` as retention sees it; none unless it has succeeded, and none for a scheduled one
@@ -70,6 +72,13 @@ impl Candidate {
     #[must_use]
     pub fn with_hold(mut self, held: bool) -> Self {
         self.held = held;
+        self
+    }
+
+    /// The same backup, which covers all of the application's services or does not.
+    #[must_use]
+    pub fn with_partial(mut self, partial: bool) -> Self {
+        self.partial = partial;
         self
     }
 

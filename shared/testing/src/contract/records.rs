@@ -27,6 +27,7 @@ macro_rules! records_contract {
             a_write_with_a_stale_version_changes_nothing
             a_removed_application_can_be_registered_again
             removed_applications_are_listed_until_they_are_forgotten
+            an_application_with_an_open_backup_is_not_removed
             applications_page_in_the_order_of_their_slugs
             an_application_is_due_while_it_has_a_next_run_that_has_come
             a_plan_reads_back_and_is_written_by_version
@@ -201,6 +202,17 @@ pub async fn removed_applications_are_listed_until_they_are_forgotten(records: &
     let left = records.removed_applications(Some(&before), 2).await.unwrap();
     assert_eq!((left.items, left.next), (vec![two.clone()], None));
     records.forget_application(&two).await.unwrap();
+}
+
+/// An application that a backup is open of is not removed.
+pub async fn an_application_with_an_open_backup_is_not_removed(records: &dyn Records) {
+    let case = Case::registered("open-removed", records).await;
+    let open = case.create(records, 0).await;
+    let removed = records.delete_application(&case.application, 1, &case.audit(now())).await;
+    assert!(matches!(removed, Err(RecordsError::Conflict)), "{removed:?}");
+    assert!(records.application(&case.application).await.unwrap().is_some());
+    case.end(records, open, State::Failed).await;
+    records.delete_application(&case.application, 1, &case.audit(now())).await.unwrap();
 }
 
 /// A backup keeps the registration it was asked for under, whatever becomes of that.

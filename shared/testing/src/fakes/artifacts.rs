@@ -261,12 +261,14 @@ impl ArtifactStore for FakeArtifacts {
 
     async fn download_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         file_name: &str,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
         let url = format!(
-            "https://backups.invalid/{key}?file={file_name}&X-Amz-Expires={}&X-Amz-Signature=fake",
+            "https://backups.invalid/{}?versionId={}&file={file_name}&X-Amz-Expires={}&X-Amz-Signature=fake",
+            object.key,
+            object.version_id.as_deref().unwrap_or_default(),
             valid.as_secs()
         );
         Ok(SecretString::from(url))

@@ -140,6 +140,9 @@ impl Records for FakeRecords {
     ) -> Result<(), RecordsError> {
         let mut state = self.state.lock().unwrap();
         check(&state.applications, id, Some(expected))?;
+        if state.turns.keys().any(|(application, _)| application == id) {
+            return Err(RecordsError::Conflict);
+        }
         state.applications.remove(id);
         state.removed.insert(id.clone());
         state.note(id, audit);

@@ -254,11 +254,11 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
 
     async fn download_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         file_name: &str,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        self.faults.around("artifacts.download_url", self.inner.download_url(key, file_name, valid)).await
+        self.faults.around("artifacts.download_url", self.inner.download_url(object, file_name, valid)).await
     }
 
     async fn range_url(

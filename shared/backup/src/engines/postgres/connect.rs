@@ -1,22 +1,18 @@
-//! Our own short connection before the dump: it finds what is wrong early and says so better than `pg_dump` can.
+//! A short connection before the dump: it finds what is wrong early.
 
-use std::time::Duration;
+use std::{str, time::Duration};
 
-use holdfast_domain::application::PostgresService;
-use secrecy::ExposeSecret;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_postgres::{
-    Client, Config, Connection, NoTls, SimpleQueryMessage, config::SslMode, tls::TlsStream,
-};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio::time::timeout;
 
 use super::{
-    failure::{Fault, failure, of_connection},
-    trust::Trust,
+    failure::{Fault, failure, of_refusal},
+    login::Upstream,
+    session::StatementError,
+    wire::message,
 };
-use crate::{error::SliceError, ports::DatabaseCredentials};
+use crate::error::SliceError;
 
-/// How long a connection may take to be made, in seconds; for `pg_dump` too.
+/// How long a connection may take to be made, in seconds.
 pub(super) const CONNECT_SECONDS: u64 = 15;
 
 /// How long all of the questions may take.
@@ -24,6 +20,10 @@ const ASK_WITHIN: Duration = Duration::from_secs(45);
 
 /// The name that sessions show in `pg_stat_activity`.
 pub(super) const SESSION_NAME: &str = "holdfast";
+
+/// What the server is asked.
+const QUESTION: &[u8] = b"SELECT pg_catalog.current_setting('server_version_num'),
+    pg_catalog.pg_database_size(pg_catalog.current_database())";
 
 /// What the server says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,86 +47,50 @@ impl Server {
 }
 
 /// Connects once and asks the server about itself.
-pub(super) async fn ask(
-    service: &PostgresService,
-    credentials: &DatabaseCredentials,
-    trust: Option<&Trust>,
-) -> Result<Server, SliceError> {
-    let mut config = Config::new();
-    config
-        .host(&service.host)
-        .port(service.port)
-        .dbname(&service.database)
-        .user(&credentials.username)
-        .password(credentials.password.expose_secret())
-        .application_name(SESSION_NAME)
-        .connect_timeout(Duration::from_secs(CONNECT_SECONDS));
+pub(super) async fn ask(upstream: &Upstream) -> Result<Server, SliceError> {
+    let service = &upstream.service;
     let asking = async {
-        match trust {
-            None => {
-                let (client, connection) = config
-                    .ssl_mode(SslMode::Disable)
-                    .connect(NoTls)
-                    .await
-                    .map_err(|error| of_connection(service, &error))?;
-                question(service, client, connection).await
-            }
-            Some(trust) => {
-                let tls = trust
-                    .client_config()
-                    .map_err(|error| failure(service, Fault::TlsFailed, &error.to_string()))?;
-                let (client, connection) = config
-                    .ssl_mode(SslMode::Require)
-                    .connect(MakeRustlsConnect::new(tls))
-                    .await
-                    .map_err(|error| of_connection(service, &error))?;
-                question(service, client, connection).await
-            }
+        let mut session = upstream.log_in(&startup(upstream), None).await?;
+        let rows = session.ask(QUESTION).await.map_err(|error| match error {
+            StatementError::Refused(refusal) => of_refusal(service, &refusal),
+            StatementError::Lost(error) => failure(service, Fault::ConnectionLost, &error.to_string()),
+        })?;
+        // Whether it arrives or not, the session ends.
+        let _ = session.wire.send(&message(b'X', &[])).await;
+        let number = |index: usize| -> Option<u64> {
+            str::from_utf8(rows.first()?.get(index)?.as_ref()?).ok()?.parse().ok()
+        };
+        match (number(0).and_then(|number| u32::try_from(number).ok()), number(1)) {
+            (Some(version_number), Some(database_bytes)) => Ok(Server { version_number, database_bytes }),
+            _ => Err(failure(
+                service,
+                Fault::Refused,
+                "the server did not say its version and the size of the database",
+            )),
         }
     };
-    tokio::time::timeout(ASK_WITHIN, asking).await.unwrap_or_else(|_| {
+    timeout(ASK_WITHIN, asking).await.unwrap_or_else(|_| {
         let words = format!("no answer within {} seconds", ASK_WITHIN.as_secs());
         Err(failure(service, Fault::UnreachableHost, &words))
     })
 }
 
-async fn question<S, T>(
-    service: &PostgresService,
-    client: Client,
-    mut connection: Connection<S, T>,
-) -> Result<Server, SliceError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: TlsStream + Unpin,
-{
-    // The simple protocol, so that a pooler in between has nothing to prepare. `client` is used up, so that the
-    // connection ends in order once it has its answer.
-    let asking = async move {
-        client
-            .simple_query(
-                "SELECT current_setting('server_version_num'), pg_catalog.pg_database_size(pg_catalog.current_database())",
-            )
-            .await
-    };
-    let (answer, closed) = tokio::join!(asking, &mut connection);
-    let messages = answer.or_else(|error| {
-        // Where the connection broke, it is the connection that knows why.
-        closed.and(Err(error))
-    });
-    let messages = messages.map_err(|error| of_connection(service, &error))?;
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    let number = |index: usize| row?.get(index)?.parse::<u64>().ok();
-    match (number(0).and_then(|number| u32::try_from(number).ok()), number(1)) {
-        (Some(version_number), Some(database_bytes)) => Ok(Server { version_number, database_bytes }),
-        _ => Err(failure(
-            service,
-            Fault::Refused,
-            "the server did not say its version and the size of the database",
-        )),
+/// A `StartupMessage` of protocol 3.0.
+fn startup(upstream: &Upstream) -> Vec<u8> {
+    let parameters = [
+        ("user", upstream.credentials.username.as_str()),
+        ("database", &upstream.service.database),
+        ("application_name", SESSION_NAME),
+        ("client_encoding", "UTF8"),
+    ];
+    let mut body = 196_608_u32.to_be_bytes().to_vec();
+    for text in parameters.iter().flat_map(|(name, value)| [name, value]) {
+        body.extend_from_slice(text.as_bytes());
+        body.push(0);
     }
+    body.push(0);
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), &body[..]].concat()
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! What went wrong with a database, as a stable code and as words that say what to do.
 
-use std::{error::Error as _, io, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use holdfast_domain::application::PostgresService;
 use tokio_postgres::error::SqlState;
 
+use super::wire::Refusal;
 use crate::error::SliceError;
 
 /// The kinds of faults that are told apart.
@@ -22,6 +23,14 @@ pub(super) enum Fault {
     ServerStarting,
     ConnectionLost,
     TablesLocked,
+    /// Somebody or something ended a query.
+    Cancelled,
+    /// The server ended a query that was in the way of others: on a replica, of what it has to replay.
+    Conflict,
+    /// The server lacks memory, disk space or locks, or cannot read its disk.
+    ServerStrained,
+    /// Sessions of one dump are not on the same server.
+    SeveralServers,
     /// The server refused for a reason of its own.
     Refused,
     /// `pg_dump` failed for a reason of its own.
@@ -43,6 +52,10 @@ impl Fault {
             Self::ServerStarting => "server_starting",
             Self::ConnectionLost => "connection_lost",
             Self::TablesLocked => "tables_locked",
+            Self::Cancelled => "query_cancelled",
+            Self::Conflict => "query_conflict",
+            Self::ServerStrained => "server_strained",
+            Self::SeveralServers => "several_servers",
             Self::Refused => "database_refused",
             Self::DumpFailed => "dump_failed",
             Self::DumpKilled => "dump_killed",
@@ -59,6 +72,10 @@ impl Fault {
                 | Self::ServerStarting
                 | Self::ConnectionLost
                 | Self::TablesLocked
+                | Self::Cancelled
+                | Self::Conflict
+                | Self::ServerStrained
+                | Self::SeveralServers
                 | Self::DumpKilled
         )
     }
@@ -83,6 +100,16 @@ impl Fault {
             Self::ServerStarting => "wait until the server accepts connections",
             Self::ConnectionLost => "check why the server or the network ended the connection",
             Self::TablesLocked => "back up when no other session holds an exclusive lock",
+            Self::Cancelled => {
+                "find who cancels queries of this role, or what limits their time, then back up again"
+            }
+            Self::Conflict => {
+                "back up again; on a replica, raise max_standby_streaming_delay or set hot_standby_feedback"
+            }
+            Self::ServerStrained => {
+                "give the server the memory, the disk or the locks that it lacks, then back up again"
+            }
+            Self::SeveralServers => "register a host name that leads to one server",
             Self::Refused | Self::DumpFailed => "mend what the server complains of, then back up again",
             Self::DumpKilled => "check the worker's memory, then back up again",
         }
@@ -100,28 +127,14 @@ pub(super) fn failure(service: &PostgresService, fault: Fault, words: &str) -> S
     }
 }
 
-/// What an error of our own connection means.
-pub(super) fn of_connection(service: &PostgresService, error: &tokio_postgres::Error) -> SliceError {
-    if let Some(refusal) = error.as_db_error() {
-        return failure(service, of_state(refusal.code()), refusal.message());
-    }
-    let mut words = error.to_string();
-    let mut source = error.source();
-    let mut fault = None;
-    while let Some(cause) = source {
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            fault = fault.or(Some(of_io(error)));
-        }
-        let text = cause.to_string();
-        if !words.contains(&text) {
-            words = format!("{words}: {text}");
-        }
-        source = cause.source();
-    }
-    if words.starts_with("error performing TLS handshake") {
-        return failure(service, Fault::TlsFailed, &words);
-    }
-    failure(service, fault.unwrap_or(Fault::ConnectionLost), &words)
+/// What a refusal of the server means.
+pub(super) fn of_refusal(service: &PostgresService, refusal: &Refusal) -> SliceError {
+    failure(service, of_state(&SqlState::from_code(&refusal.code)), &refusal.message)
+}
+
+/// What an error of a connection that is being made means.
+pub(super) fn of_io_error(service: &PostgresService, error: &io::Error) -> SliceError {
+    failure(service, of_io(error), &error.to_string())
 }
 
 /// What a code of the server means: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
@@ -138,7 +151,12 @@ fn of_state(state: &SqlState) -> Fault {
             Fault::PermissionDenied
         }
         state if *state == SqlState::TOO_MANY_CONNECTIONS => Fault::TooManyConnections,
+        state if *state == SqlState::LOCK_NOT_AVAILABLE => Fault::TablesLocked,
+        state if *state == SqlState::QUERY_CANCELED => Fault::Cancelled,
         state if *state == SqlState::CANNOT_CONNECT_NOW => Fault::ServerStarting,
+        // A conflict with recovery is told as a failed serialization or as a deadlock.
+        state if state.code().starts_with("40") => Fault::Conflict,
+        state if state.code().starts_with("53") || *state == SqlState::IO_ERROR => Fault::ServerStrained,
         state if state.code().starts_with("57P") || state.code().starts_with("08") => Fault::ConnectionLost,
         _ => Fault::Refused,
     }
@@ -179,7 +197,7 @@ pub(super) fn of_dump(service: &PostgresService, status: ExitStatus, said: &str)
 }
 
 /// What `pg_dump` says when it fails, in the C locale. It gives the server's words but not its codes.
-const SAYINGS: [(&str, Fault); 22] = [
+const SAYINGS: [(&str, Fault); 28] = [
     ("password authentication failed", Fault::WrongPassword),
     ("no password supplied", Fault::WrongPassword),
     ("could not translate host name", Fault::UnknownHost),
@@ -191,6 +209,7 @@ const SAYINGS: [(&str, Fault); 22] = [
     ("remaining connection slots are reserved", Fault::TooManyConnections),
     ("too many connections for", Fault::TooManyConnections),
     ("the database system is", Fault::ServerStarting),
+    ("due to conflict with recovery", Fault::Conflict),
     ("server closed the connection unexpectedly", Fault::ConnectionLost),
     ("terminating connection", Fault::ConnectionLost),
     ("connection to server was lost", Fault::ConnectionLost),
@@ -199,7 +218,12 @@ const SAYINGS: [(&str, Fault); 22] = [
     ("SSL SYSCALL error", Fault::ConnectionLost),
     ("Connection refused", Fault::UnreachableHost),
     ("timeout expired", Fault::UnreachableHost),
-    ("canceling statement due to", Fault::TablesLocked),
+    ("deadlock detected", Fault::Conflict),
+    ("canceling statement due to statement timeout", Fault::TablesLocked),
+    ("canceling statement due to lock timeout", Fault::TablesLocked),
+    ("canceling statement due to", Fault::Cancelled),
+    ("out of shared memory", Fault::ServerStrained),
+    ("No space left on device", Fault::ServerStrained),
     ("permission denied", Fault::PermissionDenied),
     ("no pg_hba.conf entry", Fault::PermissionDenied),
 ];
@@ -228,6 +252,13 @@ mod tests {
     #[case("57P03", Fault::ServerStarting)]
     #[case("57P04", Fault::NoSuchDatabase)]
     #[case("08006", Fault::ConnectionLost)]
+    #[case("55P03", Fault::TablesLocked)]
+    #[case("57014", Fault::Cancelled)]
+    #[case("40001", Fault::Conflict)]
+    #[case("40P01", Fault::Conflict)]
+    #[case("53100", Fault::ServerStrained)]
+    #[case("53200", Fault::ServerStrained)]
+    #[case("58030", Fault::ServerStrained)]
     #[case("XX000", Fault::Refused)]
     fn a_code_of_the_server_has_its_meaning(#[case] code: &str, #[case] fault: Fault) {
         assert_eq!(of_state(&SqlState::from_code(code)), fault);
@@ -241,6 +272,10 @@ mod tests {
     #[case("error: query failed: server closed the connection unexpectedly", Fault::ConnectionLost)]
     #[case("FATAL:  terminating connection due to administrator command", Fault::ConnectionLost)]
     #[case("ERROR:  canceling statement due to statement timeout", Fault::TablesLocked)]
+    #[case("ERROR:  canceling statement due to user request", Fault::Cancelled)]
+    #[case("ERROR:  canceling statement due to conflict with recovery", Fault::Conflict)]
+    #[case("FATAL:  terminating connection due to conflict with recovery", Fault::Conflict)]
+    #[case("ERROR:  out of shared memory", Fault::ServerStrained)]
     #[case("ERROR:  permission denied for table secrets", Fault::PermissionDenied)]
     #[case("ERROR:  invalid page in block 3 of relation base/1/2", Fault::DumpFailed)]
     fn what_pg_dump_says_has_its_meaning(#[case] said: &str, #[case] fault: Fault) {

@@ -1,10 +1,15 @@
 //! Where the `pg_dump` of each major version is.
 
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+    str::FromStr,
+};
 
 use tokio::process::Command;
 
-use super::connect::Server;
+use super::{compression::ALGORITHM_SINCE, connect::Server};
 use crate::error::SliceError;
 
 /// The place of the major version in a directory's name.
@@ -49,6 +54,8 @@ pub struct PgDump {
     pub path: PathBuf,
     /// What it says of itself, such as `pg_dump (PostgreSQL) 15.18`.
     pub version: String,
+    /// Whether it can write zstd: from 16 on, if it was built with it.
+    pub zstd: bool,
 }
 
 impl ClientTools {
@@ -79,7 +86,7 @@ impl ClientTools {
         let output = Command::new(path)
             .arg("--version")
             .env_clear()
-            .envs(super::dump::library_path(path))
+            .envs(super::process::library_path(path))
             .kill_on_drop(true)
             .output()
             .await
@@ -92,8 +99,24 @@ impl ClientTools {
         if major_of(&version) != Some(major) {
             return Err(broken(format!("it says of itself that it is {version:?}")));
         }
-        Ok(PgDump { path: path.clone(), version })
+        let zstd =
+            major >= ALGORITHM_SINCE && writes_zstd(path).await.map_err(|error| broken(error.to_string()))?;
+        Ok(PgDump { path: path.clone(), version, zstd })
     }
+}
+
+/// Whether a `pg_dump` was built with zstd: without, it says so before it tries to connect, here to nowhere.
+async fn writes_zstd(path: &Path) -> std::io::Result<bool> {
+    let output = Command::new(path)
+        .args(["--format=custom", "--compress=zstd", "--no-password", "--host=/nonexistent", "--dbname=none"])
+        .env_clear()
+        .envs(super::process::library_path(path))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    Ok(!String::from_utf8_lossy(&output.stderr).contains("does not support compression"))
 }
 
 /// The major version in `pg_dump (PostgreSQL) 15.18 (Debian 15.18-1)` or `pg_dump (PostgreSQL) 18beta1`.

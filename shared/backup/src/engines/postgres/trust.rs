@@ -1,8 +1,7 @@
-//! Which authorities may vouch for a database server: the same for our own connection and for `pg_dump`'s.
+//! Which authorities may vouch for a database server: the same for every connection.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use holdfast_domain::application::Tls;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -68,21 +67,6 @@ impl Trust {
             .with_root_certificates(roots)
             .with_no_client_auth())
     }
-
-    /// The same for libpq: PEM, as RFC 7468 has it.
-    pub(super) fn pem(&self) -> String {
-        let mut pem = String::new();
-        for certificate in &self.certificates {
-            pem.push_str("-----BEGIN CERTIFICATE-----\n");
-            let text = STANDARD.encode(certificate);
-            for line in text.as_bytes().chunks(64) {
-                // Base64 is ASCII, so each piece is text; writing to a String cannot fail.
-                let _ = writeln!(pem, "{}", String::from_utf8_lossy(line));
-            }
-            pem.push_str("-----END CERTIFICATE-----\n");
-        }
-        pem
-    }
 }
 
 fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
@@ -103,12 +87,6 @@ mod tests {
             roots.add(certificate).unwrap();
         }
         assert!(RDS_ROOTS.len() < 300 * 1024);
-    }
-
-    #[test]
-    fn pem_reads_back() {
-        let trust = Trust { certificates: parse(RDS_ROOTS).unwrap() };
-        assert_eq!(parse(trust.pem().as_bytes()).unwrap(), trust.certificates);
     }
 
     #[test]

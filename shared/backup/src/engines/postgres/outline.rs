@@ -1,0 +1,388 @@
+//! `pg_dump`'s own archive, whose tables are empty, taken apart as it comes: what stays as it is, and where rows go.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use holdfast_archive::pg_custom::{
+    ArchiveReader, BlockKind, Codec, Compression, Entry, Event, Malformed, decompress,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::mpsc,
+};
+
+use super::{
+    progress::DumpProgress,
+    ranges::{RANGES_SINCE, TableSize, divide},
+    relay::{Reading, Recorded},
+    statement::CopyStatement,
+    unit::{Press, Unit, UnitIn, way},
+    window::Window,
+};
+use crate::error::SliceError;
+
+/// What a pipe holds, and so the most that one read gives.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What `pg_dump` writes after the rows of a table, and all that it writes for an empty one.
+const TRAILER: &[u8] = b"\\.\n\n\n";
+
+/// The most that chunks with that are long.
+const LONGEST_RAW: usize = 256;
+
+/// What the archive is made of, in its order.
+pub(super) enum Item {
+    /// Bytes of `pg_dump`.
+    Bytes(Bytes),
+    /// All entries have come; where their offset fields are, by dump id.
+    EntriesEnd(HashMap<i32, u64>),
+    /// A block begins, with these bytes.
+    Block(i32, Bytes),
+    /// Rows of the block, and the bytes of the table that they stand for.
+    Rows(UnitIn, u64),
+    /// The block of a table ends.
+    TableEnd(TableEnd),
+}
+
+/// What `pg_dump` has made of a table that it takes for empty.
+pub(super) struct TableEnd {
+    /// Its data, as they stand in the archive.
+    pub(super) empty: Bytes,
+    /// The same, not compressed: what follows the last row.
+    pub(super) trailer: Vec<u8>,
+}
+
+/// Why the outline could not be read.
+#[derive(Debug)]
+pub(super) enum OutlineError {
+    /// It is no archive, or not a whole one.
+    Malformed(Malformed),
+    /// It is an archive, and not the one that was expected.
+    Unexpected(String),
+    /// There is nowhere to go with it, and who is there knows why.
+    Stopped,
+    /// Anything else.
+    Failed(SliceError),
+}
+
+impl From<Malformed> for OutlineError {
+    fn from(error: Malformed) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+/// Where the parts of an outline go.
+pub(super) struct Outline {
+    pub(super) level: i32,
+    pub(super) major: u32,
+    pub(super) window: Arc<Window>,
+    pub(super) recorded: mpsc::UnboundedReceiver<Recorded>,
+    pub(super) units: mpsc::Sender<(Unit, Press)>,
+    pub(super) items: mpsc::Sender<Item>,
+    pub(super) progress: Arc<DumpProgress>,
+    /// The codec is known from the header on.
+    pub(super) codec: tokio::sync::watch::Sender<Codec>,
+}
+
+/// A table whose empty block is being read.
+struct Table {
+    dump_id: i32,
+    chunks: Vec<Bytes>,
+    raw: Vec<u8>,
+}
+
+impl Outline {
+    /// Reads `output` to its end.
+    pub(super) async fn read(mut self, mut output: impl AsyncRead + Unpin) -> Result<(), OutlineError> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut archive = ArchiveReader::new();
+        let mut state = State::default();
+        loop {
+            let count = output.read(&mut buffer).await.map_err(|error| {
+                OutlineError::Failed(SliceError::transient(
+                    "dump_failed",
+                    format!("the output of pg_dump broke: {error}"),
+                ))
+            })?;
+            if count == 0 {
+                break;
+            }
+            archive.push(&buffer[..count]);
+            while let Some((event, bytes)) = archive.next_event()? {
+                self.take(&mut state, event, bytes).await?;
+            }
+        }
+        archive.finish()?;
+        self.end_entries(&mut state).await?;
+        self.ended(&state)
+    }
+
+    /// Nothing that was announced or read may be missing: that would be a dump without the rows of a table.
+    fn ended(&mut self, state: &State) -> Result<(), OutlineError> {
+        if !state.tables.is_empty() {
+            let words = format!("pg_dump has announced the rows of {} more tables", state.tables.len());
+            return Err(OutlineError::Unexpected(words));
+        }
+        while let Ok(recorded) = self.recorded.try_recv() {
+            if let Recorded::Copy(statement) = recorded {
+                let whole = statement.whole();
+                let words =
+                    format!("pg_dump has read {:?} and not written it", String::from_utf8_lossy(&whole));
+                return Err(OutlineError::Unexpected(words));
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, state: &mut State, event: Event, bytes: Bytes) -> Result<(), OutlineError> {
+        match event {
+            Event::Header(header) => {
+                let codec = header.compression.at(self.level);
+                state.compression = header.compression;
+                state.press = Some(Press::new(codec, self.window.clone()));
+                self.codec.send_replace(codec);
+                self.send(Item::Bytes(bytes)).await
+            }
+            Event::Entries(_) => self.send(Item::Bytes(bytes)).await,
+            Event::Entry { entry, offset_field } => {
+                state.offset_fields.insert(entry.dump_id, offset_field);
+                if entry.is_table_data() {
+                    let Entry { dump_id, definition, copy_statement, .. } = *entry;
+                    let restoring = (definition.unwrap_or_default(), copy_statement.unwrap_or_default());
+                    state.tables.insert(dump_id, restoring);
+                }
+                self.send(Item::Bytes(bytes)).await
+            }
+            Event::Block { kind, dump_id } => {
+                self.end_entries(state).await?;
+                if kind == BlockKind::Data && state.tables.contains_key(&dump_id) {
+                    state.table = Some(Table { dump_id, chunks: Vec::new(), raw: Vec::new() });
+                }
+                self.send(Item::Block(dump_id, bytes)).await
+            }
+            Event::Chunk(chunk) if state.table.is_some() => {
+                if let Some(table) = &mut state.table {
+                    table.raw.extend_from_slice(&bytes);
+                    table.chunks.push(chunk);
+                    if table.raw.len() > LONGEST_RAW {
+                        return Err(OutlineError::Unexpected("pg_dump has read rows by itself".to_owned()));
+                    }
+                }
+                Ok(())
+            }
+            Event::EndOfData if state.table.is_some() => {
+                let Some(mut table) = state.table.take() else { return Ok(()) };
+                table.raw.extend_from_slice(&bytes);
+                self.fill(state, table).await
+            }
+            Event::LargeObject(_) | Event::Chunk(_) | Event::EndOfData | Event::EndOfLargeObjects => {
+                self.send(Item::Bytes(bytes)).await
+            }
+        }
+    }
+
+    /// The table of contents is complete with the first block, or with the end of an archive without blocks.
+    async fn end_entries(&mut self, state: &mut State) -> Result<(), OutlineError> {
+        if state.entries_ended {
+            return Ok(());
+        }
+        state.entries_ended = true;
+        self.progress.has_tables(state.tables.len() as u64);
+        self.send(Item::EntriesEnd(std::mem::take(&mut state.offset_fields))).await
+    }
+
+    /// Has the rows of `table` read, and makes room for them.
+    async fn fill(&mut self, state: &mut State, table: Table) -> Result<(), OutlineError> {
+        // One byte more than is right shows what is wrong.
+        let trailer = decompress(state.compression, &table.chunks, TRAILER.len() + 1)?;
+        if trailer != TRAILER {
+            return Err(OutlineError::Unexpected("pg_dump has read rows by itself".to_owned()));
+        }
+        let statement = self.statement_of(state, table.dump_id)?;
+        let (Some(reading), Some(press)) = (&state.reading, &state.press) else {
+            return Err(OutlineError::Unexpected(
+                "pg_dump has written rows that it did not ask for".to_owned(),
+            ));
+        };
+        let (reading, press) = (reading.clone(), press.clone());
+        let size = size_of(&reading, &statement);
+        let statements = divide(&statement, size.filter(|_| self.major >= RANGES_SINCE));
+        let (bytes, count) = (size.unwrap_or_default().bytes, statements.len() as u64);
+        for (at, sql) in (0..).zip(statements) {
+            // All of them together are the table, to the byte.
+            let share = bytes / count + u64::from(at < bytes % count);
+            let (out, rows) = way(state.units);
+            let unit = Unit { number: state.units, entry: table.dump_id, sql, reading: reading.clone(), out };
+            state.units += 1;
+            self.send(Item::Rows(rows, share)).await?;
+            self.units.send((unit, press.clone())).await.map_err(|_| OutlineError::Stopped)?;
+        }
+        self.send(Item::TableEnd(TableEnd { empty: table.raw.into(), trailer })).await
+    }
+
+    /// The statement by which `pg_dump` has read the table: it asks in the order in which it writes, and has asked before
+    /// it writes.
+    fn statement_of(&mut self, state: &mut State, dump_id: i32) -> Result<CopyStatement, OutlineError> {
+        let (definition, restoring) = state.tables.remove(&dump_id).unwrap_or_default();
+        loop {
+            match self.recorded.try_recv() {
+                Ok(Recorded::Reading(reading)) => {
+                    self.progress.has_table_bytes(reading.table_bytes);
+                    state.reading = Some(reading);
+                }
+                Ok(Recorded::Copy(statement)) if statement.feeds(&definition, &restoring) => {
+                    return Ok(statement);
+                }
+                Ok(Recorded::Copy(statement)) => {
+                    return Err(OutlineError::Unexpected(format!(
+                        "pg_dump has read {:?} and written it as {:?}",
+                        String::from_utf8_lossy(&statement.whole()),
+                        String::from_utf8_lossy(&restoring)
+                    )));
+                }
+                Err(_) => {
+                    let words = "pg_dump has written a table that it did not ask for";
+                    return Err(OutlineError::Unexpected(words.to_owned()));
+                }
+            }
+        }
+    }
+
+    async fn send(&self, item: Item) -> Result<(), OutlineError> {
+        self.items.send(item).await.map_err(|_| OutlineError::Stopped)
+    }
+}
+
+fn size_of(reading: &Reading, statement: &CopyStatement) -> Option<TableSize> {
+    let (schema, name) = statement.divisible()?;
+    reading.sizes.get(&(Bytes::copy_from_slice(schema), Bytes::copy_from_slice(name))).copied()
+}
+
+/// What is known of the archive so far.
+struct State {
+    compression: Compression,
+    press: Option<Press>,
+    reading: Option<Arc<Reading>>,
+    offset_fields: HashMap<i32, u64>,
+    entries_ended: bool,
+    /// Entries whose rows are still to come, with their definitions and the statements that will take the rows.
+    tables: HashMap<i32, (Bytes, Bytes)>,
+    table: Option<Table>,
+    /// Units so far.
+    units: u64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            compression: Compression::None,
+            press: None,
+            reading: None,
+            offset_fields: HashMap::new(),
+            entries_ended: false,
+            tables: HashMap::new(),
+            table: None,
+            units: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_archive::pg_custom::{Header, Offset, Version, block_head, chunk, end_of_data, write_int};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::engines::postgres::statement::Statement;
+
+    const COPY: &str = "COPY public.t (a) TO stdout;";
+    const OTHER: &str = "COPY public.u (a) TO stdout;";
+
+    /// An archive with one table, whose block has these data.
+    fn archive(data: Option<&[u8]>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let header = Header {
+            version: Version::V1_15,
+            compression: Compression::None,
+            created: [0; 7],
+            database: None,
+            server_version: None,
+            pg_dump_version: None,
+        };
+        header.write(&mut bytes);
+        write_int(&mut bytes, 1);
+        let entry = Entry {
+            dump_id: 7,
+            had_dumper: 1,
+            table_oid: None,
+            oid: None,
+            tag: Some("t".into()),
+            description: Some("TABLE DATA".into()),
+            section: 3,
+            definition: None,
+            drop_statement: None,
+            copy_statement: Some("COPY public.t (a) FROM stdin;\n".into()),
+            namespace: None,
+            tablespace: None,
+            table_access_method: None,
+            relation_kind: None,
+            owner: None,
+            with_oids: None,
+            dependencies: Vec::new(),
+            offset: Offset::Unknown(0),
+        };
+        entry.write(&mut bytes);
+        if let Some(data) = data {
+            bytes.extend(block_head(BlockKind::Data, 7));
+            bytes.extend(chunk(data));
+            bytes.extend(end_of_data());
+        }
+        bytes
+    }
+
+    #[rstest]
+    #[case::right(Some(TRAILER), &[COPY], None)]
+    #[case::no_block(None, &[], Some("announced the rows of 1 more"))]
+    #[case::nothing_read(Some(TRAILER), &[], Some("did not ask for"))]
+    #[case::read_twice(Some(TRAILER), &[COPY, COPY], Some("and not written it"))]
+    #[case::another_table(Some(TRAILER), &[OTHER], Some("and written it as"))]
+    #[case::rows(Some(&b"1\n2\n\\.\n\n\n"[..]), &[COPY], Some("rows by itself"))]
+    #[case::another_end(Some(&b"\\.\n\n"[..]), &[COPY], Some("rows by itself"))]
+    #[tokio::test]
+    async fn every_table_is_read_and_written(
+        #[case] data: Option<&[u8]>,
+        #[case] copied: &[&str],
+        #[case] words: Option<&str>,
+    ) {
+        let (recorded_sender, recorded) = mpsc::unbounded_channel();
+        let reading = Reading {
+            startup: Bytes::new(),
+            settings: Vec::new(),
+            snapshot: Bytes::new(),
+            moment: Vec::new(),
+            sizes: HashMap::new(),
+            table_bytes: 0,
+        };
+        recorded_sender.send(Recorded::Reading(Arc::new(reading))).unwrap();
+        for sql in copied {
+            let Ok(Statement::Copy(statement)) = Statement::of(sql.as_bytes()) else { panic!("{sql}") };
+            recorded_sender.send(Recorded::Copy(statement)).unwrap();
+        }
+        let ((units, _units), (items, _items)) = (mpsc::channel(8), mpsc::channel(16));
+        let outline = Outline {
+            level: 1,
+            major: 15,
+            window: Arc::default(),
+            recorded,
+            units,
+            items,
+            progress: Arc::default(),
+            codec: tokio::sync::watch::channel(Codec::None).0,
+        };
+        match (outline.read(&archive(data)[..]).await, words) {
+            (Ok(()), None) => {}
+            (Err(OutlineError::Unexpected(said)), Some(words)) => assert!(said.contains(words), "{said}"),
+            (outcome, _) => panic!("{outcome:?}"),
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The relay: `pg_dump` talks to the server through it, and reads no rows.
+//!
+//! It passes every message on, with one exception. A `COPY … TO stdout` is written down, and answered as if the table were
+//! empty. So `pg_dump` decides what is dumped, in which order and with which statements, and other sessions read the rows.
+//! Its session stays open as long as rows are read: it holds the snapshot that they all see, and the locks that keep the
+//! tables as they are.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, oneshot},
+};
+
+use super::{
+    failure::{Fault, failure, of_refusal},
+    login::{SSL_REQUEST, Session, Upstream},
+    ranges::TableSize,
+    session::{Rows, StatementError},
+    sessions::Sessions,
+    statement::{CopyStatement, Statement},
+    unit::{Collector, Press, Unit},
+    window::Window,
+    wire::{Message, Refusal, Wire, head, message},
+};
+use crate::error::SliceError;
+
+/// The port in the name of the socket.
+pub(super) const PORT: u16 = 5432;
+
+/// Asks for GSSAPI encryption (`NEGOTIATE_GSS_CODE`).
+const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
+
+/// Sizes of the tables that this session has locked: those are the ones that are dumped, and nobody can keep it waiting. It has
+/// also locked the catalogs that it has read.
+const SIZES: &str = "
+    SELECT n.nspname, c.relname, a.amname,
+           pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::pg_catalog.int8,
+           pg_catalog.pg_table_size(c.oid)
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_am a ON a.oid = c.relam
+    WHERE c.relkind = 'r' AND n.nspname <> 'pg_catalog' AND c.oid IN (
+        SELECT l.relation FROM pg_catalog.pg_locks l
+        WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+          AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))";
+
+/// How long this session waits for a lock when it reads by itself, as long as `pg_dump` does: it has the tables, and not
+/// their indexes, nor those of their long values.
+const LOCK_WAIT: &[u8] = b"SET LOCAL lock_timeout = '120s'";
+
+/// Which transactions a session sees: the same in all that share a snapshot. Since version 13 it has another name too.
+pub(super) const MOMENT: &[u8] = b"SELECT pg_catalog.txid_current_snapshot()";
+
+/// The only access method whose tables are known to be divisible into blocks.
+const HEAP: &str = "heap";
+
+/// What every session needs to read the same rows in the same form.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// How `pg_dump` has begun its session.
+    pub(super) startup: Bytes,
+    /// The statements by which `pg_dump` has set it up.
+    pub(super) settings: Vec<Vec<u8>>,
+    /// The snapshot, by the name it was exported under.
+    pub(super) snapshot: Bytes,
+    /// What the server says of it.
+    pub(super) moment: Rows,
+    /// Sizes of tables that can be divided, by schema and name.
+    pub(super) sizes: HashMap<(Bytes, Bytes), TableSize>,
+    /// Bytes of all tables, on the server's disk.
+    pub(super) table_bytes: u64,
+}
+
+/// What `pg_dump` has asked for, in its order.
+#[derive(Debug)]
+pub(super) enum Recorded {
+    /// It is about to read its first table.
+    Reading(Arc<Reading>),
+    /// It has read a table, or so it believes.
+    Copy(CopyStatement),
+}
+
+/// A socket that only this user can reach.
+pub(super) struct Relay {
+    folder: TempDir,
+    listener: UnixListener,
+}
+
+/// What the relay works with.
+pub(super) struct Wiring {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) window: Arc<Window>,
+    /// Where what is written down goes.
+    pub(super) recorded: mpsc::UnboundedSender<Recorded>,
+    /// Units that only this session can read, since somebody waits to have their table for himself.
+    pub(super) locked_out: mpsc::Receiver<(Unit, Press)>,
+    /// Resolves when no rows are read any more.
+    pub(super) released: oneshot::Receiver<()>,
+}
+
+impl Relay {
+    /// Makes the socket.
+    pub(super) fn open() -> io::Result<Self> {
+        // Made with mode 0700.
+        let folder = tempfile::Builder::new().prefix("holdfast-").tempdir()?;
+        let listener = UnixListener::bind(folder.path().join(format!(".s.PGSQL.{PORT}")))?;
+        Ok(Self { folder, listener })
+    }
+
+    /// What `pg_dump` takes for the server's host.
+    pub(super) fn host(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Serves one `pg_dump`, and then holds its session until it is released.
+    pub(super) async fn serve(self, wiring: Wiring) -> Result<(), SliceError> {
+        let upstream = wiring.sessions.upstream.clone();
+        let broken = |error: io::Error| {
+            SliceError::transient("dump_failed", format!("the local connection with pg_dump broke: {error}"))
+        };
+        let (mut client, startup) = self.accept().await.map_err(broken)?;
+        // There is one pg_dump, and from now on nothing on the disk.
+        drop(self);
+        let server = match wiring.sessions.log_in(&startup).await {
+            Ok(server) => server,
+            Err(error) => {
+                // It ends then; what it says of that is not heard.
+                let _ = client.send(&error_response(&error.to_string())).await;
+                return Err(error);
+            }
+        };
+        let mut conversation = Conversation {
+            server,
+            upstream,
+            startup,
+            settings: Vec::new(),
+            reading: None,
+            last_refusal: None,
+            locked_out: BTreeMap::new(),
+            wiring,
+        };
+        if client.send(&conversation.server.greeting).await.is_ok() {
+            conversation.relay(&mut client).await?;
+        }
+        // pg_dump has ended or is about to, and who waits for it knows how.
+        drop(client);
+        conversation.hold().await
+    }
+
+    async fn accept(&self) -> io::Result<(Wire, Bytes)> {
+        loop {
+            let (stream, _) = self.listener.accept().await?;
+            let mut client = Wire::new(stream);
+            loop {
+                let first = client.first_message().await?;
+                if first[..] == SSL_REQUEST || first[..] == GSS_REQUEST {
+                    client.send(b"N").await?;
+                    continue;
+                }
+                // Protocol 3.x; a request to cancel is something else, and we cancel ourselves.
+                if first[4..6] == [0, 3] {
+                    return Ok((client, first));
+                }
+                break;
+            }
+        }
+    }
+}
+
+/// The session that `pg_dump` has.
+struct Conversation {
+    server: Session,
+    upstream: Arc<Upstream>,
+    startup: Bytes,
+    settings: Vec<Vec<u8>>,
+    reading: Option<Arc<Reading>>,
+    last_refusal: Option<Refusal>,
+    /// Units to read under the locks of this session, by number.
+    locked_out: BTreeMap<u64, (Unit, Press)>,
+    wiring: Wiring,
+}
+
+/// Who spoke, or what is due.
+enum Heard {
+    Client(io::Result<Message>),
+    Server(io::Result<Message>),
+    LockedOut(Unit, Press),
+    Turn,
+}
+
+impl Conversation {
+    /// Passes messages on until `pg_dump` takes its leave.
+    async fn relay(&mut self, client: &mut Wire) -> Result<(), SliceError> {
+        loop {
+            let heard = tokio::select! {
+                message = client.message() => Heard::Client(message),
+                message = self.server.wire.message() => Heard::Server(message),
+                Some((unit, press)) = self.wiring.locked_out.recv() => Heard::LockedOut(unit, press),
+                () = turn_of_first(&self.locked_out, &self.wiring.window) => Heard::Turn,
+            };
+            match heard {
+                Heard::Client(Err(_)) => return Ok(()),
+                Heard::Client(Ok(message)) if message.tag == b'X' => return Ok(()),
+                Heard::Client(Ok(message)) => {
+                    if self.answer(client, &message).await? == Left::Yes {
+                        return Ok(());
+                    }
+                }
+                Heard::Server(message) => {
+                    let message = self.unasked(message)?;
+                    if client.send(&message.bytes).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Heard::LockedOut(unit, press) => {
+                    self.locked_out.insert(unit.number, (unit, press));
+                }
+                Heard::Turn => self.read_first_locked_out().await?,
+            }
+        }
+    }
+
+    /// Keeps the session while others read under its locks.
+    async fn hold(mut self) -> Result<(), SliceError> {
+        loop {
+            let heard = tokio::select! {
+                _ = &mut self.wiring.released => break,
+                message = self.server.wire.message() => Heard::Server(message),
+                Some((unit, press)) = self.wiring.locked_out.recv() => Heard::LockedOut(unit, press),
+                () = turn_of_first(&self.locked_out, &self.wiring.window) => Heard::Turn,
+            };
+            match heard {
+                Heard::Server(message) => {
+                    self.unasked(message)?;
+                }
+                Heard::LockedOut(unit, press) => {
+                    self.locked_out.insert(unit.number, (unit, press));
+                }
+                Heard::Turn => self.read_first_locked_out().await?,
+                Heard::Client(_) => {}
+            }
+        }
+        // Whether it arrives or not, the session ends.
+        let _ = self.server.wire.send(&message(b'X', &[])).await;
+        Ok(())
+    }
+
+    /// Answers one message of `pg_dump`, or has the server answer it.
+    async fn answer(&mut self, client: &mut Wire, asked: &Message) -> Result<Left, SliceError> {
+        if asked.tag == b'Q' {
+            let body = asked.body();
+            let sql = body.strip_suffix(b"\0").unwrap_or(&body);
+            match Statement::of(sql) {
+                Ok(Statement::Copy(statement)) => {
+                    if self.reading.is_none() {
+                        let reading = Arc::new(self.begin_reading().await?);
+                        self.reading = Some(reading.clone());
+                        self.record(Recorded::Reading(reading));
+                    }
+                    self.record(Recorded::Copy(statement));
+                    return Ok(Left::when(client.send(&empty_copy()).await.is_err()));
+                }
+                Ok(Statement::Setting) if self.reading.is_some() => {
+                    let sql = String::from_utf8_lossy(sql);
+                    let words = format!("pg_dump changes a setting while it reads tables: {sql}");
+                    return Err(failure(&self.upstream.service, Fault::DumpFailed, &words));
+                }
+                Ok(Statement::Setting) => self.settings.push(sql.to_owned()),
+                Ok(Statement::Other) => {}
+                Err(unknown) => {
+                    return Err(failure(&self.upstream.service, Fault::DumpFailed, &unknown.to_string()));
+                }
+            }
+        }
+        let sent = self.server.wire.send(&asked.bytes).await;
+        self.upstream.lost(sent)?;
+        // A query, a function call and a Sync each end with ReadyForQuery; other messages have no answer of their own.
+        if matches!(asked.tag, b'Q' | b'F' | b'S') { self.pass_on_answer(client).await } else { Ok(Left::No) }
+    }
+
+    /// Passes on what the server says until it is ready for the next query. Nothing of it is kept.
+    async fn pass_on_answer(&mut self, client: &mut Wire) -> Result<Left, SliceError> {
+        let (mut left, mut is_last) = (0, false);
+        loop {
+            let unread = self.server.wire.unread();
+            let mut end = 0;
+            let complete = loop {
+                let some = left.min(unread.len() - end);
+                (left, end) = (left - some, end + some);
+                if left == 0 && is_last {
+                    break true;
+                }
+                let next = if left == 0 { head(&unread[end..]) } else { Ok(None) };
+                let Some(next) = self.upstream.lost(next)? else { break false };
+                if next.tag == b'E' {
+                    let body = &unread[end + 5..];
+                    self.last_refusal = Some(Refusal::read(body.get(..next.body).unwrap_or(body)));
+                }
+                (left, end, is_last) = (next.body, end + 5, next.tag == b'Z');
+            };
+            let passed = unread.split_to(end);
+            if !passed.is_empty() && client.send(&passed).await.is_err() {
+                return Ok(Left::Yes);
+            }
+            if complete {
+                return Ok(Left::No);
+            }
+            let filled = self.server.wire.fill().await;
+            if let Err(error) = filled {
+                return Err(self.gone(&error));
+            }
+        }
+    }
+
+    /// A message that nobody has asked for. The last one may be why the server ends the session.
+    fn unasked(&mut self, message: io::Result<Message>) -> Result<Message, SliceError> {
+        let message = message.map_err(|error| self.gone(&error))?;
+        if message.tag == b'E' {
+            return Err(of_refusal(&self.upstream.service, &Refusal::read(&message.body())));
+        }
+        Ok(message)
+    }
+
+    fn gone(&self, error: &io::Error) -> SliceError {
+        match &self.last_refusal {
+            Some(refusal) => of_refusal(&self.upstream.service, refusal),
+            None => failure(&self.upstream.service, Fault::ConnectionLost, &error.to_string()),
+        }
+    }
+
+    fn record(&self, recorded: Recorded) {
+        // Nobody reads it any more only when everything is being stopped.
+        let _ = self.wiring.recorded.send(recorded);
+    }
+
+    /// Exports the snapshot and asks for sizes, in `pg_dump`'s transaction: the server waits for its next query.
+    async fn begin_reading(&mut self) -> Result<Reading, SliceError> {
+        let snapshot = self.ask(b"SELECT pg_catalog.pg_export_snapshot()").await?;
+        let Some(Some(snapshot)) = snapshot.into_iter().next().and_then(|row| row.into_iter().next()) else {
+            let words = "the server exported no snapshot";
+            return Err(failure(&self.upstream.service, Fault::Refused, words));
+        };
+        let moment = self.ask(MOMENT).await?;
+        let (mut sizes, mut table_bytes) = (HashMap::new(), 0);
+        for row in self.ask(SIZES.as_bytes()).await? {
+            if let [Some(schema), Some(name), Some(method), Some(blocks), Some(bytes)] = &row[..] {
+                let size = TableSize { blocks: number(blocks), bytes: number(bytes) };
+                table_bytes += size.bytes;
+                if method == HEAP.as_bytes() {
+                    sizes.insert((schema.clone(), name.clone()), size);
+                }
+            }
+        }
+        let (startup, settings) = (self.startup.clone(), self.settings.clone());
+        Ok(Reading { startup, settings, snapshot, moment, sizes, table_bytes })
+    }
+
+    async fn ask(&mut self, sql: &[u8]) -> Result<Rows, SliceError> {
+        let answer = self.server.ask(sql).await;
+        answer.map_err(|error| self.of_statement(error))
+    }
+
+    /// Reads a unit under the locks that this session has.
+    async fn read_first_locked_out(&mut self) -> Result<(), SliceError> {
+        let Some((_, (unit, press))) = self.locked_out.pop_first() else { return Ok(()) };
+        self.ask(LOCK_WAIT).await?;
+        let mut collector = Collector::new(&press, unit.number, &unit.out);
+        let copied = self.server.copy(&unit.sql, &mut collector).await;
+        let rows = copied.map_err(|error| self.of_statement(error))?;
+        collector.turn_over().await;
+        drop(collector);
+        unit.out.finish(rows);
+        Ok(())
+    }
+
+    fn of_statement(&self, error: StatementError) -> SliceError {
+        match error {
+            StatementError::Refused(refusal) => of_refusal(&self.upstream.service, &refusal),
+            StatementError::Lost(error) => self.gone(&error),
+        }
+    }
+}
+
+/// A number that the server has written.
+fn number(digits: &[u8]) -> u64 {
+    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// Waits for the turn of the first unit, if there is one. Only then it is read: were this session busy with a later one, which
+/// may have to wait for its turn, nobody could read the one that is due.
+async fn turn_of_first(locked_out: &BTreeMap<u64, (Unit, Press)>, window: &Window) {
+    match locked_out.keys().next() {
+        Some(number) => window.turn_of(*number).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether `pg_dump` has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Yes,
+    No,
+}
+
+impl Left {
+    fn when(gone: bool) -> Self {
+        if gone { Self::Yes } else { Self::No }
+    }
+}
+
+/// The answer to a `COPY` of an empty table, in a transaction: `CopyOutResponse` (text, no columns), `CopyDone`,
+/// `CommandComplete`, `ReadyForQuery`.
+fn empty_copy() -> Vec<u8> {
+    [message(b'H', &[0, 0, 0]), message(b'c', &[]), message(b'C', b"COPY 0\0"), message(b'Z', b"T")].concat()
+}
+
+/// An error that ends the session before it begins.
+fn error_response(words: &str) -> Vec<u8> {
+    let words = words.replace('\0', " ");
+    message(b'E', format!("SFATAL\0VFATAL\0C08006\0M{words}\0\0").as_bytes())
+}

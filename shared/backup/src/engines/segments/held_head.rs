@@ -1,0 +1,142 @@
+//! A stream whose beginning is sent last, because it says where everything else is.
+
+use bytes::BytesMut;
+use holdfast_archive::{
+    checksum::Crc64Nvme,
+    multipart::{PartBuffer, Segment},
+};
+
+use super::SegmentSender;
+use crate::error::SliceError;
+
+/// Cuts a stream into segments and sends them, all but those that hold its head.
+#[derive(Debug)]
+pub struct HeldHead {
+    parts: PartBuffer,
+    out: SegmentSender,
+    /// Bytes that were written.
+    position: u64,
+    /// Bytes that were cut into segments.
+    cut: u64,
+    /// Where the head ends, once that is known.
+    head_end: Option<u64>,
+    held: Vec<(u64, Segment)>,
+}
+
+impl HeldHead {
+    /// A stream that has not begun.
+    pub fn new(out: SegmentSender) -> Self {
+        Self { parts: PartBuffer::new(), out, position: 0, cut: 0, head_end: None, held: Vec::new() }
+    }
+
+    /// How many bytes were written.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Everything up to here is the head.
+    pub fn hold_until_here(&mut self) {
+        self.head_end = Some(self.position);
+    }
+
+    /// Adds the next bytes.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), SliceError> {
+        self.position += bytes.len() as u64;
+        for segment in self.parts.push(bytes)? {
+            self.send_or_hold(segment).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream: replaces bytes of its head at these positions, and sends what was held back.
+    pub async fn finish(mut self, patches: &[(u64, Vec<u8>)]) -> Result<(), SliceError> {
+        let end = std::mem::take(&mut self.parts).finish();
+        if let Some(last) = end.last {
+            self.send_or_hold(last).await?;
+        }
+        // The first segment last: until then, nobody can mistake what is there for a whole.
+        for (start, segment) in self.held.into_iter().rev() {
+            self.out.send(patched(start, segment, patches)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_or_hold(&mut self, segment: Segment) -> Result<(), SliceError> {
+        let start = self.cut;
+        self.cut += segment.bytes.len() as u64;
+        if self.head_end.is_none_or(|end| start < end) {
+            self.held.push((start, segment));
+        } else {
+            self.out.send(segment).await?;
+        }
+        Ok(())
+    }
+}
+
+/// `segment`, which begins at `start`, with those bytes replaced that the patches have for it.
+fn patched(start: u64, segment: Segment, patches: &[(u64, Vec<u8>)]) -> Segment {
+    let Segment { number, bytes, .. } = segment;
+    let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    for (position, patch) in patches {
+        for (byte, at) in patch.iter().zip(*position..) {
+            let place = at.checked_sub(start).and_then(|place| usize::try_from(place).ok());
+            if let Some(place) = place.and_then(|place| bytes.get_mut(place)) {
+                *place = *byte;
+            }
+        }
+    }
+    let bytes = bytes.freeze();
+    Segment { number, crc64nvme: Crc64Nvme::of(&bytes), bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::segments::channel;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// The stream, and the numbers of its segments as they came.
+    async fn sent(head_bytes: usize, total: usize, patches: Vec<(u64, Vec<u8>)>) -> (Vec<u8>, Vec<u32>) {
+        let (sender, mut receiver) = channel("a key");
+        let writing = async move {
+            let mut stream = HeldHead::new(sender);
+            stream.write(&vec![1; head_bytes]).await.unwrap();
+            stream.hold_until_here();
+            stream.write(&vec![2; total - head_bytes]).await.unwrap();
+            assert_eq!(stream.position(), total as u64);
+            stream.finish(&patches).await.unwrap();
+        };
+        let receiving = async {
+            let mut segments = Vec::new();
+            while let Some(held) = receiver.next().await {
+                assert_eq!(held.segment.crc64nvme, Crc64Nvme::of(&held.segment.bytes));
+                segments.push(held.segment);
+            }
+            segments
+        };
+        let ((), mut segments) = tokio::join!(writing, receiving);
+        let numbers = segments.iter().map(|segment| segment.number).collect();
+        segments.sort_by_key(|segment| segment.number);
+        (segments.iter().flat_map(|segment| segment.bytes.to_vec()).collect(), numbers)
+    }
+
+    #[tokio::test]
+    async fn the_segments_of_the_head_come_last() {
+        assert_eq!(sent(MIB, 30 * MIB, vec![]).await.1, [2, 3, 4, 1]);
+        assert_eq!(sent(9 * MIB, 30 * MIB, vec![]).await.1, [3, 4, 2, 1]);
+        assert_eq!(sent(8 * MIB, 30 * MIB, vec![]).await.1, [2, 3, 4, 1]);
+        assert_eq!(sent(100, 200, vec![]).await.1, [1]);
+        assert_eq!(sent(0, 0, vec![]).await.1, [1]);
+    }
+
+    #[tokio::test]
+    async fn the_head_is_patched_across_segments() {
+        let edge = 8 * MIB;
+        let patches = vec![(3, vec![7; 4]), (edge as u64 - 2, vec![8; 5])];
+        let (stream, _) = sent(9 * MIB, 30 * MIB, patches).await;
+        assert_eq!(stream.len(), 30 * MIB);
+        assert_eq!(stream[..9], [1, 1, 1, 7, 7, 7, 7, 1, 1]);
+        assert_eq!(stream[edge - 3..edge + 4], [1, 8, 8, 8, 8, 8, 1]);
+    }
+}
