@@ -18,6 +18,12 @@ const MAJOR: &str = "{major}";
 /// Major versions that are looked for. `pg_dump` of 10 was the first whose version has two numbers.
 const MAJORS: std::ops::RangeInclusive<u32> = 10..=99;
 
+/// Servers that the `pg_dump` of another major version dumps as well, where their own is not there: what it writes has
+/// to be an archive that the server's own `pg_restore` reads, of statements that the server takes back. Both write format
+/// 1.14 (`K_VERS_SELF` in `pg_backup_archiver.h`), and what `pg_dump` 15 asks and writes differs by what a server of 14
+/// does not have; `docs/database-tools.md` has the one exception, `pg_restore --create`. From 16 on each differs.
+const ALSO_DUMPS: [(u32, u32); 1] = [(14, 15)];
+
 /// Directories of `PostgreSQL`'s client programs, one for each major version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTools {
@@ -69,12 +75,14 @@ impl ClientTools {
     }
 
     /// The program of the server's own major version: an older one refuses it, and what a newer one writes may need a
-    /// newer server to restore.
+    /// newer server to restore. Where that does not hold, [`ALSO_DUMPS`], the newer one will do.
     pub(super) async fn for_server(&self, server: &Server) -> Result<PgDump, SliceError> {
         let available = self.available();
-        let major = server.major();
-        let Some(path) = available.get(&major) else {
-            return Err(missing(server, &available.keys().copied().collect::<Vec<_>>()));
+        let majors: Vec<u32> = available.keys().copied().collect();
+        let Some((major, path)) =
+            fitting(server.major(), &majors).and_then(|major| Some((major, available.get(&major)?)))
+        else {
+            return Err(missing(server, &majors));
         };
         let broken = |why: String| {
             let message = format!(
@@ -103,6 +111,12 @@ impl ClientTools {
             major >= ALGORITHM_SINCE && writes_zstd(path).await.map_err(|error| broken(error.to_string()))?;
         Ok(PgDump { path: path.clone(), version, zstd })
     }
+}
+
+/// Which of the versions that are there dumps a server of `major`.
+fn fitting(major: u32, available: &[u32]) -> Option<u32> {
+    let others = ALSO_DUMPS.into_iter().filter(|(server, _)| *server == major).map(|(_, program)| program);
+    std::iter::once(major).chain(others).find(|program| available.contains(program))
 }
 
 /// Whether a `pg_dump` was built with zstd: without, it says so before it tries to connect, here to nowhere.
@@ -171,6 +185,26 @@ mod tests {
     #[case("/opt/{major}/bin:/usr/bin", false)]
     fn directories_name_the_major_version(#[case] text: &str, #[case] good: bool) {
         assert_eq!(text.parse::<ClientTools>().is_ok(), good);
+    }
+
+    #[rstest]
+    #[case(15, &[14, 15, 16], Some(15))]
+    #[case(14, &[14, 15], Some(14))]
+    #[case(14, &[15, 16, 17, 18], Some(15))]
+    // A newer archive than its own pg_restore reads, or statements that it does not take.
+    #[case(14, &[16, 17], None)]
+    #[case(16, &[15, 17, 18], None)]
+    #[case(17, &[18], None)]
+    #[case(13, &[14, 15], None)]
+    // An older pg_dump refuses the server.
+    #[case(18, &[15, 16, 17], None)]
+    #[case(15, &[], None)]
+    fn a_server_is_dumped_by_its_own_version_or_one_that_writes_the_same(
+        #[case] server: u32,
+        #[case] available: &[u32],
+        #[case] program: Option<u32>,
+    ) {
+        assert_eq!(fitting(server, available), program);
     }
 
     #[rstest]
