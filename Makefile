@@ -21,8 +21,12 @@ help: ## Say what there is
 install: ## Put the tools in place (.tools/venv, and Debian packages that are missing)
 	@local/install.sh
 
+.PHONY: layer
+layer: install ## Build the database tools that go along with the worker (.tools/layer, .tools/layer.zip; once)
+	@python3 layer/build.py
+
 .PHONY: build
-build: install ## Build the functions as they deploy (.aws-sam/build) and the CLI (target/release/holdfast)
+build: layer ## Build the functions as they deploy (.aws-sam/build) and the CLI (target/release/holdfast)
 	@$(TOOLS)/sam build
 
 .PHONY: up
@@ -84,3 +88,8 @@ $(eval $(call function,ApiFunction,holdfast-api))
 $(eval $(call function,SchedulerFunction,holdfast-scheduler))
 $(eval $(call function,WorkerFunction,holdfast-worker))
 $(eval $(call function,RetentionFunction,holdfast-retention))
+
+.PHONY: build-DatabaseToolsLayer
+build-DatabaseToolsLayer:
+	python3 layer/build.py
+	cp -a .tools/layer/. "$(ARTIFACTS_DIR)"

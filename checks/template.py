@@ -146,6 +146,7 @@ def problems(template: dict[str, Any]) -> list[str]:
         check_table,
         check_memory,
         check_price,
+        check_tools,
     ):
         found += check(resources)
     # Only roles that are sound otherwise can be compared with what is called.
@@ -409,6 +410,18 @@ def check_price(resources: dict[str, Any]) -> Iterator[str]:
     for name, function in of_type(resources, "AWS::Serverless::Function").items():
         if "ProvisionedConcurrencyConfig" in function:
             yield f"function {name} has provisioned concurrency, which has an hourly price"
+
+
+def check_tools(resources: dict[str, Any]) -> Iterator[str]:
+    """The worker has database tools: those that are named, else those that are built along, where there are any."""
+    name, layer = only(resources, "AWS::Serverless::LayerVersion")
+    condition = "BringsDatabaseTools"
+    own = {"Fn::If": [condition, [{"Ref": name}], {"Ref": "AWS::NoValue"}]}
+    wanted = {"Fn::If": ["HasDatabaseTools", [{"Ref": "DatabaseToolsLayerArn"}], own]}
+    yield from settings("WorkerFunction", resources["WorkerFunction"]["Properties"], {"Layers": wanted})
+    yield from settings(name, layer, {"CompatibleArchitectures": ["x86_64"]})
+    if resources[name].get("Condition") != condition:
+        yield f"{name} is to be deployed under the condition {condition} only: it is built for x86_64"
 
 
 def main(path: Path) -> int:

@@ -28,6 +28,9 @@ missing_packages() {
   command -v cc >/dev/null || echo build-essential
   command -v bsdtar >/dev/null || echo libarchive-tools
   command -v openssl >/dev/null || echo openssl
+  command -v bison >/dev/null || echo bison
+  command -v flex >/dev/null || echo flex
+  command -v perl >/dev/null || echo perl
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   # The server's programs are not on PATH in Debian.
   if ! command -v initdb >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then

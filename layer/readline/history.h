@@ -1,0 +1,1 @@
+/* In place of GNU readline: there is no history. */
