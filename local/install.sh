@@ -31,6 +31,8 @@ missing_packages() {
   command -v bison >/dev/null || echo bison
   command -v flex >/dev/null || echo flex
   command -v perl >/dev/null || echo perl
+  # A server for the tests of the layer, without a service that starts.
+  command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || echo mariadb-server-core
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   # The server's programs are not on PATH in Debian.
   if ! command -v initdb >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
