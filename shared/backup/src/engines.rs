@@ -8,6 +8,7 @@ pub mod postgres;
 pub mod segments;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use holdfast_domain::{application::Service, backup::Contents, id::ApplicationId};
 
@@ -18,7 +19,7 @@ use crate::{
         segments::SegmentSender,
     },
     error::SliceError,
-    ports::{Ports, SecretError},
+    ports::{ArtifactStore, Ports, SecretError},
 };
 
 /// Reads one service and yields its artifact as segments.
@@ -41,6 +42,29 @@ pub trait Engine: Send + Sync {
     /// together are a whole artifact; after an error they are worthless. Ends soon after `out` is closed, and leaves no
     /// process or connection behind, however it ends.
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError>;
+
+    /// Compares what is stored as the object `key` with what the last run has sent, where there is more to compare than size
+    /// and checksum.
+    async fn read_back(&self, store: &dyn ArtifactStore, key: &str) -> Result<(), SliceError> {
+        let _ = (store, key);
+        Ok(())
+    }
+
+    /// What the last run has to say about the artifact, to be stored beside it.
+    fn beside(&self) -> Option<Beside> {
+        None
+    }
+}
+
+/// A small object that stands beside an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// Its name, in the folder of the artifact.
+    pub file_name: &'static str,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// All of it.
+    pub bytes: Bytes,
 }
 
 /// What an engine knows about the artifact it has made.

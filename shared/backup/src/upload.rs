@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     engines::{
-        Engine, EngineReport,
+        Beside, Engine, EngineReport,
         segments::{self, CopyOrder, HeldSegment, SegmentReceiver, Stopped},
     },
     error::SliceError,
@@ -86,7 +86,13 @@ pub async fn store(
     let completed = complete(artifacts, engine, &upload, observer).await;
     match completed {
         Ok(completed) => {
-            let object = verify(artifacts, key, &completed).await?;
+            let object = verify(artifacts, key, completed.bytes, completed.whole).await?;
+            engine.read_back(artifacts, key).await?;
+            if let Some(beside) = engine.beside() {
+                // Whoever has taken over meanwhile has cleaned up, and would not find it.
+                observer.advanced(completed.advance()).await?;
+                put_beside(artifacts, key, beside).await?;
+            }
             Ok(Stored { object, report: completed.report })
         }
         Err(error) => {
@@ -111,7 +117,14 @@ pub async fn give_up(artifacts: &dyn ArtifactStore, prefix: &str) -> Result<(), 
 struct Completed {
     whole: Crc64Nvme,
     bytes: u64,
+    segments: u32,
     report: EngineReport,
+}
+
+impl Completed {
+    fn advance(&self) -> Advance {
+        Advance { phase: Phase::Verifying, bytes: self.bytes, segments: self.segments }
+    }
 }
 
 async fn complete(
@@ -123,14 +136,14 @@ async fn complete(
     observer.opened(upload).await?;
     let (parts, report) = copy_and_report(artifacts, engine, upload, observer).await?;
     let parts = in_order(parts, engine.skips_numbers())?;
-    let mut completed = Completed { whole: Crc64Nvme::EMPTY, bytes: 0, report };
+    let segments = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let mut completed = Completed { whole: Crc64Nvme::EMPTY, bytes: 0, segments, report };
     for part in &parts {
         completed.whole = Crc64Nvme::combine(completed.whole, part.crc64nvme, part.size);
         completed.bytes += part.size;
     }
     // The last chance to be told that somebody else has taken over, or that it was cancelled.
-    let segments = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-    observer.advanced(Advance { phase: Phase::Verifying, bytes: completed.bytes, segments }).await?;
+    observer.advanced(completed.advance()).await?;
     artifacts.complete(upload, &parts, completed.whole).await?;
     Ok(completed)
 }
@@ -349,11 +362,23 @@ fn torn(what: &str) -> SliceError {
     )
 }
 
+/// Stores a small object beside the artifact `key`.
+async fn put_beside(artifacts: &dyn ArtifactStore, key: &str, beside: Beside) -> Result<(), SliceError> {
+    let Beside { file_name, content_type, bytes } = beside;
+    let folder = key.rfind('/').map_or("", |slash| &key[..=slash]);
+    let key = format!("{folder}{file_name}");
+    let (length, whole) = (bytes.len() as u64, Crc64Nvme::of(&bytes));
+    artifacts.put(&key, content_type, bytes).await?;
+    verify(artifacts, &key, length, whole).await?;
+    Ok(())
+}
+
 /// Compares what the bucket says about the object with what was sent.
 async fn verify(
     artifacts: &dyn ArtifactStore,
     key: &str,
-    completed: &Completed,
+    bytes: u64,
+    whole: Crc64Nvme,
 ) -> Result<StoredObject, SliceError> {
     let Some(object) = artifacts.describe(key).await? else {
         return Err(SliceError::permanent(
@@ -363,14 +388,14 @@ async fn verify(
             ),
         ));
     };
-    let expected = completed.whole.to_string();
-    if object.size != completed.bytes || object.crc64nvme != expected {
+    let expected = whole.to_string();
+    if object.size != bytes || object.crc64nvme != expected {
         return Err(SliceError::permanent(
             "object_differs",
             format!(
-                "{key} is stored with {} bytes and CRC64NVME {:?}, but {} bytes with {expected:?} were sent; find out \
+                "{key} is stored with {} bytes and CRC64NVME {:?}, but {bytes} bytes with {expected:?} were sent; find out \
                  who else writes to the backup bucket, then back up again",
-                object.size, object.crc64nvme, completed.bytes,
+                object.size, object.crc64nvme,
             ),
         ));
     }

@@ -25,8 +25,12 @@ mod trust;
 mod unit;
 mod window;
 mod wire;
+mod written;
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use holdfast_domain::{application::PostgresService, backup::Contents};
@@ -37,15 +41,16 @@ pub use progress::{DumpAdvance, DumpProgress};
 pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
 use crate::{
-    engines::{Engine, EngineReport, segments::SegmentSender},
+    engines::{Beside, Engine, EngineReport, segments::SegmentSender},
     error::SliceError,
-    ports::{Clock, DatabaseCredentials},
+    ports::{ArtifactStore, Clock, DatabaseCredentials},
 };
 use compression::Chosen;
 use connect::Server;
 use dump::Run;
 use login::Upstream;
 use trust::Trust;
+use written::Written;
 
 /// How a database is dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,8 @@ pub struct PostgresEngine {
     options: DumpOptions,
     progress: Arc<DumpProgress>,
     prepared: OnceCell<Prepared>,
+    /// What the last run has written.
+    written: Mutex<Option<Arc<Written>>>,
 }
 
 /// What is known before the dump begins.
@@ -92,7 +99,8 @@ impl PostgresEngine {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (options, progress) = (DumpOptions::default(), Arc::default());
-        Self { service, credentials, tools, clock, options, progress, prepared: OnceCell::new() }
+        let prepared = OnceCell::new();
+        Self { service, credentials, tools, clock, options, progress, prepared, written: Mutex::default() }
     }
 
     /// The same, dumping as `options` say.
@@ -104,6 +112,10 @@ impl PostgresEngine {
     /// How far the dump has come, for as long as it runs.
     pub fn progress(&self) -> Arc<DumpProgress> {
         self.progress.clone()
+    }
+
+    fn written(&self) -> Option<Arc<Written>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn prepared(&self) -> Result<&Prepared, SliceError> {
@@ -146,7 +158,8 @@ impl Engine for PostgresEngine {
             sessions: self.options.jobs.get(),
             progress: self.progress.clone(),
         };
-        run.to_segments(out).await?;
+        let written = run.to_segments(out).await?;
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(written));
         Ok(EngineReport {
             contents: Contents::PostgresCustom {
                 database: self.service.database.clone(),
@@ -155,5 +168,18 @@ impl Engine for PostgresEngine {
             },
             taken_at,
         })
+    }
+    /// The table of contents, by which everything else is found.
+    async fn read_back(&self, store: &dyn ArtifactStore, key: &str) -> Result<(), SliceError> {
+        match self.written() {
+            Some(written) => written.compare(store, key).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The rows of each table: what a restored database is compared with.
+    fn beside(&self) -> Option<Beside> {
+        let bytes = self.written()?.row_counts();
+        Some(Beside { file_name: "database.rows.jsonl", content_type: "application/x-ndjson", bytes })
     }
 }

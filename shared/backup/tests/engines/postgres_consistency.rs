@@ -145,6 +145,34 @@ async fn a_change_of_a_table_waits_for_the_dump() {
     assert_eq!(server.sql("unchanged", "SELECT count(*) FROM a"), "130");
 }
 
+/// A table that is read along with others in one query is wanted by somebody: the ones before it, itself and the ones after it
+/// come whole, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_small_table_waits_for_the_dump() {
+    let server = Server::shared();
+    let tables: Vec<_> =
+        (10..70).map(|n| format!("CREATE TABLE t{n} AS SELECT generate_series(1, {n}) AS n;")).collect();
+    server.create("small_changing", &format!("{ONE_LARGE} {}", tables.concat()));
+    let (gated, storing) = in_mid_table(&server, "small_changing").await;
+    let change = thread::spawn({
+        let server = server.clone();
+        move || server.sql("small_changing", "ALTER TABLE t30 ADD more int")
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'small_changing' AND wait_event_type = 'Lock' AND query LIKE 'ALTER%'";
+    while server.sql("postgres", waits) != "1" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    gated.open_gate();
+    storing.await.unwrap().unwrap();
+    change.join().unwrap();
+    let archive = gated.bucket.bytes(KEY).unwrap();
+    server.create("small_unchanged", "");
+    server.client("pg_restore", "", &["--exit-on-error", "-d", "small_unchanged"], &archive);
+    let counts: Vec<_> = (10..70).map(|n| format!("SELECT count(*), count(DISTINCT n) FROM t{n};")).collect();
+    let expected = (10..70).map(|n| format!("{n}|{n}")).collect::<Vec<_>>().join("\n");
+    assert_eq!(server.sql("small_unchanged", &counts.concat()), expected);
+}
+
 /// The index of long values is locked anew for each of them, so a session may be kept from it after its first rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_reindexed_meanwhile_has_no_row_twice() {

@@ -16,6 +16,7 @@ use holdfast_backup::{
 use holdfast_domain::application::PostgresService;
 use holdfast_domain::backup::Failure;
 use holdfast_testing::World;
+use rstest::rstest;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -35,6 +36,9 @@ const LARGE: &str = "
     CREATE TABLE large (bytes bytea);
     ALTER TABLE large ALTER bytes SET STORAGE EXTERNAL;
     INSERT INTO large SELECT pg_read_binary_file('/dev/urandom', 0, 1000000) FROM generate_series(1, 160)";
+
+/// What stands beside the dump.
+const ROWS_KEY: &str = "applications/shop/019d4b8e-7a00-7000-8000-000000000000/DEFAULT/database.rows.jsonl";
 
 /// A dump that is on its way.
 struct Dump {
@@ -104,7 +108,13 @@ async fn left_alone_it_succeeds() {
     let dump = Dump::in_mid_stream(&server, "left_alone").await;
     let (outcome, gated) = dump.end().await;
     assert!(outcome.unwrap().object.size > 160_000_000);
-    assert_eq!(gated.bucket.object_keys(), [KEY]);
+    assert_eq!(gated.bucket.object_keys(), [KEY, ROWS_KEY]);
+    let rows = gated.bucket.bytes(ROWS_KEY).unwrap();
+    let rows = std::str::from_utf8(&rows).unwrap();
+    assert!(
+        rows.contains(r#""schema":"public","table":"large""#) && rows.contains(r#""rows":160"#),
+        "{rows}"
+    );
     server.assert_no_session("left_alone");
 }
 
@@ -256,6 +266,49 @@ async fn nothing_in_its_environment_or_command_line_is_secret() {
     }
     waiting.dump.storing.abort();
     waiting.process.assert_gone();
+}
+
+/// One of several ranges of a table fails, while others are read: a value in its middle is of a kind that is not there any
+/// more.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_range_of_a_table_cannot_be_read() {
+    let server = Server::shared();
+    server.create(
+        "torn",
+        "CREATE TYPE kind AS ENUM ('right', 'wrong'); CREATE TABLE torn (bytes bytea, kind kind, filling text);
+         ALTER TABLE torn ALTER bytes SET STORAGE EXTERNAL;
+         INSERT INTO torn SELECT pg_read_binary_file('/dev/urandom', 0, 1000000),
+            CASE n WHEN 40 THEN 'wrong' ELSE 'right' END::kind, repeat('x', 1500) FROM generate_series(1, 80) n;
+         DELETE FROM pg_enum WHERE enumlabel = 'wrong'",
+    );
+    let dump = Dump::begin(&server, "torn");
+    let (outcome, gated) = dump.end().await;
+    let failure = failure(outcome);
+    assert_eq!(failure.code, "database_refused", "{}", failure.message);
+    assert!(failure.message.contains("invalid internal value for enum"), "{}", failure.message);
+    assert!(failure.message.contains("FROM ONLY public.torn WHERE ctid >="), "{}", failure.message);
+    gated.assert_empty();
+    server.assert_no_session("torn");
+}
+
+/// The table of contents comes back with another byte, wherever that is: the backup does not count.
+#[rstest]
+#[case::in_an_entry(200)]
+#[case::in_an_offset(usize::MAX)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_table_of_contents_is_another_one(#[case] at: usize) {
+    let server = Server::shared();
+    let database = format!("altered_{}", at.min(1000));
+    server.create(&database, "CREATE TABLE t AS SELECT 1 AS one");
+    let store_of = GatedStore::reading_back(move |bytes| {
+        // The last entry ends with an offset that is all zeros, or with one that is not.
+        let at = at.min(bytes.len() - 1);
+        bytes[at] ^= 1;
+    });
+    let outcome = store(&store_of, &server.engine(&database), KEY, &mut Witness::default()).await;
+    let failure = failure(outcome);
+    assert_eq!((failure.code.as_str(), failure.transient), ("archive_differs", false), "{}", failure.message);
+    assert_eq!(store_of.bucket.object_keys(), [KEY], "the abort deletes it, with everything else");
 }
 
 /// A name that stands for several servers: the sessions that read come to another one than that of `pg_dump`.

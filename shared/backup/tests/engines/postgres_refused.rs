@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use holdfast_backup::{engines::Engine, upload::store};
 use holdfast_domain::{application::PostgresService, backup::Failure};
 use holdfast_testing::World;
+use rstest::rstest;
 
 use crate::{
     KEY, failure,
@@ -97,6 +98,26 @@ async fn a_role_that_may_not_read_everything() {
     assert_eq!(world.artifacts.open_upload_count(), 0);
 }
 
+/// Under row-level security a role without `BYPASSRLS` sees some of the rows. `pg_dump` has the server refuse that, and every
+/// session that reads rows must too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_not_see_every_row() {
+    let server = Server::shared();
+    server.create(
+        "row_secured",
+        "CREATE TABLE secured AS SELECT n FROM generate_series(1, 10) n; CREATE ROLE some_rows LOGIN PASSWORD 'x';
+         GRANT SELECT ON secured TO some_rows; ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY half ON secured USING (n > 5)",
+    );
+    let engine = engine(server.service("row_secured"), "some_rows", "x");
+    let world = World::new();
+    let outcome = store(world.ports.artifacts.as_ref(), &engine, KEY, &mut Witness::default()).await;
+    assert_failure(&failure(outcome), "permission_denied", false, &["row-level security", "secured"]);
+    assert_eq!(world.artifacts.object_keys(), Vec::<String>::new());
+    assert_eq!(world.artifacts.open_upload_count(), 0);
+    server.assert_no_session("row_secured");
+}
+
 #[tokio::test]
 async fn too_many_connections() {
     let server = Server::shared();
@@ -158,4 +179,37 @@ async fn success_without_an_archive_is_none() {
         assert_failure(&failure(outcome), "dump_failed", false, &["not a custom-format archive"]);
         assert_eq!(world.artifacts.object_keys(), Vec::<String>::new());
     }
+}
+
+/// A `pg_dump` of a kind that nobody has seen yet: what it reads in a way that is not known, or with settings that the other
+/// sessions do not have, is not dumped.
+#[rstest]
+#[case::late_setting(
+    &["BEGIN", "COPY public.t (n) TO stdout;", "SET datestyle = 'SQL, DMY'"],
+    "changes a setting while it reads tables: SET datestyle"
+)]
+#[case::unknown_copy(&["BEGIN", "COPY public.t (n) TO stdout WITH BINARY;"], "in a way that is not known: COPY public.t")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_in_another_way(#[case] statements: &[&str], #[case] words: &str) {
+    let server = Server::shared();
+    let database = format!("other_way_{}", statements.len());
+    server.create(&database, "CREATE TABLE t AS SELECT 1 AS n");
+    let major: u32 = server.sql("postgres", "SHOW server_version_num").parse::<u32>().unwrap() / 10_000;
+    let dirs = tempfile::tempdir().unwrap();
+    let version = format!("pg_dump (PostgreSQL) {major}.1");
+    fake_client(dirs.path(), major, &version);
+    let queries = statements.iter().map(|sql| format!(" -c \"{sql}\"")).collect::<Vec<_>>().concat();
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = --version ]; then echo '{version}'; else \
+         exec /usr/lib/postgresql/{major}/bin/psql -Xq{queries}; fi\n"
+    );
+    fs::write(dirs.path().join(format!("{major}/bin/pg_dump")), script).unwrap();
+    let pattern = format!("{}/{{major}}/bin", dirs.path().display());
+    let engine = engine_with(server.service(&database), "postgres", PASSWORD, &pattern);
+    let world = World::new();
+    let outcome = store(world.ports.artifacts.as_ref(), &engine, KEY, &mut Witness::default()).await;
+    assert_failure(&failure(outcome), "dump_failed", false, &[words]);
+    assert_eq!(world.artifacts.object_keys(), Vec::<String>::new());
+    assert_eq!(world.artifacts.open_upload_count(), 0);
+    server.assert_no_session(&database);
 }

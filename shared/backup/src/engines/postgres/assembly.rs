@@ -1,6 +1,9 @@
 //! The archive, put together in its order.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use holdfast_archive::pg_custom::{Codec, Compressor, Joint, Offset};
 use tokio::sync::{mpsc, watch};
@@ -10,6 +13,7 @@ use super::{
     progress::DumpProgress,
     unit::{Pressing, UnitIn},
     window::Window,
+    written::{TableRows, Written},
 };
 use crate::{
     engines::segments::{HeldHead, SegmentSender},
@@ -19,15 +23,23 @@ use crate::{
 /// An archive that lacks nothing but its beginning, which is held back until all positions are known.
 pub(super) struct Assembled {
     head: HeldHead,
-    positions: Vec<(u64, u64)>,
+    /// Where the offset field of each entry is, by dump id.
+    fields: HashMap<i32, u64>,
+    /// Where the blocks are, by dump id.
+    positions: BTreeMap<i32, u64>,
+    tables: Vec<TableRows>,
 }
 
 impl Assembled {
     /// Sends the beginning.
-    pub(super) async fn finish(self) -> Result<(), SliceError> {
-        let patch = |(field, position)| (field, Offset::At(position).to_bytes().to_vec());
-        let patches: Vec<_> = self.positions.into_iter().map(patch).collect();
-        self.head.finish(&patches).await
+    pub(super) async fn finish(self) -> Result<Written, SliceError> {
+        let Self { head, fields, positions, tables } = self;
+        let patch = |(dump_id, position): (&i32, &u64)| {
+            fields.get(dump_id).map(|field| (*field, Offset::At(*position).to_bytes().to_vec()))
+        };
+        let patches: Vec<_> = positions.iter().filter_map(patch).collect();
+        let head = head.finish(&patches).await?;
+        Ok(Written { head, entries: fields.len(), positions, tables })
     }
 }
 
@@ -47,7 +59,8 @@ impl Assembly {
     ) -> Result<Assembled, SliceError> {
         let mut head = HeldHead::new(out);
         let mut fields = HashMap::new();
-        let mut positions = Vec::new();
+        let (mut positions, mut tables) = (BTreeMap::new(), Vec::new());
+        let mut rows = 0;
         let mut joint: Option<Joint> = None;
         let mut compressor = None;
         while let Some(item) = items.recv().await {
@@ -58,29 +71,35 @@ impl Assembly {
                     head.hold_until_here();
                 }
                 Item::Block(dump_id, bytes) => {
-                    let field = fields.get(&dump_id).ok_or_else(|| torn(&format!("no entry {dump_id}")))?;
-                    positions.push((*field, head.position()));
+                    if !fields.contains_key(&dump_id) || positions.insert(dump_id, head.position()).is_some()
+                    {
+                        return Err(torn(&format!("a block for the entry {dump_id}")));
+                    }
                     head.write(&bytes).await?;
                 }
                 Item::Rows(unit, table_bytes) => {
-                    self.write_rows(unit, &mut joint, &mut head).await?;
+                    rows += self.write_rows(unit, &mut joint, &mut head).await?;
                     self.progress.wrote_unit(table_bytes);
                 }
                 Item::TableEnd(end) => {
+                    let TableEnd { dump_id, schema, table, .. } = &end;
+                    let (dump_id, schema, table) = (*dump_id, schema.clone(), table.clone());
+                    tables.push(TableRows { dump_id, schema, table, rows: std::mem::take(&mut rows) });
                     self.end_table(end, joint.take(), &mut compressor, &mut head).await?;
                     self.progress.wrote_table();
                 }
             }
         }
-        Ok(Assembled { head, positions })
+        Ok(Assembled { head, fields, positions, tables })
     }
 
+    /// Writes the rows of one unit; says how many they are.
     async fn write_rows(
         &self,
         mut unit: UnitIn,
         joint: &mut Option<Joint>,
         head: &mut HeldHead,
-    ) -> Result<(), SliceError> {
+    ) -> Result<u64, SliceError> {
         self.window.turn_to(unit.number);
         while let Some(piece) = unit.pieces.recv().await {
             let piece = match piece {
@@ -106,7 +125,7 @@ impl Assembly {
         match unit.rows.await {
             Ok(rows) => {
                 self.progress.read_rows(rows);
-                Ok(())
+                Ok(rows)
             }
             // Whoever was to read them has failed, and says why; this is not the place to guess.
             Err(_) => std::future::pending().await,
@@ -151,4 +170,75 @@ fn torn(what: &str) -> SliceError {
         "dump_failed",
         format!("the archive of pg_dump was not understood: {what}; {words}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_archive::pg_custom::{ArchiveReader, Compression, Entry, Event, Header, Version, write_int};
+
+    use super::*;
+    use crate::engines::segments::channel;
+
+    fn entry(dump_id: i32) -> Entry {
+        Entry {
+            dump_id,
+            had_dumper: 1,
+            table_oid: None,
+            oid: None,
+            tag: Some("t".into()),
+            description: Some("TABLE DATA".into()),
+            section: 3,
+            definition: None,
+            drop_statement: None,
+            copy_statement: None,
+            namespace: None,
+            tablespace: None,
+            table_access_method: None,
+            relation_kind: None,
+            owner: None,
+            with_oids: None,
+            dependencies: Vec::new(),
+            offset: Offset::Unknown(0),
+        }
+    }
+
+    /// Nobody has to write them: only positions say how much there is.
+    #[tokio::test]
+    async fn blocks_may_be_beyond_four_gibibytes() {
+        let positions = BTreeMap::from([(7, 1234), (8, (1 << 32) + 5), (300, u64::MAX / 2)]);
+        let mut bytes = Vec::new();
+        Header {
+            version: Version::V1_15,
+            compression: Compression::None,
+            created: [0; 7],
+            database: None,
+            server_version: None,
+            pg_dump_version: None,
+        }
+        .write(&mut bytes);
+        write_int(&mut bytes, 3);
+        let mut fields = HashMap::new();
+        for dump_id in positions.keys() {
+            entry(*dump_id).write(&mut bytes);
+            fields.insert(*dump_id, bytes.len() as u64 - 9);
+        }
+        let (sender, mut segments) = channel("a key");
+        let mut head = HeldHead::new(sender);
+        head.write(&bytes).await.unwrap();
+        head.hold_until_here();
+        let assembled = Assembled { head, fields, positions: positions.clone(), tables: Vec::new() };
+        let written = assembled.finish().await.unwrap();
+        assert_eq!((written.head.bytes, written.entries), (bytes.len() as u64, 3));
+
+        let mut archive = ArchiveReader::new();
+        archive.push(&segments.next().await.unwrap().segment.bytes);
+        let mut found = BTreeMap::new();
+        while let Some((event, _)) = archive.next_event().unwrap() {
+            if let Event::Entry { entry, .. } = event {
+                let Offset::At(position) = entry.offset else { panic!("{:?}", entry.offset) };
+                found.insert(entry.dump_id, position);
+            }
+        }
+        assert_eq!(found, positions);
+    }
 }

@@ -23,7 +23,7 @@ use super::{
     compression::Chosen,
     failure::{Fault, failure, of_dump},
     login::Upstream,
-    outline::{Outline, OutlineError},
+    outline::{Outline, OutlineError, Pending},
     process,
     progress::DumpProgress,
     readers::Readers,
@@ -31,6 +31,7 @@ use super::{
     sessions::{CancelOnDrop, Sessions},
     tools::PgDump,
     window::Window,
+    written::Written,
 };
 use crate::{
     engines::segments::{SegmentSender, Stopped},
@@ -57,7 +58,7 @@ impl Run<'_> {
     /// Dumps the database into `out`. Ok means: `pg_dump` has ended well, every row that it would have read has been sent,
     /// and so has the archive's beginning, with all positions, last of all. However it ends, `pg_dump` and all sessions have
     /// ended too; should this future be dropped, they are ended.
-    pub(super) async fn to_segments(&self, out: SegmentSender) -> Result<(), SliceError> {
+    pub(super) async fn to_segments(&self, out: SegmentSender) -> Result<Written, SliceError> {
         let service = &self.upstream.service;
         let not_started = |error: io::Error| {
             failure(
@@ -77,14 +78,12 @@ impl Run<'_> {
             outcome = self.assemble(relay, &mut child, &sessions, &mut tasks, &out) => outcome,
             () = out.closed() => Err(Stopped.into()),
         };
-        if let Err(error) = outcome {
+        if outcome.is_err() {
             tokio::join!(process::end(&mut child), sessions.cancel());
             tasks.shutdown().await;
-            guard.ended();
-            return Err(error);
         }
         guard.ended();
-        Ok(())
+        outcome
     }
 
     async fn assemble(
@@ -94,10 +93,10 @@ impl Run<'_> {
         sessions: &Arc<Sessions>,
         tasks: &mut JoinSet<Result<(), SliceError>>,
         out: &SegmentSender,
-    ) -> Result<(), SliceError> {
+    ) -> Result<Written, SliceError> {
         let (recorded_sender, recorded) = mpsc::unbounded_channel();
         let (locked_out_sender, locked_out) = mpsc::channel(1);
-        let (units_sender, units) = mpsc::channel(self.sessions);
+        let (batches_sender, batches) = mpsc::channel(self.sessions);
         let (items_sender, items) = mpsc::channel(ITEMS);
         let (release, released) = oneshot::channel::<()>();
         let (codec_sender, codec) = watch::channel(Codec::None);
@@ -113,7 +112,7 @@ impl Run<'_> {
         tasks.spawn(relay.serve(wiring));
         let readers = Arc::new(Readers {
             sessions: sessions.clone(),
-            units: tokio::sync::Mutex::new(units),
+            batches: tokio::sync::Mutex::new(batches),
             locked_out: locked_out_sender,
             wanted: Mutex::default(),
             active: AtomicUsize::new(self.sessions),
@@ -127,7 +126,8 @@ impl Run<'_> {
             major: self.major,
             window: window.clone(),
             recorded,
-            units: units_sender,
+            batches: batches_sender,
+            pending: Pending::default(),
             items: items_sender,
             progress: progress.clone(),
             codec: codec_sender,
@@ -149,10 +149,12 @@ impl Run<'_> {
         let mut assembled = None;
         loop {
             tokio::select! {
-                done = &mut working, if assembled.is_none() => assembled = Some(done?),
+                // Why the relay or a session has failed comes before what pg_dump makes of it.
+                biased;
                 Some(ended) = tasks.join_next() => ended.map_err(|error| {
                     SliceError::transient("dump_failed", format!("a part of the dump broke down: {error}"))
                 })??,
+                done = &mut working, if assembled.is_none() => assembled = Some(done?),
                 else => break,
             }
         }

@@ -8,7 +8,7 @@ use holdfast_archive::pg_custom::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
 };
 
 use super::{
@@ -46,6 +46,10 @@ pub(super) enum Item {
 
 /// What `pg_dump` has made of a table that it takes for empty.
 pub(super) struct TableEnd {
+    pub(super) dump_id: i32,
+    /// Its schema and its name, in the encoding of the database.
+    pub(super) schema: Bytes,
+    pub(super) table: Bytes,
     /// Its data, as they stand in the archive.
     pub(super) empty: Bytes,
     /// The same, not compressed: what follows the last row.
@@ -71,17 +75,63 @@ impl From<Malformed> for OutlineError {
     }
 }
 
+/// Small tables that one session is to read with one query: to ask for each of them and to wait takes longer than to read it.
+#[derive(Default)]
+pub(super) struct Pending {
+    units: Vec<Unit>,
+    /// Bytes of their statements.
+    sql: usize,
+    /// Bytes of their tables, on the server's disk.
+    bytes: u64,
+}
+
+impl Pending {
+    /// The most tables of a batch; few enough that all sessions have some.
+    const UNITS: usize = 32;
+
+    /// The most bytes of its statements.
+    const SQL: usize = 64 * 1024;
+
+    /// The most bytes of its tables.
+    const BYTES: u64 = 1024 * 1024;
+
+    /// Whether `unit`, of a table of so many bytes, can go along with the others.
+    fn has_room(&self, unit: &Unit, bytes: u64) -> bool {
+        self.units.is_empty()
+            || self.units.len() < Self::UNITS
+                && self.sql + unit.sql.len() <= Self::SQL
+                && self.bytes.saturating_add(bytes) <= Self::BYTES
+    }
+
+    fn add(&mut self, unit: Unit, bytes: u64) {
+        self.sql += unit.sql.len();
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.units.push(unit);
+    }
+}
+
 /// Where the parts of an outline go.
 pub(super) struct Outline {
     pub(super) level: i32,
     pub(super) major: u32,
     pub(super) window: Arc<Window>,
     pub(super) recorded: mpsc::UnboundedReceiver<Recorded>,
-    pub(super) units: mpsc::Sender<(Unit, Press)>,
+    pub(super) batches: mpsc::Sender<Vec<Unit>>,
+    pub(super) pending: Pending,
     pub(super) items: mpsc::Sender<Item>,
     pub(super) progress: Arc<DumpProgress>,
     /// The codec is known from the header on.
     pub(super) codec: tokio::sync::watch::Sender<Codec>,
+}
+
+/// A table as its entry has it.
+#[derive(Default)]
+struct Announced {
+    schema: Bytes,
+    table: Bytes,
+    definition: Bytes,
+    /// The statement that will take the rows.
+    restoring: Bytes,
 }
 
 /// A table whose empty block is being read.
@@ -111,6 +161,8 @@ impl Outline {
             while let Some((event, bytes)) = archive.next_event()? {
                 self.take(&mut state, event, bytes).await?;
             }
+            // Nobody knows when pg_dump writes more.
+            self.send_batch().await?;
         }
         archive.finish()?;
         self.end_entries(&mut state).await?;
@@ -147,9 +199,14 @@ impl Outline {
             Event::Entry { entry, offset_field } => {
                 state.offset_fields.insert(entry.dump_id, offset_field);
                 if entry.is_table_data() {
-                    let Entry { dump_id, definition, copy_statement, .. } = *entry;
-                    let restoring = (definition.unwrap_or_default(), copy_statement.unwrap_or_default());
-                    state.tables.insert(dump_id, restoring);
+                    let Entry { dump_id, definition, copy_statement, namespace, tag, .. } = *entry;
+                    let announced = Announced {
+                        schema: namespace.unwrap_or_default(),
+                        table: tag.unwrap_or_default(),
+                        definition: definition.unwrap_or_default(),
+                        restoring: copy_statement.unwrap_or_default(),
+                    };
+                    state.tables.insert(dump_id, announced);
                 }
                 self.send(Item::Bytes(bytes)).await
             }
@@ -198,7 +255,8 @@ impl Outline {
         if trailer != TRAILER {
             return Err(OutlineError::Unexpected("pg_dump has read rows by itself".to_owned()));
         }
-        let statement = self.statement_of(state, table.dump_id)?;
+        let announced = state.tables.remove(&table.dump_id).unwrap_or_default();
+        let statement = self.statement_of(state, &announced)?;
         let (Some(reading), Some(press)) = (&state.reading, &state.press) else {
             return Err(OutlineError::Unexpected(
                 "pg_dump has written rows that it did not ask for".to_owned(),
@@ -212,32 +270,43 @@ impl Outline {
             // All of them together are the table, to the byte.
             let share = bytes / count + u64::from(at < bytes % count);
             let (out, rows) = way(state.units);
-            let unit = Unit { number: state.units, entry: table.dump_id, sql, reading: reading.clone(), out };
+            let (reading, press) = (reading.clone(), press.clone());
+            let unit = Unit { number: state.units, entry: table.dump_id, sql, reading, press, out };
             state.units += 1;
             self.send(Item::Rows(rows, share)).await?;
-            self.units.send((unit, press.clone())).await.map_err(|_| OutlineError::Stopped)?;
+            // A part of a table is read alone, and so is what may be of any size.
+            let weight = if count == 1 { size.map_or(u64::MAX, |size| size.bytes) } else { u64::MAX };
+            if !self.pending.has_room(&unit, weight) {
+                self.send_batch().await?;
+            }
+            self.pending.add(unit, weight);
         }
-        self.send(Item::TableEnd(TableEnd { empty: table.raw.into(), trailer })).await
+        let (Announced { schema, table: name, .. }, Table { dump_id, raw, .. }) = (announced, table);
+        self.send(Item::TableEnd(TableEnd { dump_id, schema, table: name, empty: raw.into(), trailer })).await
     }
 
     /// The statement by which `pg_dump` has read the table: it asks in the order in which it writes, and has asked before
     /// it writes.
-    fn statement_of(&mut self, state: &mut State, dump_id: i32) -> Result<CopyStatement, OutlineError> {
-        let (definition, restoring) = state.tables.remove(&dump_id).unwrap_or_default();
+    fn statement_of(
+        &mut self,
+        state: &mut State,
+        announced: &Announced,
+    ) -> Result<CopyStatement, OutlineError> {
+        let Announced { definition, restoring, .. } = announced;
         loop {
             match self.recorded.try_recv() {
                 Ok(Recorded::Reading(reading)) => {
                     self.progress.has_table_bytes(reading.table_bytes);
                     state.reading = Some(reading);
                 }
-                Ok(Recorded::Copy(statement)) if statement.feeds(&definition, &restoring) => {
+                Ok(Recorded::Copy(statement)) if statement.feeds(definition, restoring) => {
                     return Ok(statement);
                 }
                 Ok(Recorded::Copy(statement)) => {
                     return Err(OutlineError::Unexpected(format!(
                         "pg_dump has read {:?} and written it as {:?}",
                         String::from_utf8_lossy(&statement.whole()),
-                        String::from_utf8_lossy(&restoring)
+                        String::from_utf8_lossy(restoring)
                     )));
                 }
                 Err(_) => {
@@ -248,8 +317,25 @@ impl Outline {
         }
     }
 
-    async fn send(&self, item: Item) -> Result<(), OutlineError> {
-        self.items.send(item).await.map_err(|_| OutlineError::Stopped)
+    /// Has what is pending read.
+    async fn send_batch(&mut self) -> Result<(), OutlineError> {
+        let Pending { units, .. } = std::mem::take(&mut self.pending);
+        if units.is_empty() {
+            return Ok(());
+        }
+        self.batches.send(units).await.map_err(|_| OutlineError::Stopped)
+    }
+
+    async fn send(&mut self, item: Item) -> Result<(), OutlineError> {
+        match self.items.try_send(item) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(OutlineError::Stopped),
+            Err(TrySendError::Full(item)) => {
+                // The one that is written may be among those that are pending.
+                self.send_batch().await?;
+                self.items.send(item).await.map_err(|_| OutlineError::Stopped)
+            }
+        }
     }
 }
 
@@ -265,8 +351,8 @@ struct State {
     reading: Option<Arc<Reading>>,
     offset_fields: HashMap<i32, u64>,
     entries_ended: bool,
-    /// Entries whose rows are still to come, with their definitions and the statements that will take the rows.
-    tables: HashMap<i32, (Bytes, Bytes)>,
+    /// Entries whose rows are still to come.
+    tables: HashMap<i32, Announced>,
     table: Option<Table>,
     /// Units so far.
     units: u64,
@@ -368,13 +454,14 @@ mod tests {
             let Ok(Statement::Copy(statement)) = Statement::of(sql.as_bytes()) else { panic!("{sql}") };
             recorded_sender.send(Recorded::Copy(statement)).unwrap();
         }
-        let ((units, _units), (items, _items)) = (mpsc::channel(8), mpsc::channel(16));
+        let ((batches, _batches), (items, _items)) = (mpsc::channel(8), mpsc::channel(16));
         let outline = Outline {
             level: 1,
             major: 15,
             window: Arc::default(),
             recorded,
-            units,
+            batches,
+            pending: Pending::default(),
             items,
             progress: Arc::default(),
             codec: tokio::sync::watch::channel(Codec::None).0,

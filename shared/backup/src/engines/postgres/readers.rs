@@ -1,7 +1,8 @@
 //! The sessions that read the rows: each takes the next unit when it is done with one.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
+    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +18,7 @@ use super::{
     relay::{MOMENT, Reading},
     session::StatementError,
     sessions::Sessions,
-    unit::{Collector, Press, Unit},
+    unit::{Collector, Unit},
     wire::Refusal,
 };
 use crate::error::SliceError;
@@ -29,14 +30,15 @@ const LOCK_WAIT: &[u8] = b"SET lock_timeout = '1s'";
 /// After how many units a reader lets go of its locks, on tables and where these are divided on their indexes too: the server
 /// has a table of bounded size for the locks of all sessions. What must not change meanwhile, the session of `pg_dump` has
 /// locked.
-const UNITS_OF_A_TRANSACTION: u64 = 100;
+const UNITS_OF_A_TRANSACTION: usize = 100;
 
 /// What the readers of one dump share.
 pub(super) struct Readers {
     pub(super) sessions: Arc<Sessions>,
-    pub(super) units: Mutex<mpsc::Receiver<(Unit, Press)>>,
+    /// Units that are read with one query, in their order.
+    pub(super) batches: Mutex<mpsc::Receiver<Vec<Unit>>>,
     /// To the session that holds the locks.
-    pub(super) locked_out: mpsc::Sender<(Unit, Press)>,
+    pub(super) locked_out: mpsc::Sender<Unit>,
     /// Entries whose tables somebody waits for.
     pub(super) wanted: std::sync::Mutex<BTreeSet<i32>>,
     /// Readers that have not left.
@@ -48,55 +50,59 @@ impl Readers {
     /// others; the last one has all of it done by the session that is always there.
     pub(super) async fn read(self: Arc<Self>) -> Result<(), SliceError> {
         let mut session: Option<Session> = None;
-        let (mut crowded, mut read) = (false, 0_u64);
+        let (mut crowded, mut read) = (false, 0);
         loop {
-            let next = self.units.lock().await.recv().await;
-            let Some((unit, press)) = next else { break };
-            if crowded || self.is_wanted(unit.entry) {
-                self.hand_over(unit, press).await;
-                continue;
-            }
-            let open = match &mut session {
-                Some(open) => open,
-                none => match self.begin(&unit.reading).await {
-                    Ok(begun) => none.insert(begun),
-                    Err(error) if is_crowded(&error) => {
-                        tracing::warn!(%error, "one session fewer reads the tables");
-                        self.hand_over(unit, press).await;
-                        if self.leave() {
-                            return Ok(());
+            let next = self.batches.lock().await.recv().await;
+            let Some(batch) = next else { break };
+            let mut batch = VecDeque::from(batch);
+            while let Some(first) = batch.front() {
+                if crowded || self.is_wanted(first.entry) {
+                    self.hand_over(batch.pop_front()).await;
+                    continue;
+                }
+                let reading = first.reading.clone();
+                let open = match &mut session {
+                    Some(open) => open,
+                    none => match self.begin(&reading).await {
+                        Ok(begun) => none.insert(begun),
+                        Err(error) if is_crowded(&error) => {
+                            tracing::warn!(%error, "one session fewer reads the tables");
+                            self.hand_over(mem::take(&mut batch)).await;
+                            if self.leave() {
+                                return Ok(());
+                            }
+                            crowded = true;
+                            continue;
                         }
-                        crowded = true;
-                        continue;
+                        Err(error) => return Err(error),
+                    },
+                };
+                if read >= UNITS_OF_A_TRANSACTION {
+                    // Only with the next unit in hand: without one the snapshot may be gone by now.
+                    self.rejoin(open, &reading).await?;
+                    read = 0;
+                }
+                let before = batch.len();
+                let outcome = read_batch(open, &mut batch).await;
+                read += before - batch.len();
+                match outcome {
+                    Ok(()) => {}
+                    // Long values have a table and indexes of their own, which are locked anew for each of them: it may be
+                    // refused after its first rows. Those that are on their way would be read twice.
+                    Err(NotRead { error: StatementError::Refused(refusal), has_given: false })
+                        if refusal.code == SqlState::LOCK_NOT_AVAILABLE.code() =>
+                    {
+                        let refused = batch.pop_front();
+                        self.wanted().extend(refused.as_ref().map(|unit| unit.entry));
+                        self.rejoin(open, &reading).await?;
+                        read = 0;
+                        self.hand_over(refused).await;
                     }
-                    Err(error) => return Err(error),
-                },
-            };
-            if read == UNITS_OF_A_TRANSACTION {
-                // Only with the next unit in hand: without one the snapshot may be gone by now.
-                self.rejoin(open, &unit.reading).await?;
-                read = 0;
-            }
-            let mut collector = Collector::new(&press, unit.number, &unit.out);
-            let copied = open.copy(&unit.sql, &mut collector).await;
-            match copied {
-                Ok(rows) => {
-                    collector.turn_over().await;
-                    drop(collector);
-                    unit.out.finish(rows);
-                    read += 1;
+                    Err(NotRead { error, .. }) => {
+                        let sql = batch.front().map(|unit| &unit.sql[..]).unwrap_or_default();
+                        return Err(self.failed(error, sql));
+                    }
                 }
-                // Long values have a table and indexes of their own, which are locked anew for each of them: it may be refused
-                // after its first rows. Those that are on their way would be read twice.
-                Err(StatementError::Refused(refusal))
-                    if refusal.code == SqlState::LOCK_NOT_AVAILABLE.code() && !collector.has_given() =>
-                {
-                    drop(collector);
-                    self.wanted().insert(unit.entry);
-                    self.rejoin(open, &unit.reading).await?;
-                    self.hand_over(unit, press).await;
-                }
-                Err(error) => return Err(self.failed(error, &unit.sql)),
             }
         }
         if let Some(mut session) = session {
@@ -144,9 +150,11 @@ impl Readers {
         self.join(session, reading).await
     }
 
-    async fn hand_over(&self, unit: Unit, press: Press) {
-        // Nobody takes it any more only when everything is being stopped.
-        let _ = self.locked_out.send((unit, press)).await;
+    async fn hand_over(&self, units: impl IntoIterator<Item = Unit>) {
+        for unit in units {
+            // Nobody takes it any more only when everything is being stopped.
+            let _ = self.locked_out.send(unit).await;
+        }
     }
 
     fn failed(&self, error: StatementError, sql: &[u8]) -> SliceError {
@@ -175,6 +183,32 @@ impl Readers {
     fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
         self.wanted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Why a unit was not read.
+struct NotRead {
+    error: StatementError,
+    /// Whether rows of it are on their way.
+    has_given: bool,
+}
+
+/// Reads `batch` with one query. Units leave it when they are read, so that after an error the one that was not is its first.
+async fn read_batch(session: &mut Session, batch: &mut VecDeque<Unit>) -> Result<(), NotRead> {
+    let not_read = |error| NotRead { error, has_given: false };
+    session.ask_for_rows(batch.iter().map(|unit| &unit.sql[..])).await.map_err(not_read)?;
+    while let Some(unit) = batch.front() {
+        let mut collector = Collector::new(unit);
+        let rows = match session.next_rows(&mut collector).await {
+            Ok(rows) => rows,
+            Err(error) => return Err(NotRead { error, has_given: collector.has_given() }),
+        };
+        collector.turn_over().await;
+        drop(collector);
+        if let Some(unit) = batch.pop_front() {
+            unit.out.finish(rows);
+        }
+    }
+    session.end_of_rows().await.map_err(not_read)
 }
 
 fn is_crowded(error: &SliceError) -> bool {
@@ -245,7 +279,7 @@ mod tests {
         let serving = tokio::spawn(serve(listener, vec![greeting, ready(), ready(), imported, seen]));
         let readers = Readers {
             sessions: Arc::new(sessions),
-            units: Mutex::new(mpsc::channel(1).1),
+            batches: Mutex::new(mpsc::channel(1).1),
             locked_out: mpsc::channel(1).0,
             wanted: std::sync::Mutex::default(),
             active: AtomicUsize::new(1),

@@ -18,6 +18,7 @@ use tokio::{
     net::UnixListener,
     sync::{mpsc, oneshot},
 };
+use tokio_postgres::error::SqlState;
 
 use super::{
     failure::{Fault, failure, of_refusal},
@@ -26,7 +27,7 @@ use super::{
     session::{Rows, StatementError},
     sessions::Sessions,
     statement::{CopyStatement, Statement},
-    unit::{Collector, Press, Unit},
+    unit::{Collector, Unit},
     window::Window,
     wire::{Message, Refusal, Wire, head, message},
 };
@@ -39,11 +40,12 @@ pub(super) const PORT: u16 = 5432;
 const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
 
 /// Sizes of the tables that this session has locked: those are the ones that are dumped, and nobody can keep it waiting. It has
-/// also locked the catalogs that it has read.
+/// also locked the catalogs that it has read. Only what holds rows and their long values: `pg_table_size` looks for a dozen
+/// files of each table, which takes longer than to read a small one.
 const SIZES: &str = "
     SELECT n.nspname, c.relname, a.amname,
            pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::pg_catalog.int8,
-           pg_catalog.pg_table_size(c.oid)
+           pg_catalog.pg_relation_size(c.oid) + COALESCE(pg_catalog.pg_relation_size(c.reltoastrelid), 0)
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_am a ON a.oid = c.relam
@@ -55,6 +57,10 @@ const SIZES: &str = "
 /// How long this session waits for a lock when it reads by itself, as long as `pg_dump` does: it has the tables, and not
 /// their indexes, nor those of their long values.
 const LOCK_WAIT: &[u8] = b"SET LOCAL lock_timeout = '120s'";
+
+/// Locks that are asked for before the first of them is answered, at most: their statements and the answers fit between two
+/// sockets, so that neither side waits for the other to read.
+const LOCKS_AHEAD: usize = 64;
 
 /// Which transactions a session sees: the same in all that share a snapshot. Since version 13 it has another name too.
 pub(super) const MOMENT: &[u8] = b"SELECT pg_catalog.txid_current_snapshot()";
@@ -101,7 +107,7 @@ pub(super) struct Wiring {
     /// Where what is written down goes.
     pub(super) recorded: mpsc::UnboundedSender<Recorded>,
     /// Units that only this session can read, since somebody waits to have their table for himself.
-    pub(super) locked_out: mpsc::Receiver<(Unit, Press)>,
+    pub(super) locked_out: mpsc::Receiver<Unit>,
     /// Resolves when no rows are read any more.
     pub(super) released: oneshot::Receiver<()>,
 }
@@ -145,6 +151,7 @@ impl Relay {
             reading: None,
             last_refusal: None,
             locked_out: BTreeMap::new(),
+            locks_ahead: 0,
             wiring,
         };
         if client.send(&conversation.server.greeting).await.is_ok() {
@@ -184,7 +191,9 @@ struct Conversation {
     reading: Option<Arc<Reading>>,
     last_refusal: Option<Refusal>,
     /// Units to read under the locks of this session, by number.
-    locked_out: BTreeMap<u64, (Unit, Press)>,
+    locked_out: BTreeMap<u64, Unit>,
+    /// Locks that the server has been asked for and has not answered.
+    locks_ahead: usize,
     wiring: Wiring,
 }
 
@@ -192,7 +201,7 @@ struct Conversation {
 enum Heard {
     Client(io::Result<Message>),
     Server(io::Result<Message>),
-    LockedOut(Unit, Press),
+    LockedOut(Unit),
     Turn,
 }
 
@@ -203,7 +212,7 @@ impl Conversation {
             let heard = tokio::select! {
                 message = client.message() => Heard::Client(message),
                 message = self.server.wire.message() => Heard::Server(message),
-                Some((unit, press)) = self.wiring.locked_out.recv() => Heard::LockedOut(unit, press),
+                Some(unit) = self.wiring.locked_out.recv() => Heard::LockedOut(unit),
                 () = turn_of_first(&self.locked_out, &self.wiring.window) => Heard::Turn,
             };
             match heard {
@@ -215,13 +224,14 @@ impl Conversation {
                     }
                 }
                 Heard::Server(message) => {
-                    let message = self.unasked(message)?;
-                    if client.send(&message.bytes).await.is_err() {
+                    if let Some(message) = self.unasked(message)?
+                        && client.send(&message.bytes).await.is_err()
+                    {
                         return Ok(());
                     }
                 }
-                Heard::LockedOut(unit, press) => {
-                    self.locked_out.insert(unit.number, (unit, press));
+                Heard::LockedOut(unit) => {
+                    self.locked_out.insert(unit.number, unit);
                 }
                 Heard::Turn => self.read_first_locked_out().await?,
             }
@@ -234,15 +244,15 @@ impl Conversation {
             let heard = tokio::select! {
                 _ = &mut self.wiring.released => break,
                 message = self.server.wire.message() => Heard::Server(message),
-                Some((unit, press)) = self.wiring.locked_out.recv() => Heard::LockedOut(unit, press),
+                Some(unit) = self.wiring.locked_out.recv() => Heard::LockedOut(unit),
                 () = turn_of_first(&self.locked_out, &self.wiring.window) => Heard::Turn,
             };
             match heard {
                 Heard::Server(message) => {
                     self.unasked(message)?;
                 }
-                Heard::LockedOut(unit, press) => {
-                    self.locked_out.insert(unit.number, (unit, press));
+                Heard::LockedOut(unit) => {
+                    self.locked_out.insert(unit.number, unit);
                 }
                 Heard::Turn => self.read_first_locked_out().await?,
                 Heard::Client(_) => {}
@@ -259,6 +269,7 @@ impl Conversation {
             let body = asked.body();
             let sql = body.strip_suffix(b"\0").unwrap_or(&body);
             match Statement::of(sql) {
+                Ok(Statement::Lock) => return self.lock(client, asked).await,
                 Ok(Statement::Copy(statement)) => {
                     if self.reading.is_none() {
                         let reading = Arc::new(self.begin_reading().await?);
@@ -280,10 +291,31 @@ impl Conversation {
                 }
             }
         }
+        self.settle(0).await?;
         let sent = self.server.wire.send(&asked.bytes).await;
         self.upstream.lost(sent)?;
         // A query, a function call and a Sync each end with ReadyForQuery; other messages have no answer of their own.
         if matches!(asked.tag, b'Q' | b'F' | b'S') { self.pass_on_answer(client).await } else { Ok(Left::No) }
+    }
+
+    /// Has a table locked. Before version 16 `pg_dump` asks for each lock in a statement of its own, and waits for each: it is
+    /// answered at once, and the server soon after. Whatever `pg_dump` asks next comes after the locks, and a lock that is
+    /// refused ends the dump, as it would have ended `pg_dump`.
+    async fn lock(&mut self, client: &mut Wire, asked: &Message) -> Result<Left, SliceError> {
+        self.settle(LOCKS_AHEAD - 1).await?;
+        let sent = self.server.wire.send(&asked.bytes).await;
+        self.upstream.lost(sent)?;
+        self.locks_ahead += 1;
+        Ok(Left::when(client.send(&locked()).await.is_err()))
+    }
+
+    /// Waits until no more than `most` locks are not answered.
+    async fn settle(&mut self, most: usize) -> Result<(), SliceError> {
+        while self.locks_ahead > most {
+            let message = self.server.wire.message().await;
+            self.unasked(message)?;
+        }
+        Ok(())
     }
 
     /// Passes on what the server says until it is ready for the next query. Nothing of it is kept.
@@ -320,13 +352,27 @@ impl Conversation {
         }
     }
 
-    /// A message that nobody has asked for. The last one may be why the server ends the session.
-    fn unasked(&mut self, message: io::Result<Message>) -> Result<Message, SliceError> {
+    /// A message that `pg_dump` does not wait for: none once it is known to answer a lock. The last one may be why the server
+    /// ends the session.
+    fn unasked(&mut self, message: io::Result<Message>) -> Result<Option<Message>, SliceError> {
         let message = message.map_err(|error| self.gone(&error))?;
-        if message.tag == b'E' {
-            return Err(of_refusal(&self.upstream.service, &Refusal::read(&message.body())));
+        let service = &self.upstream.service;
+        match message.tag {
+            b'E' => {
+                let refusal = Refusal::read(&message.body());
+                // `pg_dump` has the server cancel a lock that takes too long.
+                if self.locks_ahead > 0 && refusal.code == SqlState::QUERY_CANCELED.code() {
+                    return Err(failure(service, Fault::TablesLocked, &refusal.message));
+                }
+                Err(of_refusal(service, &refusal))
+            }
+            b'C' if self.locks_ahead > 0 => Ok(None),
+            b'Z' if self.locks_ahead > 0 => {
+                self.locks_ahead -= 1;
+                Ok(None)
+            }
+            _ => Ok(Some(message)),
         }
-        Ok(message)
     }
 
     fn gone(&self, error: &io::Error) -> SliceError {
@@ -364,15 +410,16 @@ impl Conversation {
     }
 
     async fn ask(&mut self, sql: &[u8]) -> Result<Rows, SliceError> {
+        self.settle(0).await?;
         let answer = self.server.ask(sql).await;
         answer.map_err(|error| self.of_statement(error))
     }
 
     /// Reads a unit under the locks that this session has.
     async fn read_first_locked_out(&mut self) -> Result<(), SliceError> {
-        let Some((_, (unit, press))) = self.locked_out.pop_first() else { return Ok(()) };
+        let Some((_, unit)) = self.locked_out.pop_first() else { return Ok(()) };
         self.ask(LOCK_WAIT).await?;
-        let mut collector = Collector::new(&press, unit.number, &unit.out);
+        let mut collector = Collector::new(&unit);
         let copied = self.server.copy(&unit.sql, &mut collector).await;
         let rows = copied.map_err(|error| self.of_statement(error))?;
         collector.turn_over().await;
@@ -396,7 +443,7 @@ fn number(digits: &[u8]) -> u64 {
 
 /// Waits for the turn of the first unit, if there is one. Only then it is read: were this session busy with a later one, which
 /// may have to wait for its turn, nobody could read the one that is due.
-async fn turn_of_first(locked_out: &BTreeMap<u64, (Unit, Press)>, window: &Window) {
+async fn turn_of_first(locked_out: &BTreeMap<u64, Unit>, window: &Window) {
     match locked_out.keys().next() {
         Some(number) => window.turn_of(*number).await,
         None => std::future::pending().await,
@@ -420,6 +467,11 @@ impl Left {
 /// `CommandComplete`, `ReadyForQuery`.
 fn empty_copy() -> Vec<u8> {
     [message(b'H', &[0, 0, 0]), message(b'c', &[]), message(b'C', b"COPY 0\0"), message(b'Z', b"T")].concat()
+}
+
+/// The answer to a `LOCK TABLE`, in a transaction.
+fn locked() -> Vec<u8> {
+    [message(b'C', b"LOCK TABLE\0"), message(b'Z', b"T")].concat()
 }
 
 /// An error that ends the session before it begins.

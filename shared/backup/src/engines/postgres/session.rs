@@ -50,31 +50,65 @@ impl Session {
 
     /// Runs a `COPY … TO stdout`; returns how many rows it gave, which is what the server says it gave.
     pub(super) async fn copy(&mut self, sql: &[u8], into: &mut Collector<'_>) -> Result<u64, StatementError> {
-        self.wire.send(&query(sql)).await?;
-        let (mut rows, mut said, mut refusal) = (0, None, None);
+        self.ask_for_rows([sql]).await?;
+        let rows = self.next_rows(into).await?;
+        self.end_of_rows().await?;
+        Ok(rows)
+    }
+
+    /// Sends several `COPY … TO stdout` as one query. [`Session::next_rows`] is then due for each of them, in order, and at
+    /// last [`Session::end_of_rows`]; an error of either ends the query.
+    pub(super) async fn ask_for_rows<'a>(
+        &mut self,
+        statements: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), StatementError> {
+        let sql = statements.into_iter().collect::<Vec<_>>().join(&b'\n');
+        Ok(self.wire.send(&query(&sql)).await?)
+    }
+
+    /// The rows of the next statement; returns how many there were, which is what the server says it gave.
+    pub(super) async fn next_rows(&mut self, into: &mut Collector<'_>) -> Result<u64, StatementError> {
+        let mut rows = 0;
         loop {
             rows += self.take_rows(into).await?;
             // The next message is no row, or its beginning is not there yet.
-            let message = match self.row_or_message(into, &mut rows).await {
-                Ok(None) => continue,
-                Ok(Some(message)) => message,
-                Err(error) => return Err(refused_or_lost(refusal, error)),
-            };
+            let Some(message) = self.row_or_message(into, &mut rows).await? else { continue };
             match message.tag {
                 // Text, in as many columns as there are.
                 b'H' if message.body().first() == Some(&0) => {}
                 b'c' | b'N' | b'S' | b'A' => {}
-                b'C' => said = copied(&message.body()),
-                b'E' => refusal = Some(Refusal::read(&message.body())),
-                b'Z' => break,
+                b'C' => match copied(&message.body()) {
+                    Some(said) if said == rows => return Ok(rows),
+                    said => return Err(unexpected(&format!("an end after {rows} rows, of {said:?}")).into()),
+                },
+                b'E' => return Err(self.refused(Refusal::read(&message.body())).await),
                 other => return Err(unexpected(&format!("message {:?}", char::from(other))).into()),
             }
         }
-        match (refusal, said) {
-            (Some(refusal), _) => Err(StatementError::Refused(refusal)),
-            (None, Some(said)) if said == rows => Ok(rows),
-            (None, said) => Err(unexpected(&format!("an end after {rows} rows, of {said:?}")).into()),
+    }
+
+    /// Waits until the server is ready for the next query.
+    pub(super) async fn end_of_rows(&mut self) -> Result<(), StatementError> {
+        loop {
+            let message = self.wire.message().await?;
+            match message.tag {
+                b'Z' => return Ok(()),
+                b'N' | b'S' | b'A' => {}
+                b'E' => return Err(self.refused(Refusal::read(&message.body())).await),
+                other => return Err(unexpected(&format!("message {:?}", char::from(other))).into()),
+            }
         }
+    }
+
+    /// After a refusal the server runs nothing more of the query, and is ready for the next one. A server that ends the
+    /// session closes the connection instead, having said why.
+    async fn refused(&mut self, refusal: Refusal) -> StatementError {
+        while let Ok(message) = self.wire.message().await {
+            if message.tag == b'Z' {
+                break;
+            }
+        }
+        StatementError::Refused(refusal)
     }
 
     /// Takes the rows that are there whole; returns how many.

@@ -38,6 +38,8 @@ pub(super) enum Statement {
     Copy(CopyStatement),
     /// It changes what the text of a row looks like, or how long things may take: every session needs it.
     Setting,
+    /// It locks tables.
+    Lock,
     /// Anything else.
     Other,
 }
@@ -53,6 +55,9 @@ impl Statement {
             return CopyStatement::of(sql)
                 .map(Self::Copy)
                 .ok_or_else(|| UnknownCopy(String::from_utf8_lossy(sql).into_owned()));
+        }
+        if word("LOCK TABLE ") {
+            return Ok(Self::Lock);
         }
         let sets = b"set_config(";
         let is_setting = word("SET ") && !word("SET TRANSACTION") && !word("SET LOCAL")
@@ -259,6 +264,7 @@ mod tests {
     #[case("set client_encoding to 'LATIN1'", Statement::Setting)]
     #[case("SELECT pg_catalog.set_config('search_path', '', false);", Statement::Setting)]
     #[case("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", Statement::Other)]
+    #[case("LOCK TABLE public.t, public.u IN ACCESS SHARE MODE", Statement::Lock)]
     #[case("BEGIN", Statement::Other)]
     #[case("SELECT c.tableoid FROM pg_class c", Statement::Other)]
     fn settings_are_told_from_the_rest(#[case] sql: &str, #[case] statement: Statement) {

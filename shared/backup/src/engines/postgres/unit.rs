@@ -28,6 +28,8 @@ pub(super) struct Unit {
     pub(super) entry: i32,
     pub(super) sql: Vec<u8>,
     pub(super) reading: Arc<Reading>,
+    /// What its rows are compressed by.
+    pub(super) press: Press,
     pub(super) out: UnitOut,
 }
 
@@ -133,8 +135,8 @@ impl Press {
         };
         let piece = compressor.piece(before, &raw)?;
         give_back(&self.idle.compressors, compressor);
-        // What does not compress is a little longer than it was, and that little is not counted.
-        self.window.release(unit, raw.len().saturating_sub(piece.chunk.len()));
+        // What does not compress is a little longer than it was.
+        self.window.recount(unit, raw.len(), piece.chunk.len());
         raw.clear();
         give_back(&self.idle.buffers, raw);
         Ok(piece)
@@ -152,8 +154,9 @@ pub(super) struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(press: &'a Press, unit: u64, out: &'a UnitOut) -> Self {
-        Self { press, unit, out, before: Bytes::new(), filling: press.buffer(), has_given: false }
+    pub(super) fn new(unit: &'a Unit) -> Self {
+        let Unit { number, press, out, .. } = unit;
+        Self { press, unit: *number, out, before: Bytes::new(), filling: press.buffer(), has_given: false }
     }
 
     /// The piece that is filling: at [`PIECE_BYTES`] or soon after, [`Collector::turn_over`] is due.

@@ -25,6 +25,7 @@ struct State {
     /// The unit that is being written.
     turn: u64,
     held: BTreeMap<u64, usize>,
+    /// The sum of what all hold.
     total: usize,
 }
 
@@ -55,10 +56,19 @@ impl Window {
 
     /// `unit` holds `bytes` less.
     pub(super) fn release(&self, unit: u64, bytes: usize) {
+        self.recount(unit, bytes, 0);
+    }
+
+    /// What was counted as `counted` bytes of `unit` is `bytes` long now.
+    pub(super) fn recount(&self, unit: u64, counted: usize, bytes: usize) {
         let mut state = self.state();
+        // A unit whose turn is over holds nothing.
         if let Some(held) = state.held.get_mut(&unit) {
-            *held = held.saturating_sub(bytes);
-            state.total = state.total.saturating_sub(bytes);
+            let before = *held;
+            *held = before.saturating_sub(counted) + bytes;
+            // The total is the sum of all, so it is no less than any of them.
+            let after = *held;
+            state.total = state.total - before + after;
         }
         drop(state);
         self.changed.notify_waiters();
@@ -145,5 +155,16 @@ mod tests {
         };
         tokio::join!(its_turn, turning);
         assert_eq!(room(&window, 4).await, AHEAD_BYTES / MIB);
+    }
+    /// What does not compress grows a little, and whoever ahead holds next to nothing must not pay for it.
+    #[tokio::test]
+    async fn what_grew_is_given_back_by_its_own_unit_alone() {
+        let window = Window::default();
+        window.admit(0, MIB).await;
+        window.admit(1, 1024).await;
+        window.release(0, 2 * MIB);
+        window.admit(0, MIB).await;
+        window.release(1, 1024);
+        assert_eq!(room(&window, 1).await, AHEAD_BYTES / MIB);
     }
 }

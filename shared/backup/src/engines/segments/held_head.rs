@@ -9,6 +9,15 @@ use holdfast_archive::{
 use super::SegmentSender;
 use crate::error::SliceError;
 
+/// The head of a stream, as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentHead {
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Their checksum.
+    pub crc64nvme: Crc64Nvme,
+}
+
 /// Cuts a stream into segments and sends them, all but those that hold its head.
 #[derive(Debug)]
 pub struct HeldHead {
@@ -48,17 +57,29 @@ impl HeldHead {
         Ok(())
     }
 
-    /// Ends the stream: replaces bytes of its head at these positions, and sends what was held back.
-    pub async fn finish(mut self, patches: &[(u64, Vec<u8>)]) -> Result<(), SliceError> {
+    /// Ends the stream: replaces bytes of its head at these positions, and sends what was held back. Returns the head as it
+    /// is then.
+    pub async fn finish(mut self, patches: &[(u64, Vec<u8>)]) -> Result<SentHead, SliceError> {
         let end = std::mem::take(&mut self.parts).finish();
         if let Some(last) = end.last {
             self.send_or_hold(last).await?;
         }
-        // The first segment last: until then, nobody can mistake what is there for a whole.
-        for (start, segment) in self.held.into_iter().rev() {
-            self.out.send(patched(start, segment, patches)).await?;
+        let end = self.head_end.unwrap_or(self.position);
+        let mut head = SentHead { bytes: 0, crc64nvme: Crc64Nvme::EMPTY };
+        let mut segments = Vec::new();
+        for (start, segment) in self.held {
+            let segment = patched(start, segment, patches);
+            let length = (segment.bytes.len() as u64).min(end - start);
+            let part = &segment.bytes[..usize::try_from(length).unwrap_or(usize::MAX)];
+            head.crc64nvme = Crc64Nvme::combine(head.crc64nvme, Crc64Nvme::of(part), length);
+            head.bytes += length;
+            segments.push(segment);
         }
-        Ok(())
+        // The first segment last: until then, nobody can mistake what is there for a whole.
+        for segment in segments.into_iter().rev() {
+            self.out.send(segment).await?;
+        }
+        Ok(head)
     }
 
     async fn send_or_hold(&mut self, segment: Segment) -> Result<(), SliceError> {
@@ -96,7 +117,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// The stream, and the numbers of its segments as they came.
+    /// The stream, whose head is what it was said to be, and the numbers of its segments as they came.
     async fn sent(head_bytes: usize, total: usize, patches: Vec<(u64, Vec<u8>)>) -> (Vec<u8>, Vec<u32>) {
         let (sender, mut receiver) = channel("a key");
         let writing = async move {
@@ -105,7 +126,7 @@ mod tests {
             stream.hold_until_here();
             stream.write(&vec![2; total - head_bytes]).await.unwrap();
             assert_eq!(stream.position(), total as u64);
-            stream.finish(&patches).await.unwrap();
+            stream.finish(&patches).await.unwrap()
         };
         let receiving = async {
             let mut segments = Vec::new();
@@ -115,10 +136,13 @@ mod tests {
             }
             segments
         };
-        let ((), mut segments) = tokio::join!(writing, receiving);
+        let (head, mut segments) = tokio::join!(writing, receiving);
         let numbers = segments.iter().map(|segment| segment.number).collect();
         segments.sort_by_key(|segment| segment.number);
-        (segments.iter().flat_map(|segment| segment.bytes.to_vec()).collect(), numbers)
+        let stream: Vec<u8> = segments.iter().flat_map(|segment| segment.bytes.to_vec()).collect();
+        let crc64nvme = Crc64Nvme::of(&stream[..head_bytes]);
+        assert_eq!(head, SentHead { bytes: head_bytes as u64, crc64nvme });
+        (stream, numbers)
     }
 
     #[tokio::test]
