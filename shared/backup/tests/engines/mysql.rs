@@ -126,7 +126,7 @@ async fn everything_there_is_comes_back() {
         panic!("other contents")
     };
     assert_eq!(database, "every thing");
-    assert!(server_version.ends_with("-MariaDB") && server_version.starts_with("1"), "{server_version}");
+    assert!(server_version.ends_with("-MariaDB") && server_version.starts_with('1'), "{server_version}");
     assert!(dump_version.starts_with("mariadb-dump "), "{dump_version}");
     assert_eq!((outside_snapshot, outside_snapshot_count), (vec!["aria".to_owned(), "old".to_owned()], 2));
 }

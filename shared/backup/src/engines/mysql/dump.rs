@@ -39,7 +39,7 @@ const ARGUMENTS: [&str; 10] = [
     "--max-allowed-packet=1G",
 ];
 
-/// What MySQL's is told besides.
+/// What `MySQL`'s is told besides.
 const ARGUMENTS_OF_MYSQL: [&str; 2] = [
     // A restore shall not touch the server's replication.
     "--set-gtid-purged=OFF",

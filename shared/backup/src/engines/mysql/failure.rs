@@ -202,7 +202,7 @@ fn of_words(said: &str) -> Fault {
 
 /// The code in what a program says: `ERROR 1045 (28000): …`, `Got error: 1045: "…"`, `Error 1412: …`, `… (1449)`.
 fn code_in(said: &str) -> Option<u32> {
-    let numbers = said.match_indices(|c: char| c.is_ascii_digit()).filter_map(|(at, _)| {
+    let mut numbers = said.match_indices(|c: char| c.is_ascii_digit()).filter_map(|(at, _)| {
         let (before, rest) = said.split_at(at);
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let introduced = ["ERROR ", "Error ", "error: ", "rrno: "].iter().any(|word| before.ends_with(word));
@@ -210,7 +210,7 @@ fn code_in(said: &str) -> Option<u32> {
         (digits == 4 && (introduced || enclosed)).then(|| rest[..digits].parse().ok())?
     });
     // What it says last is what ended it.
-    numbers.last()
+    numbers.next_back()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{
 use crate::error::SliceError;
 
 /// How long the answers may take: a server reads the definition of every table for them.
-const ASK_WITHIN: Duration = Duration::from_secs(120);
+const ASK_WITHIN: Duration = Duration::from_mins(2);
 
 /// What a server says about itself and a database.
 #[derive(Debug)]
@@ -42,15 +42,11 @@ pub(super) async fn about(access: &Access) -> Result<About, SliceError> {
     );
     let mut lines = ask(access, &sql).await?.into_iter();
     let (version, bytes) = (lines.next(), lines.next().and_then(|bytes| bytes.parse().ok()));
-    match (version, bytes) {
-        (Some(version), Some(bytes)) => {
-            Ok(About { version: short(&version), bytes, grants: lines.collect() })
-        }
-        _ => {
-            let words = "the server did not say its version and the size of the database";
-            Err(failure(&access.service, Fault::Refused, words))
-        }
-    }
+    let (Some(version), Some(bytes)) = (version, bytes) else {
+        let words = "the server did not say its version and the size of the database";
+        return Err(failure(&access.service, Fault::Refused, words));
+    };
+    Ok(About { version: short(&version), bytes, grants: lines.collect() })
 }
 
 /// Names of the tables whose engine has no transactions, and so no snapshot.
