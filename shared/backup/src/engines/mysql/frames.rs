@@ -94,7 +94,6 @@ mod tests {
     use crate::engines::segments::channel;
 
     #[rstest]
-    #[case::nothing(0)]
     #[case::one_byte(1)]
     #[case::one_piece(PIECE_BYTES)]
     #[case::a_byte_more(PIECE_BYTES + 1)]
