@@ -31,9 +31,11 @@ missing_packages() {
   command -v bison >/dev/null || echo bison
   command -v flex >/dev/null || echo flex
   command -v perl >/dev/null || echo perl
-  # A server for the tests of the layer, without a service that starts.
-  command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || echo mariadb-server-core
+  command -v zstd >/dev/null || echo zstd
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  # In Debian the server is in a folder that only root has on PATH.
+  command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || echo mariadb-server
+  command -v mariadb-dump >/dev/null || echo mariadb-client
   # The server's programs are not on PATH in Debian.
   if ! command -v initdb >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
     echo postgresql
@@ -54,6 +56,12 @@ install_packages() {
   if [[ " ${packages[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common ]; then
     as_root mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+  fi
+  # This package would start a server of its own. Where nobody has said which services may start, none does.
+  if [[ " ${packages[*]} " == *" mariadb-server "* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
+    as_root chmod 755 /usr/sbin/policy-rc.d
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
   fi
   echo "Installing Debian packages: ${packages[*]}"
   local log

@@ -99,7 +99,7 @@ fn show(answer: Value, terminal: &Terminal) -> Result<(), Failure> {
     let mut table = Table::new(["SERVICE", "KIND", "WHERE"]);
     for service in &application.spec.services {
         let place = match service.get("kind").and_then(Value::as_str) {
-            Some("postgres") => {
+            Some("postgres" | "mysql") => {
                 let port = service.get("port").map(Value::to_string).unwrap_or_default();
                 format!("{}:{port}/{}", text(service, "host"), text(service, "database"))
             }

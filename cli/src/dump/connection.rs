@@ -177,6 +177,11 @@ fn local_socket(port: u16) -> Option<String> {
 
 /// The parameters of a DSN. Errors never repeat it: it may hold a password.
 fn parse(dsn: &str) -> Result<Parameters, Failure> {
+    if dsn.starts_with("mysql://") || dsn.starts_with("mariadb://") {
+        return Err(Failure::usage("`holdfast dump` dumps PostgreSQL only").fix(
+            "dump this one with mariadb-dump or mysqldump, or register it as a service of kind mysql: its backups hold SQL",
+        ));
+    }
     let parameters = match dsn.strip_prefix("postgresql://").or_else(|| dsn.strip_prefix("postgres://")) {
         Some(rest) => of_url(rest),
         None if dsn.contains('=') => of_words(dsn),

@@ -20,7 +20,7 @@ const SPARE: Duration = Duration::from_secs(15);
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start(&LogConfig::from_env()?);
-    let worker = Worker { ports: wire::ports_from_env().await?, tools: ClientsConfig::from_env()?.tools };
+    let worker = Worker { ports: wire::ports_from_env().await?, clients: ClientsConfig::from_env()?.clients };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&worker, event).await)).await
 }
 

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use holdfast_backup::engines::postgres::ClientTools;
+use holdfast_backup::engines::Clients;
 use holdfast_domain::{cost::Prices, invalid::Invalid, region::Region};
 
 /// Where `pg_dump` is looked for when nothing else is said: a Lambda layer, then Debian's packages.
 const CLIENT_DIRS: &str = "/opt/postgresql/{major}/bin:/usr/lib/postgresql/{major}/bin";
+
+/// Where the programs of MySQL and MariaDB are looked for when nothing else is said: Lambda layers, then Debian's packages.
+const MYSQL_CLIENT_DIRS: &str = "/opt/mariadb/bin:/opt/mysql/bin:/usr/bin";
 
 /// The environment says too little, or something that cannot be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -122,9 +125,10 @@ impl RegionConfig {
 /// The client programs of databases.
 #[derive(Debug, Clone)]
 pub struct ClientsConfig {
-    /// The programs, found through `HOLDFAST_CLIENT_DIRS`: folders divided by colons, looked through in this order, each
-    /// with `{major}` for the major version of the server.
-    pub tools: ClientTools,
+    /// The programs. Those of `PostgreSQL` are found through `HOLDFAST_CLIENT_DIRS`: folders divided by colons, looked through
+    /// in this order, each with `{major}` for the major version of the server. Those of `MySQL` and `MariaDB` are found
+    /// through `HOLDFAST_MYSQL_CLIENT_DIRS`: folders divided by colons, and the family of the server decides.
+    pub clients: Clients,
 }
 
 impl ClientsConfig {
@@ -137,8 +141,12 @@ impl ClientsConfig {
         let variable = "HOLDFAST_CLIENT_DIRS";
         let value = lookup(variable).unwrap_or_else(|| CLIENT_DIRS.to_owned());
         let expected = "folders with {major} in them, divided by colons";
-        let tools = value.parse().map_err(|_| ConfigError::Malformed { variable, value, expected })?;
-        Ok(Self { tools })
+        let postgres = value.parse().map_err(|_| ConfigError::Malformed { variable, value, expected })?;
+        let variable = "HOLDFAST_MYSQL_CLIENT_DIRS";
+        let value = lookup(variable).unwrap_or_else(|| MYSQL_CLIENT_DIRS.to_owned());
+        let expected = "absolute folders, divided by colons";
+        let mysql = value.parse().map_err(|_| ConfigError::Malformed { variable, value, expected })?;
+        Ok(Self { clients: Clients { postgres, mysql } })
     }
 }
 
@@ -284,6 +292,7 @@ mod tests {
     #[case("HOLDFAST_DOWNLOAD_SECONDS", "15m")]
     #[case("HOLDFAST_LOG", "loud")]
     #[case("HOLDFAST_CLIENT_DIRS", "bin")]
+    #[case("HOLDFAST_MYSQL_CLIENT_DIRS", "bin")]
     #[case("HOLDFAST_STATE_MACHINE_ARN", "job")]
     #[case("HOLDFAST_KEY_ARN", "alias/holdfast")]
     fn what_cannot_be_is_named_with_its_value(#[case] variable: &str, #[case] value: &str) {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
-    application::{ApplicationSpec, Service},
+    application::{ApplicationSpec, MysqlService, PostgresService, Service},
     audit::Action,
     backup::State,
     id::ApplicationId,
@@ -217,12 +217,13 @@ async fn check_reachable(ports: &Ports, stack: &Stack, spec: &ApplicationSpec) -
                     .into());
                 }
             }
-            Service::Postgres(database) => {
+            Service::Postgres(PostgresService { secret_arn, .. })
+            | Service::Mysql(MysqlService { secret_arn, .. }) => {
                 let field = format!("services[{index}].secret_arn");
-                match ports.secrets.exists(&database.secret_arn).await {
+                match ports.secrets.exists(secret_arn).await {
                     Ok(true) => {}
                     Ok(false) => {
-                        let missing = SecretError::NotFound(database.secret_arn.clone());
+                        let missing = SecretError::NotFound(secret_arn.clone());
                         return Err(Invalid::new(
                             field,
                             missing.to_string(),

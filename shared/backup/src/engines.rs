@@ -4,6 +4,7 @@
 //! stands [`segments::channel`], which bounds the memory they use together.
 
 pub mod media;
+pub mod mysql;
 pub mod postgres;
 pub mod segments;
 
@@ -15,11 +16,12 @@ use holdfast_domain::{application::Service, backup::Contents, id::ApplicationId}
 use crate::{
     engines::{
         media::MediaEngine,
+        mysql::{MysqlEngine, MysqlPrograms},
         postgres::{ClientTools, PostgresEngine},
         segments::SegmentSender,
     },
     error::SliceError,
-    ports::{ArtifactStore, Ports, SecretError},
+    ports::{ArtifactStore, DatabaseCredentials, Ports, SecretError},
 };
 
 /// Reads one service and yields its artifact as segments.
@@ -76,27 +78,41 @@ pub struct EngineReport {
     pub taken_at: DateTime<Utc>,
 }
 
+/// The client programs that databases are read with.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// Those of `PostgreSQL`.
+    pub postgres: ClientTools,
+    /// Those of `MySQL` and `MariaDB`.
+    pub mysql: MysqlPrograms,
+}
+
 /// The engine for `service`. A database's credentials are read here.
 pub async fn open(
     ports: &Ports,
-    tools: &ClientTools,
+    clients: &Clients,
     application: &ApplicationId,
     service: &Service,
 ) -> Result<Box<dyn Engine>, SliceError> {
     match service {
         Service::Postgres(database) => {
-            let credentials = ports
-                .secrets
-                .credentials(&database.secret_arn)
-                .await
-                .map_err(|error| secret_failure(&error))?;
-            let clock = ports.clock.clone();
-            Ok(Box::new(PostgresEngine::new(database.clone(), credentials, tools.clone(), clock)))
+            let credentials = credentials(ports, &database.secret_arn).await?;
+            let (tools, clock) = (clients.postgres.clone(), ports.clock.clone());
+            Ok(Box::new(PostgresEngine::new(database.clone(), credentials, tools, clock)))
+        }
+        Service::Mysql(database) => {
+            let credentials = credentials(ports, &database.secret_arn).await?;
+            let (programs, clock) = (clients.mysql.clone(), ports.clock.clone());
+            Ok(Box::new(MysqlEngine::new(database.clone(), credentials, programs, clock)))
         }
         Service::Storage(storage) => {
             Ok(Box::new(MediaEngine::new(ports, application.clone(), storage.clone())))
         }
     }
+}
+
+async fn credentials(ports: &Ports, secret_arn: &str) -> Result<DatabaseCredentials, SliceError> {
+    ports.secrets.credentials(secret_arn).await.map_err(|error| secret_failure(&error))
 }
 
 fn secret_failure(error: &SecretError) -> SliceError {

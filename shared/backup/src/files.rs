@@ -226,7 +226,7 @@ async fn archive(
     let artifact = artifact.ok_or_else(|| RequestError::not_found("artifact", service))?;
     match artifact.contents {
         Contents::MediaTar { .. } => Ok(artifact),
-        Contents::PostgresCustom { .. } => Err(Invalid::new(
+        Contents::PostgresCustom { .. } | Contents::MysqlSql { .. } => Err(Invalid::new(
             "service",
             "is a database, whose dump has no files",
             "name a storage service, or download the dump",

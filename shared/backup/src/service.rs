@@ -28,7 +28,7 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), 
     let Some(mut run) = Run::take_over(ports, backup, service, began).await? else {
         return Ok(());
     };
-    let engine = engines::open(ports, &worker.tools, &backup.application, service).await?;
+    let engine = engines::open(ports, &worker.clients, &backup.application, service).await?;
     run.record.progress.estimated_bytes = engine.prepare().await?;
 
     let key = format!("{}{}/{}", backup.prefix(), service.name(), file_name(service));
@@ -48,6 +48,7 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), 
 fn file_name(service: &Service) -> &'static str {
     match service {
         Service::Postgres(_) => "database.dump",
+        Service::Mysql(_) => "database.sql.zst",
         Service::Storage(_) => "media.tar",
     }
 }

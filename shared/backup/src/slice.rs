@@ -18,7 +18,7 @@ use holdfast_domain::{
 };
 
 use crate::{
-    engines::postgres::ClientTools,
+    engines::Clients,
     error::{RequestError, SliceError},
     job::{Answer, Job, Range},
     plans,
@@ -32,7 +32,7 @@ pub struct Worker {
     /// The outside world.
     pub ports: Ports,
     /// The database clients it has.
-    pub tools: ClientTools,
+    pub clients: Clients,
 }
 
 /// Does the next slice of `job`, or of the share of it that `range` names, within `time`, and says how to go on. A job

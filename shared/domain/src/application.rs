@@ -36,6 +36,8 @@ pub struct ApplicationSpec {
 pub enum Service {
     /// A `PostgreSQL` database.
     Postgres(PostgresService),
+    /// A `MySQL` or `MariaDB` database.
+    Mysql(MysqlService),
     /// Files below a prefix of a bucket.
     Storage(StorageService),
 }
@@ -50,6 +52,26 @@ pub struct PostgresService {
     pub host: String,
     /// TCP port.
     #[serde(default = "postgres_port")]
+    pub port: u16,
+    /// Name of the database.
+    pub database: String,
+    /// ARN of the Secrets Manager secret that holds `{"username", "password"}`.
+    pub secret_arn: String,
+    /// How the connection is protected.
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+/// A `MySQL` or `MariaDB` database and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MysqlService {
+    /// The service's name within the application.
+    pub name: ServiceName,
+    /// Host name or address, as seen from the worker.
+    pub host: String,
+    /// TCP port.
+    #[serde(default = "mysql_port")]
     pub port: u16,
     /// Name of the database.
     pub database: String,
@@ -98,19 +120,21 @@ impl Service {
     pub fn name(&self) -> &ServiceName {
         match self {
             Self::Postgres(service) => &service.name,
+            Self::Mysql(service) => &service.name,
             Self::Storage(service) => &service.name,
         }
     }
 
     /// Databases go first: see [`ApplicationSpec::services`].
     pub fn is_database(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        matches!(self, Self::Postgres(_) | Self::Mysql(_))
     }
 
     /// The kind as it is written in documents.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "postgres",
+            Self::Mysql(_) => "mysql",
             Self::Storage(_) => "storage",
         }
     }
@@ -146,7 +170,12 @@ impl ApplicationSpec {
                 ));
             }
             match service {
-                Service::Postgres(database) => database.validate(region),
+                Service::Postgres(PostgresService { host, port, database, secret_arn, .. }) => {
+                    validate_database(host, (*port, postgres_port()), database, secret_arn, region)
+                }
+                Service::Mysql(MysqlService { host, port, database, secret_arn, .. }) => {
+                    validate_database(host, (*port, mysql_port()), database, secret_arn, region)
+                }
                 Service::Storage(storage) => storage.validate(backups),
             }
             .map_err(|invalid| invalid.within(&parent))?;
@@ -155,34 +184,41 @@ impl ApplicationSpec {
     }
 }
 
-impl PostgresService {
-    fn validate(&self, region: &Region) -> Result<(), Invalid> {
-        if self.host.is_empty() || self.host.starts_with('/') || self.host.contains(char::is_whitespace) {
-            return Err(Invalid::new(
-                "host",
-                format!("is not a host: {:?}", self.host),
-                "give the host name or address of the database server",
-            ));
-        }
-        if let Some(found) = region::of_database_host(&self.host)
-            && found != *region
-        {
-            return Err(Invalid::new(
-                "host",
-                format!("is a database in region {found}: {}", self.host),
-                format!(
-                    "register the application with the stack of {found}; this one keeps backups of {region}"
-                ),
-            ));
-        }
-        if self.port == 0 {
-            return Err(Invalid::new("port", "is 0", "give the port of the database server, usually 5432"));
-        }
-        if self.database.is_empty() || self.database.contains('\0') {
-            return Err(Invalid::new("database", "is empty", "give the name of the database"));
-        }
-        region::of_secret(&self.secret_arn, region)
+/// Checks where a database is; `port` comes with the usual one.
+fn validate_database(
+    host: &str,
+    port: (u16, u16),
+    database: &str,
+    secret_arn: &str,
+    region: &Region,
+) -> Result<(), Invalid> {
+    if host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace) {
+        return Err(Invalid::new(
+            "host",
+            format!("is not a host: {host:?}"),
+            "give the host name or address of the database server",
+        ));
     }
+    if let Some(found) = region::of_database_host(host)
+        && found != *region
+    {
+        return Err(Invalid::new(
+            "host",
+            format!("is a database in region {found}: {host}"),
+            format!("register the application with the stack of {found}; this one keeps backups of {region}"),
+        ));
+    }
+    if port.0 == 0 {
+        return Err(Invalid::new(
+            "port",
+            "is 0",
+            format!("give the port of the database server, usually {}", port.1),
+        ));
+    }
+    if database.is_empty() || database.contains('\0') {
+        return Err(Invalid::new("database", "is empty", "give the name of the database"));
+    }
+    region::of_secret(secret_arn, region)
 }
 
 impl StorageService {
@@ -223,6 +259,10 @@ fn utc() -> Tz {
 
 fn postgres_port() -> u16 {
     5432
+}
+
+fn mysql_port() -> u16 {
+    3306
 }
 
 /// Time zones as their IANA names, with an error that says so.

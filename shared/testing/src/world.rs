@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use holdfast_backup::ports::{ApplicationRecord, Ports, Versioned};
 use holdfast_domain::{
-    application::Service,
+    application::{MysqlService, PostgresService, Service},
     backup::Backup,
     id::{ApplicationId, BackupId},
     region::Region,
@@ -67,8 +67,9 @@ impl World {
         let application = builders::application(id);
         for service in &application.spec.services {
             match service {
-                Service::Postgres(database) => {
-                    self.secrets.put(&database.secret_arn, "shop", "correct horse");
+                Service::Postgres(PostgresService { secret_arn, .. })
+                | Service::Mysql(MysqlService { secret_arn, .. }) => {
+                    self.secrets.put(secret_arn, "shop", "correct horse");
                 }
                 Service::Storage(storage) => self.media.make_bucket(&storage.bucket, &builders::region()),
             }

@@ -37,6 +37,7 @@ use holdfast_domain::{application::PostgresService, backup::Contents};
 use tokio::sync::OnceCell;
 
 pub use compression::{DumpCompression, InvalidCompression};
+pub(in crate::engines) use process::{end, last_words, library_path};
 pub use progress::{DumpAdvance, DumpProgress};
 pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
@@ -49,7 +50,7 @@ use compression::Chosen;
 use connect::Server;
 use dump::Run;
 use login::Upstream;
-use trust::Trust;
+pub(in crate::engines) use trust::Trust;
 use written::Written;
 
 /// How a database is dumped.

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod mariadb_server;
 mod media;
 mod memory;
+mod mysql;
+mod mysql_cut_off;
+mod mysql_refused;
 mod observer;
 mod pg_dump_process;
 mod postgres;

@@ -49,8 +49,11 @@ async fn engine(world: &World, bucket: &str, prefix: &str) -> Box<dyn Engine> {
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
     });
-    let tools = "/usr/lib/postgresql/{major}/bin".parse().unwrap();
-    engines::open(&world.ports, &tools, &builders::slug("shop"), &service).await.unwrap()
+    let clients = engines::Clients {
+        postgres: "/usr/lib/postgresql/{major}/bin".parse().unwrap(),
+        mysql: "/usr/bin".parse().unwrap(),
+    };
+    engines::open(&world.ports, &clients, &builders::slug("shop"), &service).await.unwrap()
 }
 
 async fn back_up_prefix(world: &World, prefix: &str) -> Result<Stored, SliceError> {
@@ -127,7 +130,7 @@ fn contents(stored: &Stored) -> (u64, u64, &[Skipped], u64) {
         Contents::MediaTar { files, bytes, skipped, skipped_count, .. } => {
             (*files, *bytes, skipped, *skipped_count)
         }
-        other @ Contents::PostgresCustom { .. } => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

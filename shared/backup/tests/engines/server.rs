@@ -309,7 +309,7 @@ fn of_the_wheel(major: u32) -> PathBuf {
 }
 
 /// The user and group to run the server as, since it refuses to run as root.
-fn account() -> Option<(u32, u32)> {
+pub(crate) fn account() -> Option<(u32, u32)> {
     if !rustix::process::getuid().is_root() {
         return None;
     }
@@ -326,32 +326,32 @@ fn account() -> Option<(u32, u32)> {
     )
 }
 
-fn as_account(command: &mut Command, account: Option<(u32, u32)>) -> &mut Command {
+pub(crate) fn as_account(command: &mut Command, account: Option<(u32, u32)>) -> &mut Command {
     match account {
         Some((user, group)) => command.uid(user).gid(group),
         None => command,
     }
 }
 
-fn hand_over(path: &Path, account: Option<(u32, u32)>) {
+pub(crate) fn hand_over(path: &Path, account: Option<(u32, u32)>) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     if let Some((user, group)) = account {
         chown(path, Some(user), Some(group)).unwrap();
     }
 }
 
-fn succeed(command: &mut Command) {
+pub(crate) fn succeed(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A process that has ended, until there is a server.
-fn idle() -> Child {
+pub(crate) fn idle() -> Child {
     Command::new("true").spawn().unwrap()
 }
 
 /// A CA of this server's own, and a certificate for 127.0.0.1 from it.
-fn make_certificates(folder: &Path, account: Option<(u32, u32)>) {
+pub(crate) fn make_certificates(folder: &Path, account: Option<(u32, u32)>) {
     let extensions =
         "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\nsubjectAltName=IP:127.0.0.1\n";
     fs::write(folder.join("server.ext"), extensions).unwrap();

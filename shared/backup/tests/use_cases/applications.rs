@@ -25,6 +25,7 @@ fn prepared() -> (World, ApplicationSpec) {
     for service in &spec.services {
         match service {
             Service::Postgres(database) => world.secrets.put(&database.secret_arn, "shop", "secret"),
+            Service::Mysql(database) => world.secrets.put(&database.secret_arn, "shop", "secret"),
             Service::Storage(storage) => world.media.make_bucket(&storage.bucket, &builders::region()),
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdfast_backup::{
     abort::abort,
+    engines::Clients,
     error::SliceError,
     job::{Answer, Caught, Job, Range},
     ports::ApplicationRecord,
@@ -25,7 +26,9 @@ pub(crate) const INVOCATION: Duration = Duration::from_mins(15);
 
 /// A worker over `world` that has no database clients.
 pub(crate) fn worker(world: &World) -> Worker {
-    Worker { ports: world.ports.clone(), tools: "/nonexistent/{major}".parse().unwrap() }
+    let clients =
+        Clients { postgres: "/nonexistent/{major}".parse().unwrap(), mysql: "/nonexistent".parse().unwrap() };
+    Worker { ports: world.ports.clone(), clients }
 }
 
 /// Registers `id` with its storage only, and a few files in it.

@@ -64,6 +64,20 @@ pub enum Contents {
         /// What `pg_dump --version` said.
         pg_dump_version: String,
     },
+    /// SQL as `mariadb-dump` or `mysqldump` writes it, in zstd frames, for the `mariadb` or `mysql` client.
+    MysqlSql {
+        /// Name of the database. The SQL does not name it, so it goes into whichever database is chosen.
+        database: String,
+        /// The server's version, such as `10.11.19-MariaDB` or `8.0.44`.
+        server_version: String,
+        /// What the dump program's `--version` said.
+        dump_version: String,
+        /// Tables of engines without transactions (`MyISAM`, `Aria`, …), at most [`Contents::OUTSIDE_SHOWN`]: each was read as
+        /// it was when its turn came, and not at the moment of the snapshot.
+        outside_snapshot: Vec<String>,
+        /// How many tables were read outside the snapshot.
+        outside_snapshot_count: u64,
+    },
     /// A pax tar whose last member is `MANIFEST.jsonl`.
     MediaTar {
         /// The bucket the files came from.
@@ -86,13 +100,16 @@ impl Contents {
     /// Few enough that a backup of many services stays within the 400 KB of an item, however long keys and reasons are.
     pub const SKIPPED_SHOWN: usize = 5;
 
+    /// How many tables that were read outside the snapshot a record names.
+    pub const OUTSIDE_SHOWN: usize = 5;
+
     /// The name of the object that stands beside a [`Contents::MediaTar`] and holds its manifest, compressed.
     pub const MANIFEST_FILE_NAME: &str = "media.manifest.jsonl.zst";
 
     /// How many files were listed and are not in it.
     pub fn skipped(&self) -> u64 {
         match self {
-            Self::PostgresCustom { .. } => 0,
+            Self::PostgresCustom { .. } | Self::MysqlSql { .. } => 0,
             Self::MediaTar { skipped_count, .. } => *skipped_count,
         }
     }
@@ -101,6 +118,7 @@ impl Contents {
     pub fn file_name(&self) -> &'static str {
         match self {
             Self::PostgresCustom { .. } => "database.dump",
+            Self::MysqlSql { .. } => "database.sql.zst",
             Self::MediaTar { .. } => "media.tar",
         }
     }

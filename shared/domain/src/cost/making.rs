@@ -77,7 +77,7 @@ impl Shape {
     pub fn of(backup: &Backup, architecture: Architecture) -> Self {
         let files = |contents: &Contents| match contents {
             Contents::MediaTar { files, .. } => *files,
-            Contents::PostgresCustom { .. } => 0,
+            Contents::PostgresCustom { .. } | Contents::MysqlSql { .. } => 0,
         };
         Self {
             objects: backup.artifacts.iter().map(|artifact| artifact.object.size).chain([0]).collect(),

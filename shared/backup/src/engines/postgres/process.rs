@@ -60,13 +60,13 @@ pub(super) fn start(
 }
 
 /// Where a `pg_dump` that was unpacked anywhere has its libraries: beside its own folder.
-pub(super) fn library_path(pg_dump: &Path) -> Option<(&'static str, PathBuf)> {
+pub(in crate::engines) fn library_path(pg_dump: &Path) -> Option<(&'static str, PathBuf)> {
     let libraries = pg_dump.parent()?.parent()?.join("lib");
     libraries.is_dir().then_some(("LD_LIBRARY_PATH", libraries))
 }
 
 /// The last of what a process complains of. All of it is read, so that the process never waits.
-pub(super) async fn last_words(mut stderr: impl AsyncRead + Unpin) -> String {
+pub(in crate::engines) async fn last_words(mut stderr: impl AsyncRead + Unpin) -> String {
     let mut kept = Vec::new();
     let mut buffer = vec![0; LAST_WORDS];
     while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
@@ -76,8 +76,8 @@ pub(super) async fn last_words(mut stderr: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Ends `pg_dump` and waits for it.
-pub(super) async fn end(child: &mut Child) {
+/// Ends a dump program and waits for it.
+pub(in crate::engines) async fn end(child: &mut Child) {
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     // It may have ended by itself meanwhile; until it has been waited for, the id is still its own.
     if let Some(pid) = pid
@@ -87,7 +87,7 @@ pub(super) async fn end(child: &mut Child) {
         return;
     }
     if let Err(error) = child.kill().await {
-        tracing::warn!(%error, "pg_dump could not be killed");
+        tracing::warn!(%error, "a dump program could not be killed");
     }
 }
 

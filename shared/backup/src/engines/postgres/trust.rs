@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use holdfast_domain::application::Tls;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -15,13 +16,13 @@ use crate::error::SliceError;
 static RDS_ROOTS: &[u8] = include_bytes!("rds-roots.pem");
 
 /// Authorities that are trusted to vouch for a server.
-pub(super) struct Trust {
+pub(in crate::engines) struct Trust {
     certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Trust {
     /// Whom `tls` trusts; none where the connection is not encrypted.
-    pub(super) fn of(tls: &Tls) -> Result<Option<Self>, SliceError> {
+    pub(in crate::engines) fn of(tls: &Tls) -> Result<Option<Self>, SliceError> {
         match tls {
             Tls::Disable => Ok(None),
             Tls::VerifyFull { ca_pem: Some(pem) } => Self::given(pem).map(Some),
@@ -57,6 +58,17 @@ impl Trust {
         Self { certificates }
     }
 
+    /// The same for a program that reads them from a file, as PEM.
+    pub(in crate::engines) fn to_pem(&self) -> String {
+        let block = |certificate: &CertificateDer<'_>| {
+            let text = BASE64_STANDARD.encode(certificate);
+            // The text is ASCII; a line has 64 characters (RFC 7468).
+            let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+        };
+        self.certificates.iter().map(block).collect()
+    }
+
     /// How to connect with rustls.
     pub(super) fn client_config(&self) -> Result<ClientConfig, rustls::Error> {
         let mut roots = RootCertStore::empty();
@@ -87,6 +99,12 @@ mod tests {
             roots.add(certificate).unwrap();
         }
         assert!(RDS_ROOTS.len() < 300 * 1024);
+    }
+
+    #[test]
+    fn what_is_written_for_a_program_reads_back() {
+        let trust = Trust { certificates: parse(RDS_ROOTS).unwrap() };
+        assert!(parse(trust.to_pem().as_bytes()).unwrap() == trust.certificates);
     }
 
     #[test]

@@ -1,0 +1,113 @@
+"""A throwaway MariaDB for the tests: on loopback, in a folder of its own, gone when it is left."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+PATIENCE = 30.0
+SERVERS = ("/usr/sbin/mariadbd", "/usr/bin/mariadbd")
+
+
+class MariaDbError(RuntimeError):
+    """The server is missing or did not start; the message has its log."""
+
+
+class MariaDb:
+    """`with MariaDb() as server:`. The account `keeper` may do everything."""
+
+    host = "127.0.0.1"
+    user = "keeper"
+
+    def __init__(self) -> None:
+        self.password = secrets.token_urlsafe(16)
+        with socket.socket() as probe:
+            probe.bind((self.host, 0))
+            self.port: int = probe.getsockname()[1]
+
+    def __enter__(self) -> MariaDb:
+        program = next((one for one in SERVERS if os.path.exists(one)), None) or shutil.which("mariadbd")
+        if program is None:
+            raise MariaDbError("there is no MariaDB server: run `make install`, or apt-get install mariadb-server")
+        self._folder = Path(tempfile.mkdtemp(prefix="holdfast-my-"))
+        account = _account()
+        options: dict[str, object] = {"cwd": self._folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C"}}
+        if account is not None:
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+            options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        data, init = self._folder / "data", self._folder / "init.sql"
+        install = ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        made = subprocess.run([*install, f"--datadir={data}"], check=False, capture_output=True, text=True, **options)
+        if made.returncode != 0:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise MariaDbError(f"mariadb-install-db failed: {made.stdout}{made.stderr}")
+        init.write_text(
+            f"CREATE USER '{self.user}'@'%' IDENTIFIED BY '{self.password}';\n"
+            f"GRANT ALL PRIVILEGES ON *.* TO '{self.user}'@'%' WITH GRANT OPTION;\n"
+        )
+        init.chmod(0o600)
+        if account is not None:
+            os.chown(init, account.pw_uid, account.pw_gid)
+        log = self._folder / "log"
+        command = [
+            program, "--no-defaults", f"--datadir={data}", f"--init-file={init}", f"--port={self.port}",
+            f"--bind-address={self.host}", "--socket=s", "--pid-file=pid", "--innodb-flush-log-at-trx-commit=0",
+        ]
+        with log.open("wb") as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, **options
+            )
+        deadline = time.monotonic() + PATIENCE
+        while self._client("mysql", "SELECT 1").returncode != 0:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                words = log.read_text(errors="replace")
+                self.__exit__()
+                raise MariaDbError(f"MariaDB did not start:\n{words}")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run_sql(self, sql: str | bytes, database: str = "mysql") -> str:
+        """What `mariadb` prints for `sql`, unadorned."""
+        ran = self._client(database, sql)
+        if ran.returncode != 0:
+            raise MariaDbError(ran.stderr.decode(errors="replace"))
+        return ran.stdout.decode().strip()
+
+    def create_database(self, name: str, sql: str = "") -> None:
+        """A database with what `sql` makes in it."""
+        self.run_sql(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+        if sql:
+            self.run_sql(sql, name)
+
+    def _client(self, database: str, sql: str | bytes) -> subprocess.CompletedProcess[bytes]:
+        command = [
+            "mariadb", "--no-defaults", "--protocol=TCP", f"--host={self.host}", f"--port={self.port}",
+            f"--user={self.user}", "--default-character-set=utf8mb4", "--batch", "--skip-column-names", database,
+        ]
+        text = sql.encode() if isinstance(sql, str) else sql
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "MYSQL_PWD": self.password}
+        return subprocess.run(command, input=text, env=environment, check=False, capture_output=True)
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Whom the server runs as: it refuses to be root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("mysql", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise MariaDbError("MariaDB refuses to run as root, and there is no user `mysql` or `nobody` for it")
