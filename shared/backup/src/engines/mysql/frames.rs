@@ -138,8 +138,14 @@ mod tests {
     async fn an_upload_that_stops_ends_it() {
         let (sender, receiver) = channel("a key");
         drop(receiver);
-        let endless = tokio::io::repeat(b'x');
-        let error = compress(endless, &mut SegmentWriter::new(sender)).await.unwrap_err();
+        // More than a part, once compressed: nothing is sent before that.
+        let mut state = 1_u64;
+        let words = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        });
+        let raw: Vec<u8> = words.take(5 * PIECE_BYTES).collect();
+        let error = compress(&raw[..], &mut SegmentWriter::new(sender)).await.unwrap_err();
         let SliceError::Failed(failure) = error else { panic!("not a failure") };
         assert_eq!(failure.code, "upload_stopped");
     }
