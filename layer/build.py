@@ -9,6 +9,7 @@ the same pins and steps. docs/database-tools.md says what is in it and why.
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import stat
@@ -41,6 +42,15 @@ def made_from() -> str:
     for path in sorted(path for path in HERE.rglob("*") if path.is_file() and path.suffix in (".py", ".txt", ".h")):
         steps.update(f"{path.relative_to(HERE)}\n".encode() + path.read_bytes())
     return steps.hexdigest()
+
+
+def cannot() -> str | None:
+    """Why this machine cannot build them, if it cannot."""
+    if platform.machine() != "x86_64":
+        return "they are built on x86_64 only"
+    if "DEBIAN_MIRROR" not in os.environ and platform.freedesktop_os_release().get("ID") != "debian":
+        return "their sources are in Debian's archive, which this system does not use; name it, or a mirror of it, in DEBIAN_MIRROR"
+    return None
 
 
 def build(work: Path, layer: Path) -> dict[str, str]:
@@ -105,11 +115,12 @@ def main(again: bool) -> int:
     key = made_from()
     if not again and ZIP.exists() and LAYER.is_dir() and STAMP.exists() and STAMP.read_text() == key:
         return 0
-    if platform.machine() != "x86_64":
-        # The template does not deploy a layer for arm64; `sam build` still asks for a folder.
-        LAYER.mkdir(parents=True, exist_ok=True)
-        (LAYER / "EMPTY.txt").write_text("Built for x86_64 only: docs/database-tools.md\n")
-        print("NOTE: no database tools: they are built on x86_64 only, see docs/database-tools.md", file=sys.stderr)
+    if reason := cannot():
+        # The local stack does without: it finds the programs of this machine. `sam build` still asks for a folder.
+        shutil.rmtree(LAYER, ignore_errors=True)
+        LAYER.mkdir(parents=True)
+        (LAYER / "EMPTY.txt").write_text(f"No database tools: {reason}\n")
+        print(f"NOTE: no database tools to deploy: {reason}; see docs/database-tools.md", file=sys.stderr)
         return 0
     if missing := [program for program in PROGRAMS if not shutil.which(program)]:
         print(f"Building the database tools needs {', '.join(missing)}; local/install.sh installs them", file=sys.stderr)

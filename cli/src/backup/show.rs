@@ -67,6 +67,7 @@ pub(super) fn text(view: &View) -> String {
                 .map(|hold| format!("{} (by {}, {})", hold.reason, hold.by, moment::show(hold.at))),
         ),
         ("undelete", time(&view.undelete_until).map(|until| format!("can be brought back until {until}"))),
+        ("no snapshot", outside_snapshot(view)),
         ("left out", view.left_out().map(|_| left_out(view))),
         ("failure", view.failure.as_ref().map(|failure| format!("{} ({})", failure.message, failure.code))),
     ];
@@ -92,6 +93,24 @@ fn left_out(view: &View) -> String {
         more => format!("; and {more} more, which MANIFEST.jsonl in the archive names"),
     };
     format!("{}: {}{more}", view.left_out().unwrap_or_default(), named.join(", "))
+}
+
+/// Tables that were read when their turn came, since they have no transactions.
+fn outside_snapshot(view: &View) -> Option<String> {
+    let contents = || view.artifacts.iter().map(|artifact| &artifact.contents);
+    let count: u64 = contents().map(|contents| contents.outside_snapshot_count).sum();
+    let named: Vec<&str> =
+        contents().flat_map(|contents| &contents.outside_snapshot).map(String::as_str).collect();
+    let more = match count.saturating_sub(u64::try_from(named.len()).unwrap_or(u64::MAX)) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (count > 0).then(|| {
+        format!(
+            "{count} tables without transactions are not of one moment with the others: {}{more}",
+            named.join(", ")
+        )
+    })
 }
 
 fn progress(view: &View) -> Table {

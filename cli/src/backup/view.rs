@@ -66,6 +66,8 @@ pub(super) struct Contents {
     pub(super) format: String,
     pub(super) skipped: Vec<Skipped>,
     pub(super) skipped_count: u64,
+    pub(super) outside_snapshot: Vec<String>,
+    pub(super) outside_snapshot_count: u64,
 }
 
 /// A file that was left out.

@@ -50,3 +50,19 @@ fn files_that_were_left_out_are_counted_and_the_first_are_named() {
     assert!(text.contains("a/4.jpg (it vanished); and 25 more"), "{text}");
     assert!(!text.contains("a/5.jpg"), "{text}");
 }
+
+#[test]
+fn tables_that_no_snapshot_holds_are_counted_and_named() {
+    let object = json!({"key": "k", "size": 1, "crc64nvme": "rosUhgp5mIg=", "etag": "e", "version_id": null,
+        "storage_class": "STANDARD_IA", "encryption": {"algorithm": "aws:kms", "key_arn": "k", "bucket_key": true}});
+    let view: View = serde_json::from_value(json!({
+        "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "trigger": "on_demand",
+        "state": "succeeded", "created_at": "2026-11-24T08:00:00Z",
+        "artifacts": [{"service": "DEFAULT", "object": object, "milliseconds": 5,
+            "contents": {"format": "mysql_sql", "outside_snapshot": ["sessions", "logs"], "outside_snapshot_count": 3}}]
+    }))
+    .unwrap();
+    let text = text(&view);
+    assert!(text.contains("3 tables without transactions"), "{text}");
+    assert!(text.contains("sessions, logs and 1 more"), "{text}");
+}
