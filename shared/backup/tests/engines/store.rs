@@ -120,8 +120,8 @@ impl ArtifactStore for GatedStore {
         self.bucket.get(key).await
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
-        self.bucket.read(key, range).await
+    async fn read(&self, object: &StoredObject, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.bucket.read(object, range).await
     }
 
     async fn describe(&self, key: &str) -> Result<Option<StoredObject>, StorageError> {
@@ -155,11 +155,11 @@ impl ArtifactStore for GatedStore {
 
     async fn range_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         range: Range<u64>,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        self.bucket.range_url(key, range, valid).await
+        self.bucket.range_url(object, range, valid).await
     }
 
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {
@@ -218,8 +218,8 @@ impl ArtifactStore for NullStore {
         Ok(None)
     }
 
-    async fn read(&self, key: &str, _range: Range<u64>) -> Result<Bytes, StorageError> {
-        Err(StorageError::Rejected(key.to_owned()))
+    async fn read(&self, object: &StoredObject, _range: Range<u64>) -> Result<Bytes, StorageError> {
+        Err(StorageError::Rejected(object.key.clone()))
     }
 
     async fn describe(&self, key: &str) -> Result<Option<StoredObject>, StorageError> {
@@ -261,11 +261,11 @@ impl ArtifactStore for NullStore {
 
     async fn range_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         _range: Range<u64>,
         _valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        Err(StorageError::Rejected(key.to_owned()))
+        Err(StorageError::Rejected(object.key.clone()))
     }
 
     fn check_protection(&self, _object: &StoredObject) -> Result<(), StorageError> {
