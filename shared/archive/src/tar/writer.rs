@@ -71,7 +71,7 @@ pub fn padding(size: u64) -> &'static [u8] {
 const MAX_COMMENT_BYTES: u64 = 512 * 1024;
 
 /// Blocks that say nothing, at least `least` bytes of them and at most [`filler_bytes`]: global extended headers with a
-/// comment, which readers pass over.
+/// comment, which readers pass over. A member must follow, or Python's `tarfile` takes the archive for cut off.
 pub fn filler(least: u64) -> Bytes {
     let block = BLOCK_BYTES as u64;
     let (mut blocks, mut left) = (BytesMut::new(), least);
