@@ -164,7 +164,14 @@ async fn fetch(
     take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let again = "run the same command again";
-    let (Some(url), Some(range)) = (&place.url, &place.range) else { return Ok(()) };
+    let (Some(url), Some(range)) = (&place.url, &place.range) else {
+        // Of no bytes there is no range.
+        return if place.size == 0 {
+            Ok(())
+        } else {
+            Err(Failure::new(format!("the API does not say where the bytes of {key:?} are")).fix(again))
+        };
+    };
     let http = client::http(PATIENCE, redirect::Policy::none())?;
     let broken = |error: reqwest::Error| {
         // It would quote the signed URL.
@@ -253,6 +260,20 @@ mod tests {
         let text = failure.to_string();
         assert!(text.contains(said) && !text.contains("secret"), "{text}");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+
+    #[rstest]
+    #[case::empty(0, true)]
+    #[case::of_which_nothing_is_said(19, false)]
+    #[tokio::test]
+    async fn only_an_empty_file_needs_no_url(#[case] size: u64, #[case] arrives: bool) {
+        let folder = TempDir::new().unwrap();
+        let place = Place { size, sha256: None, crc64nvme: None, url: None, range: None };
+        let outcome = take(&place, "a.txt", &folder.path().join("a.txt"), false).await;
+        assert_eq!(
+            (outcome.is_ok(), fs::read_dir(&folder).unwrap().count()),
+            (arrives, usize::from(arrives))
+        );
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_aws::{
-    config::{ClientsConfig, LogConfig},
+    config::{ClientsConfig, LogConfig, MediaConfig},
     memory, telemetry, wire,
 };
 use holdfast_backup::{
@@ -20,7 +20,11 @@ const SPARE: Duration = Duration::from_secs(15);
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start(&LogConfig::from_env()?);
-    let worker = Worker { ports: wire::ports_from_env().await?, clients: ClientsConfig::from_env()?.clients };
+    let worker = Worker {
+        ports: wire::ports_from_env().await?,
+        clients: ClientsConfig::from_env()?.clients,
+        stretches: MediaConfig::from_env()?.stretches,
+    };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&worker, event).await)).await
 }
 

@@ -86,6 +86,18 @@ impl MediaTar {
         Self::default()
     }
 
+    /// An archive that goes on at `offset` bytes, with the names that the next key may be in conflict with.
+    pub fn continuing(names: MemberNames, offset: u64) -> Self {
+        Self { names, offset }
+    }
+
+    /// Blocks that say nothing, of at least so many bytes.
+    pub fn fill(&mut self, least: u64) -> Bytes {
+        let filler = writer::filler(least);
+        self.offset += filler.len() as u64;
+        filler
+    }
+
     /// Adds the next object of the listing, all of whose bytes are here.
     pub fn read(&mut self, entry: ObjectEntry, bytes: &[u8]) -> Result<Archived, MediaTarError> {
         let actual = bytes.len() as u64;

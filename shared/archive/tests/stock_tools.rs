@@ -265,6 +265,40 @@ fn an_archive_of_nothing_is_listed_without_a_warning(
     assert!(String::from_utf8_lossy(&tool.list(&path).stdout).contains(MANIFEST_NAME));
 }
 
+/// Between two files stands what says nothing; the names and times around it are as they are without it.
+#[rstest]
+fn a_filler_is_passed_over_without_a_warning(
+    #[values(Tool::GnuTar, Tool::BsdTar, Tool::PythonTarfile)] tool: Tool,
+    #[values(1, 512 * 1024, 5 << 20)] least: u64,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, unpacked) = (folder.path().join("media.tar"), folder.path().join("unpacked"));
+    let mut bytes = Vec::new();
+    for (number, name) in ["before", "größer", &"long".repeat(50)].into_iter().enumerate() {
+        // Never the last: the manifest follows.
+        if number > 0 {
+            bytes.extend_from_slice(&writer::filler(least));
+        }
+        let member = Member { name: name.to_owned(), kind: MemberKind::File };
+        let modified = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        bytes.extend_from_slice(&writer::header(&member, 3, modified));
+        bytes.extend_from_slice(b"abc");
+        bytes.extend_from_slice(writer::padding(3));
+    }
+    bytes.extend_from_slice(writer::end());
+    std::fs::write(&path, bytes).unwrap();
+    let listed = String::from_utf8(tool.list(&path).stdout).unwrap();
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    std::fs::create_dir(&unpacked).unwrap();
+    tool.extract(&path, &unpacked);
+    let files = files_under(&unpacked);
+    assert_eq!(files.len(), 3, "{:?}", files.keys());
+    for (contents, modified) in files.values() {
+        assert_eq!(contents, b"abc");
+        assert_eq!(*modified, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    }
+}
+
 /// A file of zeros that takes no room on the disk, with one of 9 GiB and one after it.
 #[rstest]
 fn a_file_over_8_gib_is_followed_by_the_next(

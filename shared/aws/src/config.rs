@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_backup::engines::Clients;
+use holdfast_backup::engines::{Clients, media::Stretches};
 use holdfast_domain::{cost::Prices, invalid::Invalid, region::Region};
 
 /// Where `pg_dump` is looked for when nothing else is said: a Lambda layer, then Debian's packages.
@@ -150,6 +150,29 @@ impl ClientsConfig {
     }
 }
 
+/// How much media one invocation of the worker takes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaConfig {
+    /// What takes longer than `HOLDFAST_MEDIA_SECONDS`, at a guess, is divided between invocations: 300 unless told.
+    pub stretches: Stretches,
+}
+
+impl MediaConfig {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(&environment)
+    }
+
+    fn read(lookup: Lookup) -> Result<Self, ConfigError> {
+        let variable = "HOLDFAST_MEDIA_SECONDS";
+        let Some(value) = lookup(variable) else { return Ok(Self { stretches: Stretches::default() }) };
+        match value.parse() {
+            Ok(seconds @ 0..=800) => Ok(Self { stretches: Stretches::of_seconds(seconds) }),
+            _ => Err(ConfigError::Malformed { variable, value, expected: "seconds, from 0 to 800" }),
+        }
+    }
+}
+
 /// What costs are told by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PricesConfig {
@@ -293,6 +316,7 @@ mod tests {
     #[case("HOLDFAST_LOG", "loud")]
     #[case("HOLDFAST_CLIENT_DIRS", "bin")]
     #[case("HOLDFAST_MYSQL_CLIENT_DIRS", "bin")]
+    #[case("HOLDFAST_MEDIA_SECONDS", "900")]
     #[case("HOLDFAST_STATE_MACHINE_ARN", "job")]
     #[case("HOLDFAST_KEY_ARN", "alias/holdfast")]
     fn what_cannot_be_is_named_with_its_value(#[case] variable: &str, #[case] value: &str) {
@@ -302,6 +326,7 @@ mod tests {
             DownloadConfig::read(&lookup).err(),
             LogConfig::read(&lookup).err(),
             ClientsConfig::read(&lookup).err(),
+            MediaConfig::read(&lookup).err(),
             StateMachineConfig::read(&lookup).err(),
             BucketConfig::read(&lookup).err(),
         ];

@@ -11,7 +11,11 @@ pub mod segments;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use holdfast_domain::{application::Service, backup::Contents, id::ApplicationId};
+use holdfast_domain::{
+    application::Service,
+    backup::{Contents, StoredObject},
+    id::ApplicationId,
+};
 
 use crate::{
     engines::{
@@ -45,10 +49,10 @@ pub trait Engine: Send + Sync {
     /// process or connection behind, however it ends.
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError>;
 
-    /// Compares what is stored as the object `key` with what the last run has sent, where there is more to compare than size
+    /// Compares what is stored as `object` with what the last run has sent, where there is more to compare than size
     /// and checksum.
-    async fn read_back(&self, store: &dyn ArtifactStore, key: &str) -> Result<(), SliceError> {
-        let _ = (store, key);
+    async fn read_back(&self, store: &dyn ArtifactStore, object: &StoredObject) -> Result<(), SliceError> {
+        let _ = (store, object);
         Ok(())
     }
 

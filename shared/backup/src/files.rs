@@ -9,7 +9,7 @@ use holdfast_archive::{
     manifest::{INDEX_TAIL_BYTES, ManifestIndex, ManifestLine, StoredObject, parse_lines, unpack},
 };
 use holdfast_domain::{
-    backup::{Artifact, Contents, State},
+    backup::{self, Artifact, Contents, State},
     id::{ApplicationId, BackupId, ServiceName},
     invalid::Invalid,
 };
@@ -106,7 +106,7 @@ pub struct FileInArchive {
     pub file: ArchivedFile,
     /// Its bytes within the tar.
     pub range: Range<u64>,
-    artifact: String,
+    artifact: backup::StoredObject,
 }
 
 impl FileInArchive {
@@ -179,7 +179,7 @@ pub async fn find(
     };
     let end = offset.checked_add(size).filter(|end| *end <= artifact.object.size);
     let end = end.ok_or_else(|| unreadable("it names bytes beyond the end of the tar"))?;
-    Ok(FileInArchive { range: offset..end, artifact: artifact.object.key, file: line.into() })
+    Ok(FileInArchive { range: offset..end, artifact: artifact.object, file: line.into() })
 }
 
 /// The bytes of a file, which must be few, compared with its checksum.
@@ -238,7 +238,7 @@ async fn archive(
 /// The manifest beside a tar.
 struct Manifest<'a> {
     ports: &'a Ports,
-    key: String,
+    object: backup::StoredObject,
     index: ManifestIndex,
 }
 
@@ -247,17 +247,17 @@ impl<'a> Manifest<'a> {
         let tar = &artifact.object.key;
         let folder = tar.rfind('/').map_or("", |slash| &tar[..=slash]);
         let key = format!("{folder}{}", Contents::MANIFEST_FILE_NAME);
-        let size = ports.artifacts.describe(&key).await?.map(|object| object.size).ok_or_else(|| {
+        let object = ports.artifacts.describe(&key).await?.ok_or_else(|| {
             RequestError::Conflict(
                 "the archive has no manifest beside it, as those of earlier versions; download the archive itself"
                     .to_owned(),
             )
         })?;
-        let mut wanted = INDEX_TAIL_BYTES;
+        let (size, mut wanted) = (object.size, INDEX_TAIL_BYTES);
         loop {
-            let tail = ports.artifacts.read(&key, size - wanted.min(size)..size).await?;
+            let tail = ports.artifacts.read(&object, size - wanted.min(size)..size).await?;
             match ManifestIndex::from_tail(&tail).map_err(|error| unreadable(&error.to_string()))? {
-                Ok(index) => return Ok(Self { ports, key, index }),
+                Ok(index) => return Ok(Self { ports, object, index }),
                 Err(more) if more <= size && more > wanted => wanted = more,
                 Err(_) => return Err(unreadable("its index is longer than itself")),
             }
@@ -267,7 +267,7 @@ impl<'a> Manifest<'a> {
     /// The lines of one frame.
     async fn lines(&self, number: usize) -> Result<Vec<ManifestLine>, RequestError> {
         let range = self.index.range(number).ok_or_else(|| unreadable("it has no such frame"))?;
-        let frame = self.ports.artifacts.read(&self.key, range).await?;
+        let frame = self.ports.artifacts.read(&self.object, range).await?;
         let text = unpack(&frame).map_err(|error| unreadable(&error.to_string()))?;
         let lines: Result<Vec<_>, _> = parse_lines(&text, 1).collect();
         lines.map_err(|error| unreadable(&error.to_string()))

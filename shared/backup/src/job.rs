@@ -52,6 +52,9 @@ impl Job {
 pub struct Range {
     /// The service to work on.
     pub service: ServiceName,
+    /// Which share of it, where it is divided between branches, from 0; all of it without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<u32>,
 }
 
 /// What the state machine asks of the worker.

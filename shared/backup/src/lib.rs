@@ -18,6 +18,7 @@ pub mod ports;
 pub mod request;
 pub mod retain;
 pub mod service;
+pub mod share;
 pub mod slice;
 pub mod tick;
 pub mod undelete;

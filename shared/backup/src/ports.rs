@@ -16,8 +16,8 @@ pub use clock::{Clock, Entropy};
 pub use executions::{ExecutionStatus, Executions, ExecutionsError};
 pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};
 pub use records::{
-    ApplicationRecord, Claim, Creation, IdempotencyKey, NewBackup, Page, PlanRecord, Records, RecordsError,
-    ServiceRun, Versioned,
+    ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, NewBackup, Page, PlanRecord, Records,
+    RecordsError, ServiceRun, Share, Versioned,
 };
 pub use secrets::{DatabaseCredentials, SecretError, Secrets};
 pub use storage::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup};

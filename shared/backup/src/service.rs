@@ -1,5 +1,7 @@
 //! Backing up one service: who does it, how far it has come, and what came of it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
@@ -9,12 +11,19 @@ use holdfast_domain::{
 };
 
 use crate::{
-    engines,
+    engines::{
+        self, Engine as _,
+        media::{JoinEngine, MediaEngine, Plan},
+    },
     error::SliceError,
-    ports::{OpenUpload, Ports, RecordsError, ServiceRun, Versioned},
+    ports::{Divided, OpenUpload, Ports, RecordsError, ServiceRun, Versioned},
+    share::{self, Staged, StagedLines},
     slice::Worker,
-    upload::{self, Advance, Observer},
+    upload::{self, Advance, Observer, Stored},
 };
+
+/// How often a storage that changes meanwhile is planned in stretches, before it is said that it changes too much.
+const MAX_PLANS: u32 = 3;
 
 /// Backs up `service` from its beginning, unless it is finished already. What an earlier slice left open is given up.
 pub async fn back_up(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), SliceError> {
@@ -28,11 +37,28 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), 
     let Some(mut run) = Run::take_over(ports, backup, service, began).await? else {
         return Ok(());
     };
-    let engine = engines::open(ports, &worker.clients, &backup.application, service).await?;
-    run.record.progress.estimated_bytes = engine.prepare().await?;
-
     let key = format!("{}{}/{}", backup.prefix(), service.name(), file_name(service));
-    let stored = upload::store(ports.artifacts.as_ref(), engine.as_ref(), &key, &mut run).await?;
+    let stored = match service {
+        Service::Storage(storage) => {
+            let media = MediaEngine::new(ports, backup.application.clone(), storage.clone());
+            if run.record.divided.is_some() {
+                join(&mut run, backup, media).await?
+            } else {
+                run.record.progress.estimated_bytes = media.prepare().await?;
+                if let Some(plan) = media.divide(worker.stretches).await? {
+                    return divide(&mut run, &key, media.content_type(), &plan).await;
+                }
+                Some(upload::store(ports.artifacts.as_ref(), &media, &key, &mut run).await?)
+            }
+        }
+        Service::Postgres(_) | Service::Mysql(_) => {
+            let engine = engines::open(ports, &worker.clients, &backup.application, service).await?;
+            run.record.progress.estimated_bytes = engine.prepare().await?;
+            Some(upload::store(ports.artifacts.as_ref(), engine.as_ref(), &key, &mut run).await?)
+        }
+    };
+    // The next slice begins again.
+    let Some(stored) = stored else { return Ok(()) };
     let milliseconds = (ports.clock.now() - began).num_milliseconds();
     run.record.progress.phase = Phase::Done;
     run.record.artifact = Some(Artifact {
@@ -43,6 +69,64 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), 
         milliseconds: u64::try_from(milliseconds).unwrap_or(0),
     });
     run.write().await
+}
+
+/// Stages a plan, opens the upload that its branches fill, and writes down that there is something for them to do.
+async fn divide(run: &mut Run<'_>, key: &str, content_type: &str, plan: &Plan) -> Result<(), SliceError> {
+    let artifacts = run.ports.artifacts.as_ref();
+    let staged = Staged { artifacts, folder: run.staged(run.record.attempt) };
+    let upload = artifacts.begin(key, content_type).await?;
+    // Not before: a slice that was replaced must not leave it behind.
+    run.check_wanted().await?;
+    staged.put_plan(plan).await?;
+    let stretches = u32::try_from(plan.division.stretches.len()).unwrap_or(u32::MAX);
+    run.record.progress.phase = Phase::Copying;
+    run.record.progress.started_at = Some(run.ports.clock.now());
+    run.record.progress.estimated_bytes = Some(plan.bytes);
+    run.record.divided = Some(Divided {
+        plan: run.record.attempt,
+        plans: run.plans + 1,
+        upload,
+        void: None,
+        shares: share::shares(stretches),
+    });
+    run.write().await
+}
+
+/// Makes the archive of its stretches, which are all stored. None if it has to be begun again: it is written down why.
+async fn join(run: &mut Run<'_>, backup: &Backup, media: MediaEngine) -> Result<Option<Stored>, SliceError> {
+    let Some(divided) = run.record.divided.clone() else { return Ok(None) };
+    let artifacts = run.ports.artifacts.clone();
+    let folder = run.staged(divided.plan);
+    let staged = Staged { artifacts: artifacts.as_ref(), folder: folder.clone() };
+    let open = artifacts.open_uploads(&divided.upload.key).await?;
+    if !open.contains(&divided.upload) {
+        run.void("its upload is gone").await?;
+        return Ok(None);
+    }
+    let plan = staged.plan().await?;
+    let mut stored = Vec::with_capacity(plan.division.stretches.len());
+    for number in 0..plan.division.stretches.len() {
+        let Some(stretch) = staged.stored(number).await? else {
+            run.void("a stretch of it is gone").await?;
+            return Ok(None);
+        };
+        stored.push(stretch);
+    }
+    let lines = Arc::new(StagedLines { artifacts: artifacts.clone(), folder });
+    let engine = JoinEngine::new(media, plan, stored, lines);
+    match upload::finish(artifacts.as_ref(), &engine, &divided.upload, run).await {
+        Ok(stored) => {
+            // What is staged is no part of a backup.
+            artifacts.purge(&run.all_staged(backup)).await?;
+            Ok(Some(stored))
+        }
+        Err(SliceError::Failed(failure)) if failure.code == "object_changed" => {
+            run.void(&failure.message).await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn file_name(service: &Service) -> &'static str {
@@ -60,6 +144,8 @@ struct Run<'a> {
     backup: BackupId,
     record: ServiceRun,
     version: u64,
+    /// How often the service was planned in stretches before.
+    plans: u32,
 }
 
 impl<'a> Run<'a> {
@@ -78,14 +164,67 @@ impl<'a> Run<'a> {
         let expected = before.as_ref().map(|run| run.version);
         let again = before.is_some();
         let mut record = ServiceRun::pending(service.name().clone(), now);
-        record.attempt = before.map_or(0, |run| run.value.attempt) + 1;
+        let (attempt, divided, progress) = match before {
+            Some(Versioned { value: ServiceRun { attempt, divided, progress, .. }, .. }) => {
+                (attempt, divided, progress)
+            }
+            None => (0, None, record.progress.clone()),
+        };
+        record.attempt = attempt + 1;
         record.progress.phase = Phase::Preparing;
+        let plans = divided.as_ref().map_or(0, |divided| divided.plans);
+        match divided {
+            Some(Divided { void: Some(reason), plans, .. }) if plans >= MAX_PLANS => {
+                return Err(SliceError::permanent(
+                    "storage_unsettled",
+                    format!(
+                        "it changed too much during each of {plans} attempts, at last since {reason}; back up when less is \
+                             written to it, or divide it between several storage services"
+                    ),
+                ));
+            }
+            Some(divided) if divided.void.is_none() => {
+                record.progress = progress;
+                record.divided = Some(divided);
+            }
+            _ => {}
+        }
+        let goes_on = record.divided.is_some();
         let version = ports.records.put_service_run(backup.id, &record, expected).await?;
-        if again {
+        if again && !goes_on {
+            ports
+                .artifacts
+                .purge(&format!("{}{}/{}", backup.prefix(), service.name(), share::STAGED))
+                .await?;
             upload::give_up(ports.artifacts.as_ref(), &format!("{}{}/", backup.prefix(), service.name()))
                 .await?;
         }
-        Ok(Some(Self { ports, application: backup.application.clone(), backup: backup.id, record, version }))
+        Ok(Some(Self {
+            ports,
+            application: backup.application.clone(),
+            backup: backup.id,
+            record,
+            version,
+            plans,
+        }))
+    }
+
+    /// Where the plan of this attempt, and what belongs to it, is staged.
+    fn staged(&self, attempt: u32) -> String {
+        share::staged(&self.application, self.backup, &self.record.service, attempt)
+    }
+
+    fn all_staged(&self, backup: &Backup) -> String {
+        format!("{}{}/{}", backup.prefix(), self.record.service, share::STAGED)
+    }
+
+    /// Writes down that what was planned does not hold.
+    async fn void(&mut self, reason: &str) -> Result<(), SliceError> {
+        tracing::warn!(service = %self.record.service, reason, "a plan does not hold; the service begins again");
+        if let Some(divided) = &mut self.record.divided {
+            divided.void = Some(reason.to_owned());
+        }
+        self.write().await
     }
 
     async fn write(&mut self) -> Result<(), SliceError> {
@@ -100,19 +239,27 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Stops when somebody asked to cancel the backup, or it is being or has been brought to an end meanwhile: a branch
-    /// whose record the abort did not see yet is stopped here.
     async fn check_wanted(&self) -> Result<(), SliceError> {
-        let backup = self.ports.records.backup(&self.application, self.backup).await?;
-        match backup {
-            Some(Versioned { value, .. }) if value.state.is_open() && value.aborting_at.is_none() => {
-                match value.cancel_requested_at {
-                    Some(_) => Err(SliceError::Cancelled),
-                    None => Ok(()),
-                }
+        check_wanted(self.ports, &self.application, self.backup).await
+    }
+}
+
+/// Stops when somebody asked to cancel the backup, or it is being or has been brought to an end meanwhile: a branch
+/// whose record the abort did not see yet is stopped here.
+pub(crate) async fn check_wanted(
+    ports: &Ports,
+    application: &ApplicationId,
+    backup: BackupId,
+) -> Result<(), SliceError> {
+    let backup = ports.records.backup(application, backup).await?;
+    match backup {
+        Some(Versioned { value, .. }) if value.state.is_open() && value.aborting_at.is_none() => {
+            match value.cancel_requested_at {
+                Some(_) => Err(SliceError::Cancelled),
+                None => Ok(()),
             }
-            _ => Err(SliceError::Fenced),
         }
+        _ => Err(SliceError::Fenced),
     }
 }
 
@@ -120,14 +267,16 @@ impl<'a> Run<'a> {
 impl Observer for Run<'_> {
     async fn opened(&mut self, _upload: &OpenUpload) -> Result<(), SliceError> {
         self.record.progress.phase = Phase::Copying;
-        self.record.progress.started_at = Some(self.ports.clock.now());
+        let now = self.ports.clock.now();
+        self.record.progress.started_at.get_or_insert(now);
         self.write().await
     }
 
     async fn advanced(&mut self, so_far: Advance) -> Result<(), SliceError> {
         self.record.progress.phase = so_far.phase;
-        self.record.progress.bytes = so_far.bytes;
-        self.record.progress.segments = so_far.segments;
+        // Of an archive in stretches most is stored already.
+        self.record.progress.bytes = self.record.progress.bytes.max(so_far.bytes);
+        self.record.progress.segments = self.record.progress.segments.max(so_far.segments);
         self.write().await?;
         self.check_wanted().await
     }

@@ -4,8 +4,9 @@
 //! A step with one service is done in one slice; a step with several fans out, a branch for each. A last slice, with
 //! every artifact stored and read back, makes the backup succeed.
 //!
-//! A service is done within one slice or not at all: what does not fit fails with that reason before the invocation's
-//! end, and is not tried again.
+//! A database is done within one slice or not at all: what does not fit fails with that reason before the invocation's
+//! end, and is not tried again. A storage that is too large for one slice is divided: a first slice plans its stretches,
+//! branches store them, as many in each slice as it has time for, and a last one joins them.
 
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use holdfast_domain::{
 };
 
 use crate::{
-    engines::Clients,
+    engines::{Clients, media::Stretches},
     error::{RequestError, SliceError},
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
-    service, undelete, upload,
+    service, share, undelete, upload,
 };
 
 /// What a worker works with.
@@ -33,6 +34,8 @@ pub struct Worker {
     pub ports: Ports,
     /// The database clients it has.
     pub clients: Clients,
+    /// When media are divided between branches.
+    pub stretches: Stretches,
 }
 
 /// Does the next slice of `job`, or of the share of it that `range` names, within `time`, and says how to go on. A job
@@ -65,41 +68,57 @@ pub async fn slice(
     let source = source(&worker.ports, &backup.value).await?;
     let services = covered(&source, &backup.value)?;
 
-    if let Some(Range { service }) = range {
+    if let Some(Range { service, share }) = range {
         let service = services.iter().find(|candidate| candidate.name() == service).ok_or_else(|| {
             SliceError::permanent(
                 "no_such_service",
                 format!("{application} has no service {service} in this backup"),
             )
         })?;
-        back_up_within(time, worker, &backup.value, service).await?;
+        if let Some(share) = share {
+            let work = share::back_up(worker, &backup.value, service, *share, time);
+            return within(time, &backup.value, service, work).await;
+        }
+        within(time, &backup.value, service, service::back_up(worker, &backup.value, service)).await?;
         return Ok(Answer::Done);
     }
     let runs = worker.ports.records.service_runs(*id).await?;
-    match next_step(&services, &runs).as_slice() {
+    let step: Vec<Range> =
+        next_step(&services, &runs).into_iter().flat_map(|next| ranges(next, &runs)).collect();
+    match step.as_slice() {
         [] => {
             finish(&worker.ports, backup, source, &services, &runs).await?;
             Ok(Answer::Done)
         }
-        [only] => {
-            back_up_within(time, worker, &backup.value, only).await?;
+        [Range { service, share: None }] => {
+            if let Some(only) = services.iter().find(|candidate| candidate.name() == service) {
+                within(time, &backup.value, only, service::back_up(worker, &backup.value, only)).await?;
+            }
             Ok(Answer::Continue)
         }
-        several => {
-            let ranges = several.iter().map(|service| Range { service: service.name().clone() }).collect();
-            Ok(Answer::FanOut { ranges })
-        }
+        _ => Ok(Answer::FanOut { ranges: step }),
     }
 }
 
+/// The shares of a service that are not done, if there are any; otherwise all of it, to be begun or brought to its end.
+fn ranges(service: &Service, runs: &[Versioned<ServiceRun>]) -> Vec<Range> {
+    let run = runs.iter().find(|run| run.value.service == *service.name());
+    let divided = run.and_then(|run| run.value.divided.as_ref()).filter(|divided| divided.void.is_none());
+    let shares = divided.iter().flat_map(|divided| (0..).zip(&divided.shares));
+    let open: Vec<Range> = shares
+        .filter(|(_, share)| !share.done)
+        .map(|(number, _)| Range { service: service.name().clone(), share: Some(number) })
+        .collect();
+    if open.is_empty() { vec![Range { service: service.name().clone(), share: None }] } else { open }
+}
+
 /// Dropping the work ends it: its `pg_dump` is killed, and the abort gives its upload up.
-async fn back_up_within(
+async fn within<T>(
     time: Duration,
-    worker: &Worker,
     backup: &Backup,
     service: &Service,
-) -> Result<(), SliceError> {
-    let work = service::back_up(worker, backup, service);
+    work: impl Future<Output = Result<T, SliceError>>,
+) -> Result<T, SliceError> {
     tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
         let error = SliceError::permanent(
             "slice_too_short",

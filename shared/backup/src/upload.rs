@@ -87,7 +87,7 @@ pub async fn store(
     match completed {
         Ok(completed) => {
             let object = verify(artifacts, key, completed.bytes, completed.whole).await?;
-            engine.read_back(artifacts, key).await?;
+            engine.read_back(artifacts, &object).await?;
             if let Some(beside) = engine.beside() {
                 // Whoever has taken over meanwhile has cleaned up, and would not find it.
                 observer.advanced(completed.advance()).await?;
@@ -102,6 +102,32 @@ pub async fn store(
             Err(error)
         }
     }
+}
+
+/// Runs `engine` and stores what it yields as parts of an upload that others fill too; it stays open whatever happens.
+/// Returns the parts in the order of their numbers.
+pub async fn fill(
+    artifacts: &dyn ArtifactStore,
+    engine: &dyn Engine,
+    upload: &OpenUpload,
+    observer: &mut dyn Observer,
+) -> Result<Vec<StoredPart>, SliceError> {
+    observer.opened(upload).await?;
+    let (parts, _) = copy_and_report(artifacts, engine, upload, observer).await?;
+    Ok(parts.into_values().collect())
+}
+
+/// Makes the object of an upload that others have filled; `engine` keeps their parts and adds those of the end. After an
+/// error the upload is as it was, so that it can be tried again.
+pub async fn finish(
+    artifacts: &dyn ArtifactStore,
+    engine: &dyn Engine,
+    upload: &OpenUpload,
+    observer: &mut dyn Observer,
+) -> Result<Stored, SliceError> {
+    let completed = complete(artifacts, engine, upload, observer).await?;
+    let object = verify(artifacts, &upload.key, completed.bytes, completed.whole).await?;
+    Ok(Stored { object, report: completed.report })
 }
 
 /// Gives up every upload that is open below `prefix`, a backup's or one service's of it. Whoever still fills one finds it
@@ -314,6 +340,10 @@ fn insert(parts: &mut Parts, part: StoredPart) -> Result<(), SliceError> {
 /// Has a part copied. What a failure means is for the engine to say: the object may have changed, and be copied again.
 async fn copy_part(artifacts: &dyn ArtifactStore, upload: &OpenUpload, order: CopyOrder, tally: &Tally) {
     let CopyOrder { copy, done } = order;
+    // Nobody waits for it any more, and its number may be somebody else's.
+    if done.is_closed() {
+        return;
+    }
     let copied = artifacts.copy_part(upload, &copy).await;
     let copied = copied.and_then(|part| {
         if (part.number, part.size) == (copy.number, copy.bytes) {

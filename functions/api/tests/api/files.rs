@@ -180,7 +180,15 @@ async fn bytes_that_are_not_those_of_the_checksum_are_not_given_out() {
     let tar = artifacts.bytes(&key).unwrap().to_vec();
     let damaged = String::from_utf8_lossy(&tar).replacen("the bytes", "THE BYTES", 1).into_bytes();
     assert_eq!(damaged.len(), tar.len());
-    artifacts.insert(&key, damaged);
+    artifacts.insert(&key, damaged.clone());
+    let answer = client.get(&at(&path, "a")).send().await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.text.as_str()),
+        (200, "the bytes"),
+        "of the version that was stored"
+    );
+    let (client, path) = archived(&[("a", "the bytes".into())]).await;
+    client.world.artifacts.damage(&key, damaged);
     let answer = client.get(&at(&path, "a")).send().await;
     assert_eq!(answer.status.as_u16(), 503);
     assert!(!answer.text.contains("THE BYTES"));

@@ -11,12 +11,17 @@
 //! so that copies run while what stands before them in the tar is still being read. [`LiteralParts`] keeps within the
 //! numbers that are left to the bytes in between, whatever has become of the objects since they were listed. Numbers may
 //! stay unused: S3 asks only that they ascend.
+//!
+//! What is too much for one program at a time is divided into stretches ([`Divider`]): runs of whole objects whose bytes do
+//! not depend on each other, each with numbers of its own.
 
+mod division;
 mod numbering;
 mod parts;
 mod policy;
 mod survey;
 
+pub use division::{Divider, Division, DoesNotFit, Pace, Stretch};
 pub use numbering::{Entry, Numbering};
 pub use parts::{LiteralParts, Outgrown};
 pub use policy::{MAX_COPY_BYTES, Policy};

@@ -34,7 +34,12 @@ pub struct Numbering {
 impl Numbering {
     /// A numbering before the first object.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, first: 1, literal_bytes: 0 }
+        Self::starting_at(policy, 1)
+    }
+
+    /// A numbering whose first part has the number `first`.
+    pub fn starting_at(policy: Policy, first: u32) -> Self {
+        Self { policy, first, literal_bytes: 0 }
     }
 
     /// Plans the next object, by its key as the archive has it and its listed size in bytes.

@@ -27,7 +27,18 @@ pub struct LiteralParts {
 impl LiteralParts {
     /// No bytes yet; nothing is cut before [`LiteralParts::allow`].
     pub fn new(policy: Policy) -> Self {
-        Self { policy, filling: BytesMut::new(), next: 1, until: 0 }
+        Self::starting_at(policy, 1)
+    }
+
+    /// No bytes yet; the first part will have the number `first`.
+    pub fn starting_at(policy: Policy, first: u32) -> Self {
+        Self { policy, filling: BytesMut::new(), next: first, until: 0 }
+    }
+
+    /// How many bytes must follow for the part that is filling to be long enough for others to follow it.
+    pub fn missing(&self) -> u64 {
+        let filling = self.filling.len() as u64;
+        if filling == 0 { 0 } else { self.policy.head_bytes.saturating_sub(filling) }
     }
 
     /// Lets parts be cut up to this number, as [`Numbering`](super::Numbering) has planned.

@@ -1,5 +1,7 @@
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use crate::multipart::MAX_PARTS;
 
 /// The most bytes of one part, and so of one copy inside S3, S3's limit: 5 GiB.
@@ -10,7 +12,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// How large parts are, and which objects are copied inside S3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// The bytes of a literal part, unless it is the last before a copy or of all.
     pub part_bytes: u64,

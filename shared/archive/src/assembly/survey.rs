@@ -52,6 +52,11 @@ impl Survey {
         self.bytes
     }
 
+    /// How long the manifest will be, at a guess, in bytes.
+    pub fn manifest_bytes(&self) -> u64 {
+        self.manifest_bytes
+    }
+
     /// The first policy by which the archive fits.
     pub fn choose(&self) -> Result<Policy, TooLarge> {
         let fits = |(policy, numbering): &&(Policy, Numbering)| {

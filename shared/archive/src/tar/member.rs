@@ -1,5 +1,7 @@
 //! Member names: which keys stand in the tar as they are, and how the others are named.
 
+use serde::{Deserialize, Serialize};
+
 use crate::checksum::Sha256;
 
 /// The name of the last member, the manifest of contents.
@@ -59,7 +61,7 @@ pub struct OutOfOrder {
 ///
 /// Memory does not grow with the listing: in byte order all keys between `a` and `a/b` start with `a`, so the
 /// files that may be in the way of the next key are all prefixes of the last one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberNames {
     previous: Option<String>,
     /// The lengths of the files named as they stand whose keys are prefixes of `previous`, ascending.

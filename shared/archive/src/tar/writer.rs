@@ -67,6 +67,36 @@ pub fn padding(size: u64) -> &'static [u8] {
     &ZEROS[..missing]
 }
 
+/// The longest comment of one global header, in bytes: `libarchive` takes headers of 1 MiB at the most.
+const MAX_COMMENT_BYTES: u64 = 512 * 1024;
+
+/// Blocks that say nothing, at least `least` bytes of them and at most [`filler_bytes`]: global extended headers with a
+/// comment, which readers pass over. A member must follow, or Python's `tarfile` takes the archive for cut off.
+pub fn filler(least: u64) -> Bytes {
+    let block = BLOCK_BYTES as u64;
+    let (mut blocks, mut left) = (BytesMut::new(), least);
+    while left > 0 {
+        // The record is as long as what is left but for the header, or as a block at the least.
+        let records = left.saturating_sub(block).clamp(block, MAX_COMMENT_BYTES).next_multiple_of(block);
+        let head = format!("{records} comment=");
+        // Less than a mebibyte, so the conversions cannot fail.
+        let length = usize::try_from(records).unwrap_or(BLOCK_BYTES);
+        blocks.extend_from_slice(
+            ustar(EXTENDED_HEADER_NAME, EntryType::XGlobalHeader, 0o644, records, 0).as_bytes(),
+        );
+        blocks.extend_from_slice(head.as_bytes());
+        blocks.resize(blocks.len() + length - head.len() - 1, b' ');
+        blocks.extend_from_slice(b"\n");
+        left = left.saturating_sub(block + records);
+    }
+    blocks.freeze()
+}
+
+/// The most bytes that the [`filler`] of `least` bytes has.
+pub fn filler_bytes(least: u64) -> u64 {
+    least + 4 * BLOCK_BYTES as u64
+}
+
 /// The end of a tar: two blocks of zeros.
 pub fn end() -> &'static [u8] {
     &ZEROS
@@ -208,7 +238,20 @@ mod tests {
         assert_eq!(end(), [0; 1_024]);
     }
 
+    #[test]
+    fn the_record_of_a_filler_counts_itself() {
+        let filler = filler(1);
+        assert_eq!((filler.len(), filler[156]), (2 * BLOCK_BYTES, b'g'));
+        assert!(filler[512..].starts_with(b"512 comment=   ") && filler.ends_with(b" \n"));
+    }
+
     proptest! {
+        #[test]
+        fn a_filler_is_about_as_long_as_was_asked_for(least in 0..6_000_000_u64) {
+            let length = filler(least).len() as u64;
+            prop_assert!(length >= least && length <= filler_bytes(least) && length.is_multiple_of(BLOCK_BYTES as u64));
+        }
+
         #[test]
         fn no_header_is_longer_than_planned(key in "\\PC{0,300}|[/a-z]{0,1100}", size in any::<u64>(), seconds in 0..1_i64 << 40) {
             let member = MemberNames::new().assign(&key, size).unwrap();

@@ -133,11 +133,13 @@ impl ArtifactStore for S3Artifacts {
         }
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+    async fn read(&self, object: &StoredObject, range: Range<u64>) -> Result<Bytes, StorageError> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
+        let key = object.key.as_str();
         let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let request = request.set_version_id(object.version_id.clone());
         let request = request.range(format!("bytes={}-{}", range.start, range.end - 1));
         let object = request.send().await;
         let object = object.map_err(|error| storage_error("GetObject", &self.object(key), &error))?;
@@ -243,16 +245,18 @@ impl ArtifactStore for S3Artifacts {
 
     async fn range_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         range: Range<u64>,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
+        let key = object.key.as_str();
         let refused =
             |why: &str| StorageError::Rejected(format!("to sign a download of {}: {why}", self.object(key)));
         let last = range.end.checked_sub(1).filter(|last| *last >= range.start);
         let last = last.ok_or_else(|| refused("the range is empty"))?;
         let signing = PresigningConfig::expires_in(valid).map_err(|error| refused(&error.to_string()))?;
         let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let request = request.set_version_id(object.version_id.clone());
         let request = request.range(format!("bytes={}-{last}", range.start)).presigned(signing).await;
         // The error is not quoted, for what it is about is the URL.
         let request = request.map_err(|_| refused("there are no credentials, or they could not be read"))?;

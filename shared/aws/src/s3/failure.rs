@@ -30,7 +30,8 @@ fn judge(status: u16, code: Option<&str>, what: &str, explained: impl Fn() -> St
             Some(StorageError::Denied(what.to_owned()))
         }
         // An offset beyond the end: the object was longer once.
-        Some("PreconditionFailed" | "ConditionalRequestConflict" | "InvalidRange") => {
+        // A part that is not the one that was stored here: somebody else has stored another under its number.
+        Some("PreconditionFailed" | "ConditionalRequestConflict" | "InvalidRange" | "InvalidPart") => {
             Some(StorageError::Changed(what.to_owned()))
         }
         Some("InvalidObjectState") => Some(StorageError::Archived(what.to_owned())),
@@ -84,6 +85,7 @@ mod tests {
         Some("PermanentRedirect"),
         "the storage refused object a: the bucket is in another region than this stack"
     )]
+    #[case(400, Some("InvalidPart"), "object a has changed meanwhile")]
     #[case(400, Some("BadDigest"), "the storage refused object a: said")]
     #[case(200, Some("InternalError"), "the storage could not be reached: object a: said")]
     #[case(503, Some("SlowDown"), "the storage could not be reached: object a: said")]

@@ -46,9 +46,16 @@ impl MediaSource for S3Media {
         }
     }
 
-    async fn list(&self, bucket: &str, prefix: &str, token: Option<&str>) -> Result<MediaPage, StorageError> {
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<MediaPage, StorageError> {
         let request =
             self.client.list_objects_v2().bucket(bucket).prefix(prefix).encoding_type(EncodingType::Url);
+        let request = request.set_start_after(after.filter(|_| token.is_none()).map(str::to_owned));
         let page = request.set_continuation_token(token.map(str::to_owned)).send().await;
         let what = format!("bucket {bucket}");
         let page = page.map_err(|error| storage_error("ListObjectsV2", &what, &error))?;

@@ -83,12 +83,15 @@ async fn a_signed_url_downloads_the_object() {
 async fn a_signed_url_of_a_range_downloads_just_that() {
     let store = artifacts().await;
     store.put(&key(5), "application/x-tar", Bytes::from_static(b"0123456789")).await.unwrap();
-    let url = store.range_url(&key(5), 2..6, Duration::from_mins(1)).await.unwrap();
+    let object = store.describe(&key(5)).await.unwrap().unwrap();
+    store.put(&key(5), "application/x-tar", Bytes::from_static(b"something else")).await.unwrap();
+    assert_eq!(store.read(&object, 2..6).await.unwrap(), &b"2345"[..], "of the version that was described");
+    let url = store.range_url(&object, 2..6, Duration::from_mins(1)).await.unwrap();
     let url = url.expose_secret();
     assert!(url.contains("X-Amz-SignedHeaders=host%3Brange&"), "{url}");
     let answer = get_with(url, "Range: bytes=2-5\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 206") && answer.ends_with("2345"), "{answer}");
-    assert!(store.range_url(&key(5), 6..6, Duration::from_mins(1)).await.is_err());
+    assert!(store.range_url(&object, 6..6, Duration::from_mins(1)).await.is_err());
 }
 
 /// A signed URL is that of the version that was backed up, whatever stands at its key by now.

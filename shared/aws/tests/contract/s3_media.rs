@@ -62,9 +62,9 @@ async fn a_long_listing_has_every_object_once() {
     let keys: Vec<String> = (0..1500).map(|number| format!("long/{number:04}")).collect();
     let puts = keys.iter().map(|key| stage.put(key, Bytes::new(), "text/plain", &[]));
     stream::iter(puts).buffer_unordered(8).collect::<Vec<_>>().await;
-    let first = stage.media().list(stage.bucket(), "long/", None).await.unwrap();
+    let first = stage.media().list(stage.bucket(), "long/", None, None).await.unwrap();
     assert_eq!(first.objects.len(), 1000);
-    let second = stage.media().list(stage.bucket(), "long/", first.next.as_deref()).await.unwrap();
+    let second = stage.media().list(stage.bucket(), "long/", None, first.next.as_deref()).await.unwrap();
     assert_eq!(second.next, None);
     let found: Vec<_> = first.objects.into_iter().chain(second.objects).map(|object| object.key).collect();
     assert_eq!(found, keys);

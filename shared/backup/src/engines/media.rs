@@ -14,9 +14,10 @@ mod listing;
 mod object;
 mod parts;
 mod staged;
+mod stretches;
 mod task;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -34,8 +35,10 @@ use crate::{
 use ahead::Ahead;
 use archive::Archive;
 use failure::of_listing;
+use listing::Surveyed;
 use object::Source;
 use staged::Open;
+pub use stretches::{JoinEngine, Plan, StoredAs, StretchEngine, StretchLines, Stretches};
 
 /// Archives the objects below one prefix of one bucket.
 pub struct MediaEngine {
@@ -44,6 +47,8 @@ pub struct MediaEngine {
     clock: Arc<dyn Clock>,
     application: ApplicationId,
     service: StorageService,
+    /// The listing, if it was gone through already.
+    surveyed: Mutex<Option<Surveyed>>,
 }
 
 impl MediaEngine {
@@ -55,14 +60,25 @@ impl MediaEngine {
             bucket: service.bucket.clone(),
             prefix: service.prefix.clone(),
         });
-        Self { source, artifacts: ports.artifacts.clone(), clock: ports.clock.clone(), application, service }
+        Self {
+            source,
+            artifacts: ports.artifacts.clone(),
+            clock: ports.clock.clone(),
+            application,
+            service,
+            surveyed: Mutex::new(None),
+        }
     }
 
     async fn archive(&self, open: Open, out: SegmentSender) -> Result<EngineReport, SliceError> {
         let source = self.described(self.clock.now());
-        let (policy, listing) = listing::survey(&self.source).await?;
+        let surveyed = self.surveyed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Surveyed { policy, listing, .. } = match surveyed {
+            Some(surveyed) => surveyed,
+            None => listing::survey(&self.source).await?,
+        };
         let mut archive = Archive::new(self.artifacts.clone(), open, policy, source, out.clone());
-        let mut ahead = Ahead::new(self.source.clone(), out, policy, listing);
+        let mut ahead = Ahead::new(self.source.clone(), out, policy, 1, listing);
         while let Some((planned, next)) = ahead.next().await? {
             archive.add(&planned, next).await?;
         }
@@ -84,7 +100,7 @@ impl MediaEngine {
     /// vanished, that is no backup.
     async fn first_page(&self) -> Result<Option<u64>, SliceError> {
         let StorageService { bucket, prefix, .. } = &self.service;
-        let page = self.source.media.list(bucket, prefix, None).await;
+        let page = self.source.media.list(bucket, prefix, None, None).await;
         let page = page.map_err(|error| of_listing(bucket, &error))?;
         let bytes = page.objects.iter().map(|object| object.size).sum();
         Ok(page.next.is_none().then_some(bytes))

@@ -33,7 +33,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use holdfast_domain::{application::PostgresService, backup::Contents};
+use holdfast_domain::{
+    application::PostgresService,
+    backup::{Contents, StoredObject},
+};
 use tokio::sync::OnceCell;
 
 pub use compression::{DumpCompression, InvalidCompression};
@@ -171,9 +174,9 @@ impl Engine for PostgresEngine {
         })
     }
     /// The table of contents, by which everything else is found.
-    async fn read_back(&self, store: &dyn ArtifactStore, key: &str) -> Result<(), SliceError> {
+    async fn read_back(&self, store: &dyn ArtifactStore, object: &StoredObject) -> Result<(), SliceError> {
         match self.written() {
-            Some(written) => written.compare(store, key).await,
+            Some(written) => written.compare(store, object).await,
             None => Ok(()),
         }
     }

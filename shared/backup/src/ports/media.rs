@@ -14,8 +14,15 @@ pub trait MediaSource: Send + Sync {
     /// The region `bucket` is in.
     async fn region(&self, bucket: &str) -> Result<Region, StorageError>;
 
-    /// One page of the objects below `prefix`, in the byte order of their keys; `token` is the last page's `next`.
-    async fn list(&self, bucket: &str, prefix: &str, token: Option<&str>) -> Result<MediaPage, StorageError>;
+    /// One page of the objects below `prefix`, in the byte order of their keys: the first behind the whole key `after`, or,
+    /// with a `token`, which is the last page's `next`, the page after that.
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<MediaPage, StorageError>;
 
     /// Opens an object for reading from byte `offset` on: to its end, or `length` bytes where it has as many. With `etag`
     /// the object must still be that one ([`StorageError::Changed`] otherwise).

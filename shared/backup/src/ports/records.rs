@@ -9,6 +9,8 @@ use holdfast_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::OpenUpload;
+
 /// Records of applications, plans, backups, slots and audit entries. Every write is conditional: on a version, or on
 /// absence; who loses gets [`RecordsError::Conflict`] and nothing of the write happens.
 #[async_trait]
@@ -254,6 +256,42 @@ pub struct ServiceRun {
     pub progress: Progress,
     /// What was written, once it is stored and read back.
     pub artifact: Option<Artifact>,
+    /// How it is divided between branches, if it is too large for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divided: Option<Divided>,
+}
+
+/// A service that several branches work on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divided {
+    /// The attempt that planned it. What is staged for it is named after that.
+    pub plan: u32,
+    /// How often it was planned.
+    pub plans: u32,
+    /// The upload that all branches fill.
+    pub upload: OpenUpload,
+    /// What was planned turned out not to hold, for this reason: the service begins again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void: Option<String>,
+    /// The shares, one for each branch.
+    pub shares: Vec<Share>,
+}
+
+/// How far one branch has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// How often a slice has begun or gone on with it: who finds another number than its own must stop.
+    pub attempt: u32,
+    /// Its first stretch, from 0.
+    pub from: u32,
+    /// The stretch after its last.
+    pub until: u32,
+    /// Whether all of them are stored.
+    pub done: bool,
+    /// Bytes stored so far.
+    pub bytes: u64,
+    /// Parts stored so far.
+    pub segments: u32,
 }
 
 impl ServiceRun {
@@ -272,6 +310,7 @@ impl ServiceRun {
             service,
             attempt: 0,
             artifact: None,
+            divided: None,
         }
     }
 }

@@ -46,8 +46,8 @@ pub trait ArtifactStore: Send + Sync {
     /// A small object's bytes, if it is there.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError>;
 
-    /// Some bytes of an object, as many as can be held. Fewer than were asked for are an error.
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError>;
+    /// Some bytes of exactly the version `object` is, as many as can be held. Fewer than were asked for are an error.
+    async fn read(&self, object: &StoredObject, range: Range<u64>) -> Result<Bytes, StorageError>;
 
     /// What the store says about an object, if it is there.
     async fn describe(&self, key: &str) -> Result<Option<StoredObject>, StorageError>;
@@ -73,11 +73,11 @@ pub trait ArtifactStore: Send + Sync {
         valid: Duration,
     ) -> Result<SecretString, StorageError>;
 
-    /// A signed URL to download a range of an object, valid for `valid`, and only with the header `Range` that names just
-    /// that range. It is a secret.
+    /// A signed URL to download a range of exactly the version `object` is, valid for `valid`, and only with the header
+    /// `Range` that names just that range. It is a secret.
     async fn range_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         range: Range<u64>,
         valid: Duration,
     ) -> Result<SecretString, StorageError>;

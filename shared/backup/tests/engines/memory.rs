@@ -119,6 +119,7 @@ impl MediaSource for Endless {
         &self,
         _bucket: &str,
         _prefix: &str,
+        _after: Option<&str>,
         token: Option<&str>,
     ) -> Result<MediaPage, StorageError> {
         let from: u64 = token.map_or(0, |token| token.parse().unwrap());

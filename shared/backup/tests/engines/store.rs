@@ -130,8 +130,8 @@ impl ArtifactStore for GatedStore {
         self.bucket.get(key).await
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
-        let mut bytes = self.bucket.read(key, range).await?.to_vec();
+    async fn read(&self, object: &StoredObject, range: Range<u64>) -> Result<Bytes, StorageError> {
+        let mut bytes = self.bucket.read(object, range).await?.to_vec();
         (self.alter)(&mut bytes);
         Ok(bytes.into())
     }
@@ -167,11 +167,11 @@ impl ArtifactStore for GatedStore {
 
     async fn range_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         range: Range<u64>,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        self.bucket.range_url(key, range, valid).await
+        self.bucket.range_url(object, range, valid).await
     }
 
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {
@@ -239,11 +239,11 @@ impl ArtifactStore for NullStore {
         Ok(None)
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+    async fn read(&self, object: &StoredObject, range: Range<u64>) -> Result<Bytes, StorageError> {
         let head = self.head.lock().unwrap();
         let place = |at| usize::try_from(at).unwrap();
         if place(range.end) > head.len() {
-            return Err(StorageError::Rejected(key.to_owned()));
+            return Err(StorageError::Rejected(object.key.clone()));
         }
         Ok(head.slice(place(range.start)..place(range.end)))
     }
@@ -287,11 +287,11 @@ impl ArtifactStore for NullStore {
 
     async fn range_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         _range: Range<u64>,
         _valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        Err(StorageError::Rejected(key.to_owned()))
+        Err(StorageError::Rejected(object.key.clone()))
     }
 
     fn check_protection(&self, _object: &StoredObject) -> Result<(), StorageError> {

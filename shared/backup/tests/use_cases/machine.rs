@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_backup::{
     abort::abort,
-    engines::Clients,
+    engines::{Clients, media::Stretches},
     error::SliceError,
     job::{Answer, Caught, Job, Range},
     ports::ApplicationRecord,
@@ -28,7 +28,7 @@ pub(crate) const INVOCATION: Duration = Duration::from_mins(15);
 pub(crate) fn worker(world: &World) -> Worker {
     let clients =
         Clients { postgres: "/nonexistent/{major}".parse().unwrap(), mysql: "/nonexistent".parse().unwrap() };
-    Worker { ports: world.ports.clone(), clients }
+    Worker { ports: world.ports.clone(), clients, stretches: Stretches::default() }
 }
 
 /// Registers `id` with its storage only, and a few files in it.
@@ -46,9 +46,18 @@ pub(crate) fn register_media_only(world: &World, id: &str) -> ApplicationRecord 
 
 /// Drives a job to its end, as the state machine does.
 pub(crate) async fn drive(world: &World, application: &ApplicationId, id: BackupId) -> Backup {
-    let worker = worker(world);
+    drive_worker(world, &worker(world), application, id).await
+}
+
+/// Drives a job to its end with a worker of one's own.
+pub(crate) async fn drive_worker(
+    world: &World,
+    worker: &Worker,
+    application: &ApplicationId,
+    id: BackupId,
+) -> Backup {
     let job = Job::Backup { application: application.clone(), id };
-    match slices(&worker, &job).await {
+    match slices(worker, &job).await {
         Ok(()) => {
             // What goes wrong here is left to the nightly run.
             let _ = retain::run(&worker.ports, application).await;

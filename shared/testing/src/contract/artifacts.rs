@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
 use holdfast_backup::ports::{ArtifactStore, Entropy, StorageError, StoredPart};
-use holdfast_domain::backup;
+use holdfast_domain::backup::{self, StoredObject};
 
 use crate::{
     builders::{now, slug},
@@ -187,14 +187,22 @@ pub async fn a_small_object_reads_back(store: &dyn ArtifactStore) {
 pub async fn a_range_of_an_object_reads_back(store: &dyn ArtifactStore) {
     let key = format!("{}MEDIA/media.tar", prefix("range"));
     store.put(&key, "application/x-tar", Bytes::from_static(b"0123456789")).await.unwrap();
+    let object = store.describe(&key).await.unwrap().unwrap();
     for (range, bytes) in [(0..10, "0123456789"), (3..4, "3"), (8..10, "89"), (5..5, "")] {
-        assert_eq!(store.read(&key, range).await.unwrap(), bytes);
+        assert_eq!(store.read(&object, range).await.unwrap(), bytes);
     }
     for range in [8..11, 10..11] {
-        let outcome = store.read(&key, range).await;
+        let outcome = store.read(&object, range).await;
         assert!(matches!(outcome, Err(StorageError::Changed(_))), "{outcome:?}");
     }
-    let missing = store.read(&format!("{key}x"), 0..1).await;
+    store.put(&key, "application/x-tar", Bytes::from_static(b"another")).await.unwrap();
+    assert_eq!(
+        store.read(&object, 3..10).await.unwrap(),
+        &b"3456789"[..],
+        "of the version that was described"
+    );
+    let missing = StoredObject { key: format!("{key}x"), version_id: None, ..object };
+    let missing = store.read(&missing, 0..1).await;
     assert!(matches!(missing, Err(StorageError::NotFound(_))), "{missing:?}");
 }
 

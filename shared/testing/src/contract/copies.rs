@@ -70,7 +70,7 @@ impl Copying for FakeCopying {
 
     async fn put(&self, key: &str, bytes: Bytes) -> String {
         self.media.put(self.bucket(), key, bytes);
-        self.media.list(self.bucket(), key, None).await.unwrap().objects.remove(0).etag
+        self.media.list(self.bucket(), key, None, None).await.unwrap().objects.remove(0).etag
     }
 }
 

@@ -14,6 +14,7 @@ macro_rules! media_contract {
         $crate::contract_tests! { media, $stage,
             a_bucket_has_a_region
             a_listing_is_in_byte_order_whatever_the_keys
+            a_listing_begins_behind_any_key
             an_object_reads_back_with_its_headers
             a_large_object_reads_back_from_any_offset
             a_range_reads_back_and_knows_the_whole
@@ -137,7 +138,7 @@ pub async fn a_listing_is_in_byte_order_whatever_the_keys(stage: &dyn Stage) {
     keys.sort();
     let (mut found, mut token) = (Vec::new(), None);
     loop {
-        let page = stage.media().list(stage.bucket(), "odd/", token.as_deref()).await.unwrap();
+        let page = stage.media().list(stage.bucket(), "odd/", None, token.as_deref()).await.unwrap();
         found.extend(page.objects);
         token = page.next;
         if token.is_none() {
@@ -150,6 +151,20 @@ pub async fn a_listing_is_in_byte_order_whatever_the_keys(stage: &dyn Stage) {
         assert_eq!((listed.size, &listed.etag), (object.size, &object.etag), "{}", listed.key);
         assert_eq!(listed.last_modified.timestamp(), object.last_modified.timestamp());
         assert_eq!(read(object).await, "bytes");
+    }
+}
+
+/// A listing that begins behind a key has all that follows it, whether there is such a key or not.
+pub async fn a_listing_begins_behind_any_key(stage: &dyn Stage) {
+    for key in ["behind/a", "behind/b", "behind/b/c", "behind/c"] {
+        stage.put(key, Bytes::from_static(b"x"), "text/plain", &[]).await;
+    }
+    for (after, expected) in [("behind/b", 2), ("behind/a!", 3), ("behind/c", 0), ("", 4)] {
+        let page = stage.media().list(stage.bucket(), "behind/", Some(after), None).await.unwrap();
+        let keys: Vec<_> = page.objects.iter().map(|object| object.key.as_str()).collect();
+        let more = page.next.is_some();
+        assert!(keys.len() == expected || (more && keys.len() < expected), "{after:?}: {keys:?}");
+        assert!(keys.iter().all(|key| *key > after), "{after:?}: {keys:?}");
     }
 }
 
@@ -240,7 +255,7 @@ pub async fn an_object_that_was_deleted_is_not_found(stage: &dyn Stage) {
 /// A bucket that is not there is not found, and the error names it.
 pub async fn a_missing_bucket_is_not_found(stage: &dyn Stage) {
     let bucket = "contract-no-such-bucket";
-    let listed = stage.media().list(bucket, "", None).await.err().unwrap();
+    let listed = stage.media().list(bucket, "", None, None).await.err().unwrap();
     let opened = stage.media().open(bucket, "a", None, 0, None).await.err().unwrap();
     for error in [listed, opened] {
         assert!(matches!(&error, StorageError::NotFound(what) if what.contains(bucket)), "{error:?}");

@@ -101,6 +101,13 @@ impl FakeArtifacts {
         change(&mut version.and_then(Option::as_mut).expect("the object is there").object);
     }
 
+    /// Changes the bytes of an object in place, as a disk that rots; what the bucket says of it stays.
+    pub fn damage(&self, key: &str, bytes: impl Into<Bytes>) {
+        let mut state = self.lock();
+        let version = state.versions.get_mut(key).and_then(|versions| versions.last_mut());
+        version.and_then(Option::as_mut).expect("the object is there").bytes = bytes.into();
+    }
+
     /// Lets the next deletion of several objects fail after this many of them are gone.
     pub fn fail_after_deleting(&self, objects: usize) {
         self.lock().deletes_before_failure = Some(objects);
@@ -211,8 +218,13 @@ impl ArtifactStore for FakeArtifacts {
         Ok(self.bytes(key))
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
-        let bytes = self.bytes(key).ok_or_else(|| StorageError::NotFound(format!("object {key}")))?;
+    async fn read(&self, object: &StoredObject, range: Range<u64>) -> Result<Bytes, StorageError> {
+        let key = object.key.as_str();
+        let bytes = match &object.version_id {
+            None => self.bytes(key),
+            version => self.lock().version(key, version.as_ref()).map(|stored| stored.bytes.clone()),
+        };
+        let bytes = bytes.ok_or_else(|| StorageError::NotFound(format!("object {key}")))?;
         let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
         if range.end > bytes.len() {
             return Err(StorageError::Changed(format!("object {key}")));
@@ -276,12 +288,13 @@ impl ArtifactStore for FakeArtifacts {
 
     async fn range_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         range: Range<u64>,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
+        let (key, version) = (&object.key, object.version_id.as_deref().unwrap_or_default());
         let url = format!(
-            "https://backups.invalid/{key}?X-Amz-Expires={}&X-Amz-SignedHeaders=host%3Brange&X-Amz-Signature=fake-{}-{}",
+            "https://backups.invalid/{key}?versionId={version}&X-Amz-Expires={}&X-Amz-SignedHeaders=host%3Brange&X-Amz-Signature=fake-{}-{}",
             valid.as_secs(),
             range.start,
             range.end
@@ -325,6 +338,10 @@ impl State {
 
     fn current(&self, key: &str) -> Option<&Stored> {
         self.versions.get(key)?.last()?.as_ref()
+    }
+
+    fn version(&self, key: &str, id: Option<&String>) -> Option<&Stored> {
+        self.versions.get(key)?.iter().flatten().find(|stored| stored.object.version_id.as_ref() == id)
     }
 
     fn store(&mut self, key: &str, content_type: &str, bytes: Bytes) -> StoredObject {

@@ -204,7 +204,14 @@ impl MediaSource for FakeMedia {
         Ok(self.state.lock().unwrap().bucket(bucket)?.region.clone())
     }
 
-    async fn list(&self, bucket: &str, prefix: &str, token: Option<&str>) -> Result<MediaPage, StorageError> {
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<MediaPage, StorageError> {
+        let token = token.or(after);
         let state = self.state.lock().unwrap();
         let mut objects: Vec<_> = state
             .bucket(bucket)?

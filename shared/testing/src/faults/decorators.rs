@@ -228,8 +228,8 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
         self.faults.around("artifacts.get", self.inner.get(key)).await
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
-        self.faults.around("artifacts.read", self.inner.read(key, range)).await
+    async fn read(&self, object: &StoredObject, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.faults.around("artifacts.read", self.inner.read(object, range)).await
     }
 
     async fn describe(&self, key: &str) -> Result<Option<StoredObject>, StorageError> {
@@ -263,11 +263,11 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
 
     async fn range_url(
         &self,
-        key: &str,
+        object: &StoredObject,
         range: Range<u64>,
         valid: Duration,
     ) -> Result<SecretString, StorageError> {
-        self.faults.around("artifacts.range_url", self.inner.range_url(key, range, valid)).await
+        self.faults.around("artifacts.range_url", self.inner.range_url(object, range, valid)).await
     }
 
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {
@@ -281,8 +281,14 @@ impl<P: MediaSource + ?Sized> MediaSource for Faulty<P> {
         self.faults.around("media.region", self.inner.region(bucket)).await
     }
 
-    async fn list(&self, bucket: &str, prefix: &str, token: Option<&str>) -> Result<MediaPage, StorageError> {
-        self.faults.around("media.list", self.inner.list(bucket, prefix, token)).await
+    async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<MediaPage, StorageError> {
+        self.faults.around("media.list", self.inner.list(bucket, prefix, after, token)).await
     }
 
     async fn open(

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     copied,
+    failure::outgrown,
     fetched::{self, Next},
     listing::Listing,
     object::{Source, relative},
@@ -44,13 +45,20 @@ struct Waiting {
 }
 
 impl Ahead {
-    pub(super) fn new(source: Arc<Source>, out: SegmentSender, policy: Policy, listing: Listing) -> Self {
+    /// Looks ahead in `listing`, whose parts have numbers from `first` on.
+    pub(super) fn new(
+        source: Arc<Source>,
+        out: SegmentSender,
+        policy: Policy,
+        first: u32,
+        listing: Listing,
+    ) -> Self {
         Self {
             source,
             out,
             policy,
             listing,
-            numbering: Numbering::new(policy),
+            numbering: Numbering::starting_at(policy, first),
             room: Arc::new(Semaphore::new(READ_AHEAD_KIB)),
             listed_all: false,
             held_back: None,
@@ -69,7 +77,7 @@ impl Ahead {
                 self.listed_all = true;
                 break;
             };
-            if let Some(object) = self.fetch(object) {
+            if let Some(object) = self.fetch(object)? {
                 self.held_back = Some(object);
                 break;
             }
@@ -79,13 +87,13 @@ impl Ahead {
     }
 
     /// Begins to fetch an object, or gives it back for want of room.
-    fn fetch(&mut self, object: ListedObject) -> Option<ListedObject> {
+    fn fetch(&mut self, object: ListedObject) -> Result<Option<ListedObject>, SliceError> {
         let (source, policy) = (self.source.clone(), self.policy);
         let room = if policy.copies(object.size) {
             let copied =
                 self.waiting.iter().filter(|one| matches!(one.planned, Entry::Copied { .. })).count();
             if copied >= COPIED_AHEAD {
-                return Some(object);
+                return Ok(Some(object));
             }
             None
         } else {
@@ -94,10 +102,15 @@ impl Ahead {
             let kib = u32::try_from(kib).unwrap_or(u32::MAX);
             match self.room.clone().try_acquire_many_owned(kib) {
                 Ok(room) => Some(room),
-                Err(_) => return Some(object),
+                Err(_) => return Ok(Some(object)),
             }
         };
         let planned = self.numbering.plan(relative(&self.source.prefix, &object.key), object.size);
+        // More was added since the survey than there are numbers for: those that follow are somebody else's, or there are
+        // none.
+        if matches!(&planned, Entry::Copied { numbers, .. } if *numbers.end() > policy.max_parts) {
+            return Err(outgrown(&object.key));
+        }
         let fetching = match &planned {
             Entry::Read { .. } => Task::spawn(fetched::read(source, policy, object)),
             Entry::Copied { numbers, .. } => {
@@ -105,6 +118,6 @@ impl Ahead {
             }
         };
         self.waiting.push_back(Waiting { planned, fetching, _room: room });
-        None
+        Ok(None)
     }
 }

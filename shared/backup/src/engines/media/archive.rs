@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use holdfast_archive::{
-    assembly::{Entry, Policy},
+    assembly::{Entry, Policy, Stretch},
     manifest::{ManifestFrames, ManifestLine, ManifestSource},
     media_tar::{Archived, MediaTar, ObjectEntry},
+    tar::MemberNames,
 };
 use holdfast_domain::backup::{Contents, Skipped};
 
@@ -22,13 +23,29 @@ use crate::{
     ports::{ArtifactStore, ListedObject},
 };
 
+/// Where the frames of the manifest go.
+enum Frames {
+    /// Into the object beside the tar.
+    Staged(StagedManifest),
+    /// They are kept until the stretch is whole.
+    Held(Vec<u8>),
+}
+
+/// A stretch that is stored, but for the object that says so.
+pub(super) struct StoredStretch {
+    /// Its length in bytes.
+    pub(super) bytes: u64,
+    /// Its lines of the manifest, in frames. Offsets count from its beginning.
+    pub(super) frames: Vec<u8>,
+}
+
 /// An archive under way.
 pub(super) struct Archive {
     tar: MediaTar,
     parts: PartWriter,
     policy: Policy,
     lines: ManifestFrames,
-    staged: StagedManifest,
+    frames: Frames,
     source: ManifestSource,
     out: SegmentSender,
     skipped: Vec<Skipped>,
@@ -47,13 +64,76 @@ impl Archive {
             tar: MediaTar::new(),
             policy,
             lines: ManifestFrames::new(),
-            staged: StagedManifest::new(store, out.key(), Contents::MANIFEST_FILE_NAME, open),
+            frames: Frames::Staged(StagedManifest::new(store, out.key(), Contents::MANIFEST_FILE_NAME, open)),
             parts: PartWriter::new(policy, out.clone()),
             source,
             out,
             skipped: Vec::new(),
             skipped_count: 0,
         }
+    }
+
+    /// A stretch without members. `policy` ends with its last number.
+    pub(super) fn of_stretch(
+        policy: Policy,
+        stretch: &Stretch,
+        source: ManifestSource,
+        out: SegmentSender,
+    ) -> Self {
+        Self {
+            tar: MediaTar::continuing(stretch.names.clone(), 0),
+            policy,
+            lines: ManifestFrames::new(),
+            frames: Frames::Held(Vec::new()),
+            parts: PartWriter::continuing(policy, out.clone(), stretch.first, 0),
+            source,
+            out,
+            skipped: Vec::new(),
+            skipped_count: 0,
+        }
+    }
+
+    /// The end of an archive whose stretches are stored: `bytes` of them, the next part being `first`.
+    pub(super) fn after_stretches(self, first: u32, bytes: u64) -> Self {
+        let tar = MediaTar::continuing(MemberNames::new(), bytes);
+        let parts = PartWriter::continuing(self.policy, self.out.clone(), first, bytes);
+        Self { tar, parts, ..self }
+    }
+
+    /// Ends a stretch in a part that others can follow.
+    pub(super) async fn finish_stretch(mut self) -> Result<(StoredStretch, EngineReport), SliceError> {
+        self.parts.allow(self.policy.max_parts);
+        let filler = self.tar.fill(self.parts.missing());
+        self.parts.write(&filler).await?;
+        let bytes = self.parts.finish().await?;
+        if bytes != self.tar.offset() {
+            return Err(fault(&format!("a stretch has {bytes} bytes and should have {}", self.tar.offset())));
+        }
+        let ManifestSource { bucket, prefix, taken_at, .. } = self.source.clone();
+        let end = self.lines.finish(self.source).map_err(|error| of_manifest(&error))?;
+        let Frames::Held(mut frames) = self.frames else { return Err(fault("its lines are elsewhere")) };
+        frames.extend_from_slice(end.last.as_deref().unwrap_or_default());
+        let contents = Contents::MediaTar {
+            bucket,
+            prefix,
+            files: end.counts.files,
+            bytes: end.counts.bytes,
+            skipped: self.skipped,
+            skipped_count: self.skipped_count,
+        };
+        Ok((StoredStretch { bytes, frames }, EngineReport { contents, taken_at }))
+    }
+
+    /// Adds a line of a stretch that is stored, with its offset in the whole archive.
+    pub(super) async fn stored(&mut self, line: &ManifestLine) -> Result<(), SliceError> {
+        if let ManifestLine::Skipped(skipped) = line {
+            self.skipped_count += 1;
+            if self.skipped.len() < Contents::SKIPPED_SHOWN {
+                let key = format!("{}{}", self.source.prefix, skipped.key);
+                self.skipped.push(Skipped { key, reason: skipped.reason.clone() });
+            }
+        }
+        self.line(line).await
     }
 
     /// Whether an object was left out.
@@ -91,7 +171,8 @@ impl Archive {
 
     /// Ends the archive with its manifest.
     pub(super) async fn finish(self) -> Result<EngineReport, SliceError> {
-        let Self { tar, mut parts, policy, lines, staged, source, out, skipped, skipped_count } = self;
+        let Self { tar, mut parts, policy, lines, frames, source, out, skipped, skipped_count } = self;
+        let Frames::Staged(staged) = frames else { return Err(fault("its manifest is elsewhere")) };
         let ManifestSource { bucket, prefix, taken_at, .. } = source.clone();
         let manifest = lines.finish(source).map_err(|error| of_manifest(&error))?;
         let mut lines = staged.finish(&manifest, &out).await?;
@@ -124,7 +205,13 @@ impl Archive {
 
     async fn line(&mut self, line: &ManifestLine) -> Result<(), SliceError> {
         match self.lines.push(line).map_err(|error| of_manifest(&error))? {
-            Some(frame) => self.staged.add(&frame).await,
+            Some(frame) => match &mut self.frames {
+                Frames::Staged(staged) => staged.add(&frame).await,
+                Frames::Held(held) => {
+                    held.extend_from_slice(&frame);
+                    Ok(())
+                }
+            },
             None => Ok(()),
         }
     }

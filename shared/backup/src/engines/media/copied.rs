@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use holdfast_archive::{assembly::Policy, checksum::Crc64Nvme};
 
 use super::{
@@ -49,11 +49,13 @@ pub(super) async fn copy(
             let (bucket, key, etag) = (source.bucket.clone(), object.key.clone(), head.etag.clone());
             copied(&out, PartCopy { number, bucket, key, etag, offset, bytes })
         });
-        let copies = async { try_join_all(copies).await.map_err(|error| error.of(&object.key)) };
-        let (first, parts) = match tokio::try_join!(body.read_whole(), copies) {
-            Ok(both) => both,
-            Err(ReadError::Changed) => continue,
-            Err(ReadError::Failed(error)) => return Err(error),
+        // All of them are waited for: one that went on would store its part over that of the next try.
+        let (first, copies) = tokio::join!(body.read_whole(), join_all(copies));
+        let parts: Result<Vec<_>, _> = copies.into_iter().collect();
+        let (first, parts) = match (first, parts.map_err(|error| error.of(&object.key))) {
+            (Ok(first), Ok(parts)) => (first, parts),
+            (Err(ReadError::Failed(error)), _) | (_, Err(ReadError::Failed(error))) => return Err(error),
+            _ => continue,
         };
         let whole = parts
             .iter()

@@ -1,6 +1,6 @@
 //! What went wrong with a bucket or the archive, as a stable code and as words that say what to do.
 
-use holdfast_archive::{manifest::ManifestError, media_tar::MediaTarError};
+use holdfast_archive::{manifest::ManifestError, media_tar::MediaTarError, tar::OutOfOrder};
 
 use crate::{error::SliceError, ports::StorageError};
 
@@ -57,7 +57,9 @@ pub(super) fn of_copy(key: &str, error: StorageError) -> SliceError {
         StorageError::Denied(_) => SliceError::permanent(
             "object_denied",
             format!(
-                "the object {key:?} may be read and not be copied into the backup bucket; let the policies of its bucket and of                  the key it is encrypted with allow the worker's role to read it from within S3 too (conditions on the                  network a call comes from do not hold there)"
+                "the object {key:?} may be read and not be copied into the backup bucket; let the policies of its bucket and of \
+                 the key it is encrypted with allow the worker's role to read it from within S3 too (conditions on the \
+                 network a call comes from do not hold there)"
             ),
         ),
         other => of_object(key, other),
@@ -89,6 +91,21 @@ pub(super) fn of_tar(error: &MediaTarError) -> SliceError {
         MediaTarError::OtherSize { .. } => SliceError::transient("object_changed", message),
         MediaTarError::OutOfOrder(_) => SliceError::permanent("bucket_unordered", message),
     }
+}
+
+/// The listing is not in order.
+pub(super) fn of_listing_order(error: &OutOfOrder) -> SliceError {
+    SliceError::permanent("bucket_unordered", error.to_string())
+}
+
+/// A file was added that makes a folder of another's name.
+pub(super) fn unsettled(key: &str) -> SliceError {
+    SliceError::transient(
+        "object_changed",
+        format!(
+            "a file was added in the way of {key:?} during the backup; the backup of its storage begins again"
+        ),
+    )
 }
 
 /// What an error of the manifest means.

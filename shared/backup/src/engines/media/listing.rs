@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, vec};
 
-use holdfast_archive::assembly::{Policy, Survey};
+use holdfast_archive::assembly::{Pace, Policy, Survey};
 use tokio::sync::mpsc;
 
 use super::{
@@ -19,13 +19,28 @@ use crate::{
 /// twice.
 const KEPT_PAGES: usize = 40;
 
-/// Goes through the listing, and chooses how to lay out what is in it. Gives it back from its beginning.
-pub(super) async fn survey(source: &Source) -> Result<(Policy, Listing), SliceError> {
+/// A listing that was gone through.
+pub(super) struct Surveyed {
+    /// How to lay out what is in it.
+    pub(super) policy: Policy,
+    /// The listing, from its beginning.
+    pub(super) listing: Listing,
+    /// How long one function takes to archive it, at a guess, in microseconds.
+    pub(super) microseconds: u64,
+    /// How long its manifest will be, at a guess, in bytes.
+    pub(super) manifest_bytes: u64,
+}
+
+/// Goes through the listing, and chooses how to lay out what is in it.
+pub(super) async fn survey(source: &Source) -> Result<Surveyed, SliceError> {
     let (mut survey, mut kept, mut continued) = (Survey::new(&Policy::LADDER), VecDeque::new(), None);
-    let mut pages = Pages::new(source, None);
+    let mut microseconds = 0_u64;
+    let mut pages = Pages::new(source, None, None);
     while let Some(page) = pages.next().await? {
         for object in page.objects.iter().filter(|object| !is_root(&source.prefix, object)) {
             survey.add(relative(&source.prefix, &object.key), object.size);
+            let time = Pace::FUNCTION.microseconds(&Policy::LADDER[0], object.size);
+            microseconds = microseconds.saturating_add(time);
         }
         if kept.len() < KEPT_PAGES {
             continued = page.next;
@@ -34,8 +49,9 @@ pub(super) async fn survey(source: &Source) -> Result<(Policy, Listing), SliceEr
     }
     let policy =
         survey.choose().map_err(|error| SliceError::permanent("artifact_too_large", error.to_string()))?;
-    let further = continued.map(|token| Pages::new(source, Some(token)));
-    Ok((policy, Listing { prefix: source.prefix.clone(), page: Vec::new().into_iter(), kept, further }))
+    let further = continued.map(|token| Pages::new(source, None, Some(token)));
+    let listing = Listing { kept, ..Listing::of(source, further, None) };
+    Ok(Surveyed { policy, listing, microseconds, manifest_bytes: survey.manifest_bytes() })
 }
 
 /// The objects of a bucket, one after the other.
@@ -44,13 +60,32 @@ pub(super) struct Listing {
     page: vec::IntoIter<ListedObject>,
     kept: VecDeque<Vec<ListedObject>>,
     further: Option<Pages>,
+    /// The whole key of the last object, if it is not the bucket's end that ends it.
+    until: Option<String>,
 }
 
 impl Listing {
+    /// What stands behind the one key and up to the other, both relative to the prefix.
+    pub(super) fn between(source: &Source, after: Option<&str>, until: Option<&str>) -> Self {
+        let whole = |key: &str| format!("{}{key}", source.prefix);
+        let pages = Pages::new(source, after.map(whole), None);
+        Self::of(source, Some(pages), until.map(whole))
+    }
+
+    fn of(source: &Source, further: Option<Pages>, until: Option<String>) -> Self {
+        let page = Vec::new().into_iter();
+        Self { prefix: source.prefix.clone(), page, kept: VecDeque::new(), further, until }
+    }
+
     /// The next object; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<ListedObject>, SliceError> {
         loop {
             for object in self.page.by_ref() {
+                if self.until.as_ref().is_some_and(|until| object.key > *until) {
+                    (self.kept, self.further) = (VecDeque::new(), None);
+                    self.page = Vec::new().into_iter();
+                    return Ok(None);
+                }
                 if !is_root(&self.prefix, &object) {
                     return Ok(Some(object));
                 }
@@ -73,13 +108,13 @@ struct Pages {
 }
 
 impl Pages {
-    /// The pages from `token` on.
-    fn new(source: &Source, mut token: Option<String>) -> Self {
+    /// The pages behind the whole key `after`, or from `token` on.
+    fn new(source: &Source, after: Option<String>, mut token: Option<String>) -> Self {
         let (sender, pages) = mpsc::channel(1);
         let (media, bucket, prefix) = (source.media.clone(), source.bucket.clone(), source.prefix.clone());
         let turning = Task::spawn(async move {
             loop {
-                let page = media.list(&bucket, &prefix, token.as_deref()).await;
+                let page = media.list(&bucket, &prefix, after.as_deref(), token.as_deref()).await;
                 token = page.as_ref().ok().and_then(|page| page.next.clone());
                 let page = page.map_err(|error| of_listing(&bucket, &error));
                 if sender.send(page).await.is_err() || token.is_none() {

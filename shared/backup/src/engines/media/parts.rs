@@ -19,7 +19,17 @@ pub(super) struct PartWriter {
 
 impl PartWriter {
     pub(super) fn new(policy: Policy, out: SegmentSender) -> Self {
-        Self { literal: LiteralParts::new(policy), out, sent: 0 }
+        Self::continuing(policy, out, 1, 0)
+    }
+
+    /// Goes on after `sent` bytes with the part `first`.
+    pub(super) fn continuing(policy: Policy, out: SegmentSender, first: u32, sent: u64) -> Self {
+        Self { literal: LiteralParts::starting_at(policy, first), out, sent }
+    }
+
+    /// How many bytes must follow for what has been written to end in a part that others can follow.
+    pub(super) fn missing(&self) -> u64 {
+        self.literal.missing()
     }
 
     /// Lets parts have numbers up to this one.

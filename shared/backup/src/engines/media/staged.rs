@@ -13,6 +13,7 @@ use holdfast_archive::{
     manifest::{ManifestEnd, unpack},
     multipart::{MIN_PART_BYTES, Segment},
 };
+use holdfast_domain::backup::StoredObject;
 
 use super::failure::of_manifest;
 use crate::{
@@ -108,11 +109,11 @@ impl StagedManifest {
             let whole: Bytes = [&head[..], &rest].concat().into();
             out.still_wanted().await?;
             self.store.put(&self.key, CONTENT_TYPE, whole.clone()).await?;
-            self.verify(whole.len() as u64, Crc64Nvme::of(&whole)).await?;
+            let object = self.verify(whole.len() as u64, Crc64Nvme::of(&whole)).await?;
             return Ok(ReadBack {
                 held: Some(whole),
                 store: self.store,
-                key: self.key,
+                object,
                 at: end.header.len() as u64,
                 frames,
             });
@@ -132,8 +133,8 @@ impl StagedManifest {
             self.store.complete(&upload, &self.parts, whole).await?;
             self.open.set(None);
         }
-        self.verify(bytes, whole).await?;
-        Ok(ReadBack { held: None, store: self.store, key: self.key, at: end.header.len() as u64, frames })
+        let object = self.verify(bytes, whole).await?;
+        Ok(ReadBack { held: None, store: self.store, object, at: end.header.len() as u64, frames })
     }
 
     async fn put_part(&self, number: u32, bytes: Bytes) -> Result<StoredPart, SliceError> {
@@ -149,7 +150,7 @@ impl StagedManifest {
     }
 
     /// Reads back what the bucket says about the object, as is done with every artifact.
-    async fn verify(&self, bytes: u64, whole: Crc64Nvme) -> Result<(), SliceError> {
+    async fn verify(&self, bytes: u64, whole: Crc64Nvme) -> Result<StoredObject, SliceError> {
         let key = &self.key;
         let differs = |what: String| SliceError::permanent("object_differs", what);
         let found = self.store.describe(key).await?.ok_or_else(|| {
@@ -164,7 +165,8 @@ impl StagedManifest {
                 found.size, found.crc64nvme,
             )));
         }
-        Ok(self.store.check_protection(&found)?)
+        self.store.check_protection(&found)?;
+        Ok(found)
     }
 }
 
@@ -173,7 +175,7 @@ pub(super) struct ReadBack {
     /// All of it, if it was short.
     held: Option<Bytes>,
     store: Arc<dyn ArtifactStore>,
-    key: String,
+    object: StoredObject,
     /// Where the next frame begins.
     at: u64,
     /// The lengths of the frames that are left, in bytes.
@@ -200,7 +202,7 @@ impl ReadBack {
                 let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
                 held.slice(place(range.start)..place(range.end))
             }
-            None => self.store.read(&self.key, range).await?,
+            None => self.store.read(&self.object, range).await?,
         };
         unpack(&packed).map(Some).map_err(|error| of_manifest(&error))
     }

@@ -7,6 +7,7 @@ use holdfast_archive::{
     checksum::Crc64Nvme,
     pg_custom::{ArchiveReader, Event, Malformed, Offset},
 };
+use holdfast_domain::backup::StoredObject;
 
 use crate::{engines::segments::SentHead, error::SliceError, ports::ArtifactStore};
 
@@ -46,14 +47,19 @@ pub(super) struct TableRows {
 }
 
 impl Written {
-    /// Reads the table of contents of the object `key` back, and compares it with what was written: every byte, and as it is
+    /// Reads the table of contents of `object` back, and compares it with what was written: every byte, and as it is
     /// understood, how many entries there are and where their blocks are.
-    pub(super) async fn compare(&self, store: &dyn ArtifactStore, key: &str) -> Result<(), SliceError> {
+    pub(super) async fn compare(
+        &self,
+        store: &dyn ArtifactStore,
+        object: &StoredObject,
+    ) -> Result<(), SliceError> {
         let differs = |what: &str| {
             SliceError::permanent(
                 "archive_differs",
                 format!(
-                    "the table of contents of {key} is not stored as it was written: {what}; back up again"
+                    "the table of contents of {} is not stored as it was written: {what}; back up again",
+                    object.key
                 ),
             )
         };
@@ -63,7 +69,7 @@ impl Written {
         let mut at = 0;
         while at < self.head.bytes {
             let end = self.head.bytes.min(at + READ_BYTES);
-            let bytes = store.read(key, at..end).await?;
+            let bytes = store.read(object, at..end).await?;
             if bytes.len() as u64 != end - at {
                 return Err(differs("bytes are missing"));
             }
