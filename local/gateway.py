@@ -7,8 +7,8 @@ the emulator says differently from S3 and the product reads back from each store
   1.5.33 answers with a composite one, and refuses the right value with ``BadDigest``.
 * ``BucketKeyEnabled`` is kept with the object.
 * A part that S3 copies has the upload's checksum, of the bytes it copied. ministack gives it none.
-* GetObject of the newest version has ranges, and the response headers that a signed URL asks for: ministack forgets both as
-  soon as a request names a version.
+* GetObject of a version has ranges, and of the newest one the response headers that a signed URL asks for: ministack forgets
+  both as soon as a request names a version.
 * CRC64NVME is computed by awscrt: ministack's own loop takes about a second for a part of 8 MiB.
 
 S3's documentation: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
@@ -118,12 +118,25 @@ def get_object_attributes(*arguments, **named):
 
 
 def get_object(bucket_name, key, headers, query_params=None):
-    """GetObject of a version: the newest one is the object itself, with its ranges and the headers that a URL asks for."""
+    """GetObject of a version: the newest one is the object itself, with its ranges and the headers that a URL asks for; of an
+    older one there are ranges."""
     bucket = s3._ensure_bucket(bucket_name)
     current = (bucket or {}).get("objects", {}).get(key, {}).get("version_id")
     if current and s3._qp(query_params or {}, "versionId", "") == current:
         query_params = {name: value for name, value in query_params.items() if name != "versionId"}
-    return _get_object(bucket_name, key, headers, query_params)
+    status, answer, body = _get_object(bucket_name, key, headers, query_params)
+    wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", headers.get("range") or "")
+    if status != 200 or not wanted:
+        return status, answer, body
+    first, last = int(wanted[1]), min(int(wanted[2]), len(body) - 1)
+    if first > last:
+        return s3._error("InvalidRange", "The requested range is not satisfiable", 416, f"/{bucket_name}/{key}")
+    part = body[first : last + 1]
+    # A checksum is one of the whole, which nobody could compare with a part.
+    dropped = ("content-range", "content-length", "x-amz-checksum-")
+    answer = {name: value for name, value in answer.items() if not name.lower().startswith(dropped)}
+    answer |= {"Content-Range": f"bytes {first}-{last}/{len(body)}", "Content-Length": str(len(part))}
+    return 206, answer, part
 
 
 s3._crc64nvme = crc64nvme

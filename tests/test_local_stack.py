@@ -246,3 +246,7 @@ def test_a_version_is_read_in_ranges_and_under_the_name_that_is_asked_for(bare_s
     )
     assert (answer["Body"].read(), answer["ContentRange"]) == (b"234", "bytes 2-4/10")
     assert (answer["ContentDisposition"], answer["VersionId"]) == ("attachment", version)
+    # Of an older version, too.
+    s3.put_object(Bucket="versioned", Key="a", Body=b"another")
+    answer = s3.get_object(Bucket="versioned", Key="a", VersionId=version, Range="bytes=8-20")
+    assert (answer["Body"].read(), answer["ContentRange"]) == (b"89", "bytes 8-9/10")

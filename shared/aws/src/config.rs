@@ -8,7 +8,7 @@ use holdfast_domain::{cost::Prices, invalid::Invalid, region::Region};
 /// Where `pg_dump` is looked for when nothing else is said: a Lambda layer, then Debian's packages.
 const CLIENT_DIRS: &str = "/opt/postgresql/{major}/bin:/usr/lib/postgresql/{major}/bin";
 
-/// Where the programs of MySQL and MariaDB are looked for when nothing else is said: Lambda layers, then Debian's packages.
+/// Where the programs of `MySQL` and `MariaDB` are looked for when nothing else is said: Lambda layers, then Debian's packages.
 const MYSQL_CLIENT_DIRS: &str = "/opt/mariadb/bin:/opt/mysql/bin:/usr/bin";
 
 /// The environment says too little, or something that cannot be.
