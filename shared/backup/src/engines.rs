@@ -6,7 +6,10 @@
 pub mod media;
 pub mod mysql;
 pub mod postgres;
+mod process;
 pub mod segments;
+mod trust;
+mod unreached;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -17,11 +17,12 @@ mod progress;
 mod ranges;
 mod readers;
 mod relay;
+#[cfg(test)]
+mod sample;
 mod session;
 mod sessions;
 mod statement;
 mod tools;
-mod trust;
 mod unit;
 mod window;
 mod wire;
@@ -40,12 +41,11 @@ use holdfast_domain::{
 use tokio::sync::OnceCell;
 
 pub use compression::{DumpCompression, InvalidCompression};
-pub(in crate::engines) use process::{end, last_words, library_path};
 pub use progress::{DumpAdvance, DumpProgress};
 pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
 use crate::{
-    engines::{Beside, Engine, EngineReport, segments::SegmentSender},
+    engines::{Beside, Engine, EngineReport, segments::SegmentSender, trust::Trust},
     error::SliceError,
     ports::{ArtifactStore, Clock, DatabaseCredentials},
 };
@@ -53,7 +53,6 @@ use compression::Chosen;
 use connect::Server;
 use dump::Run;
 use login::Upstream;
-pub(in crate::engines) use trust::Trust;
 use written::Written;
 
 /// How a database is dumped.

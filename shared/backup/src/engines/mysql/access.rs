@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tempfile::NamedTempFile;
 
 use super::{greeting::Family, programs::Pair};
-use crate::{engines::postgres::Trust, error::SliceError, ports::DatabaseCredentials};
+use crate::{engines::trust::Trust, error::SliceError, ports::DatabaseCredentials};
 
 /// A line of a file of settings has to be shorter, in bytes (`char buff[4096]` in `my_default.c`).
 const LINE_BYTES: usize = 4096;

@@ -1,10 +1,16 @@
 //! What went wrong with a database, as a stable code and as words that say what to do.
 
-use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
 use holdfast_domain::application::MysqlService;
 
-use crate::error::SliceError;
+use crate::{
+    engines::{
+        process::{ended, killed},
+        unreached::Unreached,
+    },
+    error::SliceError,
+};
 
 /// The kinds of faults that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,23 +137,17 @@ pub(super) fn failure(service: &MysqlService, fault: Fault, words: &str) -> Slic
 
 /// What an error of a connection that is being made means.
 pub(super) fn of_io_error(service: &MysqlService, error: &io::Error) -> SliceError {
-    failure(service, of_io(error), &error.to_string())
+    failure(service, Unreached::of(error).into(), &error.to_string())
 }
 
-fn of_io(error: &io::Error) -> Fault {
-    // The standard library has no kind for a name that does not resolve; these are its and the resolver's words.
-    let words = error.to_string();
-    if words.contains("lookup address") {
-        let unsure = words.contains("emporary failure") || words.contains("ry again");
-        return if unsure { Fault::ResolverFailed } else { Fault::UnknownHost };
-    }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::TimedOut
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable => Fault::UnreachableHost,
-        _ => Fault::ConnectionLost,
+impl From<Unreached> for Fault {
+    fn from(why: Unreached) -> Self {
+        match why {
+            Unreached::UnknownHost => Self::UnknownHost,
+            Unreached::ResolverFailed => Self::ResolverFailed,
+            Unreached::UnreachableHost => Self::UnreachableHost,
+            Unreached::ConnectionLost => Self::ConnectionLost,
+        }
     }
 }
 
@@ -155,17 +155,9 @@ fn of_io(error: &io::Error) -> Fault {
 pub(super) fn of_end(service: &MysqlService, status: ExitStatus, said: &str) -> SliceError {
     let said = said.trim();
     if let Some(signal) = status.signal() {
-        let words = match said {
-            "" => format!("the dump program was ended by signal {signal}"),
-            said => format!("the dump program was ended by signal {signal}; before, it said: {said}"),
-        };
-        return failure(service, Fault::DumpKilled, &words);
+        return failure(service, Fault::DumpKilled, &killed("the dump program", signal, said));
     }
-    let words = match said {
-        "" => format!("the client program ended with {status} without a word"),
-        said => format!("the client program ended with {status}: {said}"),
-    };
-    failure(service, of_words(said), &words)
+    failure(service, of_words(said), &ended("the client program", status, said))
 }
 
 /// What a code of the server (1000 and up) or of the client library (2000 and up) means:
@@ -253,16 +245,5 @@ mod tests {
     #[case("", Fault::DumpFailed)]
     fn what_a_program_says_has_its_meaning(#[case] said: &str, #[case] fault: Fault) {
         assert_eq!(of_words(said), fault);
-    }
-
-    #[rstest]
-    #[case("failed to lookup address information: Name or service not known", Fault::UnknownHost)]
-    #[case(
-        "failed to lookup address information: Temporary failure in name resolution",
-        Fault::ResolverFailed
-    )]
-    #[case("unexpected end of file", Fault::ConnectionLost)]
-    fn an_error_of_a_connection_has_its_meaning(#[case] words: &str, #[case] fault: Fault) {
-        assert_eq!(of_io(&io::Error::other(words)), fault);
     }
 }

@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-pub(super) use crate::engines::postgres::{end, last_words, library_path};
+pub(super) use crate::engines::process::{end, last_words, library_path};
 
 /// Starts `program`, which reads its settings, the password among them, from its standard input and from nowhere else: no
 /// file of this machine has a say, and nothing secret is on a command line, in an environment or on a disk.

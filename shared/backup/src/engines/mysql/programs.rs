@@ -1,19 +1,9 @@
 //! Where the client programs of a server's family are.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    process::Stdio,
-    str::FromStr,
-};
+use std::{path::PathBuf, str::FromStr};
 
-use tokio::process::Command;
-
-use super::{
-    greeting::{Family, Greeting},
-    process::library_path,
-};
-use crate::error::SliceError;
+use super::greeting::{Family, Greeting};
+use crate::{engines::process::version, error::SliceError};
 
 /// Folders of `MySQL`'s and `MariaDB`'s client programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +61,7 @@ impl MysqlPrograms {
                 if !dump.is_file() || !client.is_file() {
                     continue;
                 }
-                match version_of(&dump).await {
+                match version(&dump, &["--no-defaults", "--version"]).await.map(|said| version_in(&said)) {
                     Ok(version) if Family::of(&version) == server.family => {
                         return Ok(Pair { family: server.family, dump, client, version });
                     }
@@ -106,22 +96,6 @@ impl MysqlPrograms {
     }
 }
 
-async fn version_of(program: &Path) -> io::Result<String> {
-    let output = Command::new(program)
-        .args(["--no-defaults", "--version"])
-        .env_clear()
-        .envs(library_path(program))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(io::Error::other(format!("it ended with {}: {why}", output.status)));
-    }
-    Ok(version_in(&String::from_utf8_lossy(&output.stdout)))
-}
-
 /// The line by which a program names itself: without its folder, and with single spaces.
 fn version_in(said: &str) -> String {
     let mut words = said.split_whitespace();
@@ -132,7 +106,7 @@ fn version_in(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
     use rstest::rstest;
 

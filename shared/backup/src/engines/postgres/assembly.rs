@@ -174,52 +174,24 @@ fn torn(what: &str) -> SliceError {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_archive::pg_custom::{ArchiveReader, Compression, Entry, Event, Header, Version, write_int};
+    use holdfast_archive::pg_custom::{ArchiveReader, Event, write_int};
 
     use super::*;
-    use crate::engines::segments::channel;
-
-    fn entry(dump_id: i32) -> Entry {
-        Entry {
-            dump_id,
-            had_dumper: 1,
-            table_oid: None,
-            oid: None,
-            tag: Some("t".into()),
-            description: Some("TABLE DATA".into()),
-            section: 3,
-            definition: None,
-            drop_statement: None,
-            copy_statement: None,
-            namespace: None,
-            tablespace: None,
-            table_access_method: None,
-            relation_kind: None,
-            owner: None,
-            with_oids: None,
-            dependencies: Vec::new(),
-            offset: Offset::Unknown(0),
-        }
-    }
+    use crate::engines::{
+        postgres::sample::{header, table_data},
+        segments::channel,
+    };
 
     /// Nobody has to write them: only positions say how much there is.
     #[tokio::test]
     async fn blocks_may_be_beyond_four_gibibytes() {
         let positions = BTreeMap::from([(7, 1234), (8, (1 << 32) + 5), (300, u64::MAX / 2)]);
         let mut bytes = Vec::new();
-        Header {
-            version: Version::V1_15,
-            compression: Compression::None,
-            created: [0; 7],
-            database: None,
-            server_version: None,
-            pg_dump_version: None,
-        }
-        .write(&mut bytes);
+        header().write(&mut bytes);
         write_int(&mut bytes, 3);
         let mut fields = HashMap::new();
         for dump_id in positions.keys() {
-            entry(*dump_id).write(&mut bytes);
+            table_data(*dump_id).write(&mut bytes);
             fields.insert(*dump_id, bytes.len() as u64 - 9);
         }
         let (sender, mut segments) = channel("a key");

@@ -1,12 +1,18 @@
 //! What went wrong with a database, as a stable code and as words that say what to do.
 
-use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
 use holdfast_domain::application::PostgresService;
 use tokio_postgres::error::SqlState;
 
 use super::wire::Refusal;
-use crate::error::SliceError;
+use crate::{
+    engines::{
+        process::{ended, killed},
+        unreached::Unreached,
+    },
+    error::SliceError,
+};
 
 /// The kinds of faults that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +140,7 @@ pub(super) fn of_refusal(service: &PostgresService, refusal: &Refusal) -> SliceE
 
 /// What an error of a connection that is being made means.
 pub(super) fn of_io_error(service: &PostgresService, error: &io::Error) -> SliceError {
-    failure(service, of_io(error), &error.to_string())
+    failure(service, Unreached::of(error).into(), &error.to_string())
 }
 
 /// What a code of the server means: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
@@ -162,20 +168,14 @@ fn of_state(state: &SqlState) -> Fault {
     }
 }
 
-fn of_io(error: &io::Error) -> Fault {
-    // The standard library has no kind for a name that does not resolve; these are its and the resolver's words.
-    let words = error.to_string();
-    if words.contains("lookup address") {
-        let unsure = words.contains("emporary failure") || words.contains("ry again");
-        return if unsure { Fault::ResolverFailed } else { Fault::UnknownHost };
-    }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::TimedOut
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable => Fault::UnreachableHost,
-        _ => Fault::ConnectionLost,
+impl From<Unreached> for Fault {
+    fn from(why: Unreached) -> Self {
+        match why {
+            Unreached::UnknownHost => Self::UnknownHost,
+            Unreached::ResolverFailed => Self::ResolverFailed,
+            Unreached::UnreachableHost => Self::UnreachableHost,
+            Unreached::ConnectionLost => Self::ConnectionLost,
+        }
     }
 }
 
@@ -183,17 +183,9 @@ fn of_io(error: &io::Error) -> Fault {
 pub(super) fn of_dump(service: &PostgresService, status: ExitStatus, said: &str) -> SliceError {
     let said = said.trim();
     if let Some(signal) = status.signal() {
-        let words = match said {
-            "" => format!("pg_dump was ended by signal {signal}"),
-            said => format!("pg_dump was ended by signal {signal}; before, it said: {said}"),
-        };
-        return failure(service, Fault::DumpKilled, &words);
+        return failure(service, Fault::DumpKilled, &killed("pg_dump", signal, said));
     }
-    let words = match said {
-        "" => format!("pg_dump ended with {status} without a word"),
-        said => format!("pg_dump ended with {status}: {said}"),
-    };
-    failure(service, of_words(said), &words)
+    failure(service, of_words(said), &ended("pg_dump", status, said))
 }
 
 /// What `pg_dump` says when it fails, in the C locale. It gives the server's words but not its codes.
@@ -280,18 +272,5 @@ mod tests {
     #[case("ERROR:  invalid page in block 3 of relation base/1/2", Fault::DumpFailed)]
     fn what_pg_dump_says_has_its_meaning(#[case] said: &str, #[case] fault: Fault) {
         assert_eq!(of_words(said), fault);
-    }
-
-    #[rstest]
-    #[case("failed to lookup address information: Name or service not known", Fault::UnknownHost)]
-    #[case(
-        "failed to lookup address information: Temporary failure in name resolution",
-        Fault::ResolverFailed
-    )]
-    fn a_name_that_does_not_resolve_is_told_from_a_silent_resolver(
-        #[case] words: &str,
-        #[case] fault: Fault,
-    ) {
-        assert_eq!(of_io(&io::Error::other(words)), fault);
     }
 }

@@ -21,10 +21,9 @@ use tokio_rustls::TlsConnector;
 use super::{
     connect::CONNECT_SECONDS,
     failure::{Fault, failure, of_io_error, of_refusal},
-    trust::Trust,
     wire::{Refusal, Stream, Wire, message, unexpected},
 };
-use crate::{error::SliceError, ports::DatabaseCredentials};
+use crate::{engines::trust::Trust, error::SliceError, ports::DatabaseCredentials};
 
 /// Asks for an encrypted connection (`NEGOTIATE_SSL_CODE`).
 pub(super) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];

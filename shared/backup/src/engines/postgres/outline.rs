@@ -375,11 +375,14 @@ impl Default for State {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_archive::pg_custom::{Header, Offset, Version, block_head, chunk, end_of_data, write_int};
+    use holdfast_archive::pg_custom::{block_head, chunk, end_of_data, write_int};
     use rstest::rstest;
 
     use super::*;
-    use crate::engines::postgres::statement::Statement;
+    use crate::engines::postgres::{
+        sample::{header, table_data},
+        statement::Statement,
+    };
 
     const COPY: &str = "COPY public.t (a) TO stdout;";
     const OTHER: &str = "COPY public.u (a) TO stdout;";
@@ -387,37 +390,10 @@ mod tests {
     /// An archive with one table, whose block has these data.
     fn archive(data: Option<&[u8]>) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let header = Header {
-            version: Version::V1_15,
-            compression: Compression::None,
-            created: [0; 7],
-            database: None,
-            server_version: None,
-            pg_dump_version: None,
-        };
-        header.write(&mut bytes);
+        header().write(&mut bytes);
         write_int(&mut bytes, 1);
-        let entry = Entry {
-            dump_id: 7,
-            had_dumper: 1,
-            table_oid: None,
-            oid: None,
-            tag: Some("t".into()),
-            description: Some("TABLE DATA".into()),
-            section: 3,
-            definition: None,
-            drop_statement: None,
-            copy_statement: Some("COPY public.t (a) FROM stdin;\n".into()),
-            namespace: None,
-            tablespace: None,
-            table_access_method: None,
-            relation_kind: None,
-            owner: None,
-            with_oids: None,
-            dependencies: Vec::new(),
-            offset: Offset::Unknown(0),
-        };
-        entry.write(&mut bytes);
+        let copy_statement = Some("COPY public.t (a) FROM stdin;\n".into());
+        Entry { copy_statement, ..table_data(7) }.write(&mut bytes);
         if let Some(data) = data {
             bytes.extend(block_head(BlockKind::Data, 7));
             bytes.extend(chunk(data));

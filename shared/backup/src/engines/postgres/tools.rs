@@ -10,7 +10,7 @@ use std::{
 use tokio::process::Command;
 
 use super::{compression::ALGORITHM_SINCE, connect::Server};
-use crate::error::SliceError;
+use crate::{engines::process, error::SliceError};
 
 /// The place of the major version in a directory's name.
 const MAJOR: &str = "{major}";
@@ -91,19 +91,8 @@ impl ClientTools {
             );
             SliceError::permanent("client_broken", message)
         };
-        let output = Command::new(path)
-            .arg("--version")
-            .env_clear()
-            .envs(super::process::library_path(path))
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|error| broken(error.to_string()))?;
-        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(broken(format!("it ended with {}: {why}", output.status)));
-        }
+        let version =
+            process::version(path, &["--version"]).await.map_err(|error| broken(error.to_string()))?;
         if major_of(&version) != Some(major) {
             return Err(broken(format!("it says of itself that it is {version:?}")));
         }
@@ -124,7 +113,7 @@ async fn writes_zstd(path: &Path) -> std::io::Result<bool> {
     let output = Command::new(path)
         .args(["--format=custom", "--compress=zstd", "--no-password", "--host=/nonexistent", "--dbname=none"])
         .env_clear()
-        .envs(super::process::library_path(path))
+        .envs(process::library_path(path))
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -16,13 +16,13 @@ use crate::error::SliceError;
 static RDS_ROOTS: &[u8] = include_bytes!("rds-roots.pem");
 
 /// Authorities that are trusted to vouch for a server.
-pub(in crate::engines) struct Trust {
+pub(super) struct Trust {
     certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Trust {
     /// Whom `tls` trusts; none where the connection is not encrypted.
-    pub(in crate::engines) fn of(tls: &Tls) -> Result<Option<Self>, SliceError> {
+    pub(super) fn of(tls: &Tls) -> Result<Option<Self>, SliceError> {
         match tls {
             Tls::Disable => Ok(None),
             Tls::VerifyFull { ca_pem: Some(pem) } => Self::given(pem).map(Some),
@@ -59,7 +59,7 @@ impl Trust {
     }
 
     /// The same for a program that reads them from a file, as PEM.
-    pub(in crate::engines) fn to_pem(&self) -> String {
+    pub(super) fn to_pem(&self) -> String {
         let block = |certificate: &CertificateDer<'_>| {
             let text = BASE64_STANDARD.encode(certificate);
             // The text is ASCII; a line has 64 characters (RFC 7468).
