@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use crate::{
     backups,
     error::RequestError,
-    ports::{Page, Ports},
+    ports::{self, Page, Ports},
 };
 
 /// What a line of the manifest is about.
@@ -244,9 +244,7 @@ struct Manifest<'a> {
 
 impl<'a> Manifest<'a> {
     async fn open(ports: &'a Ports, artifact: &Artifact) -> Result<Self, RequestError> {
-        let tar = &artifact.object.key;
-        let folder = tar.rfind('/').map_or("", |slash| &tar[..=slash]);
-        let key = format!("{folder}{}", Contents::MANIFEST_FILE_NAME);
+        let key = ports::beside(&artifact.object.key, Contents::MANIFEST_FILE_NAME);
         let object = ports.artifacts.describe(&key).await?.ok_or_else(|| {
             RequestError::Conflict(
                 "the archive has no manifest beside it, as those of earlier versions; download the archive itself"

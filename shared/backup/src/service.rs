@@ -42,7 +42,7 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), 
         Service::Storage(storage) => {
             let media = MediaEngine::new(ports, backup.application.clone(), storage.clone());
             if run.record.divided.is_some() {
-                join(&mut run, backup, media).await?
+                join(&mut run, media).await?
             } else {
                 run.record.progress.estimated_bytes = media.prepare().await?;
                 if let Some(plan) = media.divide(worker.stretches).await? {
@@ -94,7 +94,7 @@ async fn divide(run: &mut Run<'_>, key: &str, content_type: &str, plan: &Plan) -
 }
 
 /// Makes the archive of its stretches, which are all stored. None if it has to be begun again: it is written down why.
-async fn join(run: &mut Run<'_>, backup: &Backup, media: MediaEngine) -> Result<Option<Stored>, SliceError> {
+async fn join(run: &mut Run<'_>, media: MediaEngine) -> Result<Option<Stored>, SliceError> {
     let Some(divided) = run.record.divided.clone() else { return Ok(None) };
     let artifacts = run.ports.artifacts.clone();
     let folder = run.staged(divided.plan);
@@ -118,7 +118,7 @@ async fn join(run: &mut Run<'_>, backup: &Backup, media: MediaEngine) -> Result<
     match upload::finish(artifacts.as_ref(), &engine, &divided.upload, run).await {
         Ok(stored) => {
             // What is staged is no part of a backup.
-            artifacts.purge(&run.all_staged(backup)).await?;
+            artifacts.purge(&run.all_staged()).await?;
             Ok(Some(stored))
         }
         Err(SliceError::Failed(failure)) if failure.code == "object_changed" => {
@@ -192,10 +192,8 @@ impl<'a> Run<'a> {
         let goes_on = record.divided.is_some();
         let version = ports.records.put_service_run(backup.id, &record, expected).await?;
         if again && !goes_on {
-            ports
-                .artifacts
-                .purge(&format!("{}{}/{}", backup.prefix(), service.name(), share::STAGED))
-                .await?;
+            let staged = share::all_staged(&backup.application, backup.id, service.name());
+            ports.artifacts.purge(&staged).await?;
             upload::give_up(ports.artifacts.as_ref(), &format!("{}{}/", backup.prefix(), service.name()))
                 .await?;
         }
@@ -214,8 +212,8 @@ impl<'a> Run<'a> {
         share::staged(&self.application, self.backup, &self.record.service, attempt)
     }
 
-    fn all_staged(&self, backup: &Backup) -> String {
-        format!("{}{}/{}", backup.prefix(), self.record.service, share::STAGED)
+    fn all_staged(&self) -> String {
+        share::all_staged(&self.application, self.backup, &self.record.service)
     }
 
     /// Writes down that what was planned does not hold.

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The folder beside an artifact for what waits until it is whole.
-pub(crate) const STAGED: &str = "stretches/";
+const STAGED: &str = "stretches/";
 
 /// Shares at the most; four branches run at a time, and one that ends early makes room for the next.
 const MOST_SHARES: u32 = 16;
@@ -62,7 +62,12 @@ pub(crate) fn staged(
     service: &ServiceName,
     attempt: u32,
 ) -> String {
-    format!("{}{service}/{STAGED}{attempt}/", backup::prefix(application, id))
+    format!("{}{attempt}/", all_staged(application, id, service))
+}
+
+/// The folder of what all plans of a service have staged.
+pub(crate) fn all_staged(application: &ApplicationId, id: BackupId, service: &ServiceName) -> String {
+    format!("{}{service}/{STAGED}", backup::prefix(application, id))
 }
 
 /// Stores the next stretches of a share, and says whether there are more.

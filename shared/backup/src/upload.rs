@@ -25,7 +25,7 @@ use crate::{
         segments::{self, CopyOrder, HeldSegment, SegmentReceiver, Stopped},
     },
     error::SliceError,
-    ports::{ArtifactStore, OpenUpload, StorageError, StoredPart},
+    ports::{self, ArtifactStore, OpenUpload, StorageError, StoredPart},
 };
 
 /// An observer hears of the progress this often, and so a cancellation takes about as long to be noticed.
@@ -163,11 +163,8 @@ async fn complete(
     let (parts, report) = copy_and_report(artifacts, engine, upload, observer).await?;
     let parts = in_order(parts, engine.skips_numbers())?;
     let segments = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-    let mut completed = Completed { whole: Crc64Nvme::EMPTY, bytes: 0, segments, report };
-    for part in &parts {
-        completed.whole = Crc64Nvme::combine(completed.whole, part.crc64nvme, part.size);
-        completed.bytes += part.size;
-    }
+    let (whole, bytes) = StoredPart::joined(&parts);
+    let completed = Completed { whole, bytes, segments, report };
     // The last chance to be told that somebody else has taken over, or that it was cancelled.
     observer.advanced(completed.advance()).await?;
     artifacts.complete(upload, &parts, completed.whole).await?;
@@ -395,8 +392,7 @@ fn torn(what: &str) -> SliceError {
 /// Stores a small object beside the artifact `key`.
 async fn put_beside(artifacts: &dyn ArtifactStore, key: &str, beside: Beside) -> Result<(), SliceError> {
     let Beside { file_name, content_type, bytes } = beside;
-    let folder = key.rfind('/').map_or("", |slash| &key[..=slash]);
-    let key = format!("{folder}{file_name}");
+    let key = ports::beside(key, file_name);
     let (length, whole) = (bytes.len() as u64, Crc64Nvme::of(&bytes));
     artifacts.put(&key, content_type, bytes).await?;
     verify(artifacts, &key, length, whole).await?;

@@ -137,6 +137,21 @@ pub struct StoredPart {
     pub crc64nvme: Crc64Nvme,
 }
 
+impl StoredPart {
+    /// The checksum and the bytes of what `parts` are together, in their order.
+    pub(crate) fn joined(parts: &[Self]) -> (Crc64Nvme, u64) {
+        parts.iter().fold((Crc64Nvme::EMPTY, 0), |(whole, bytes), part| {
+            (Crc64Nvme::combine(whole, part.crc64nvme, part.size), bytes + part.size)
+        })
+    }
+}
+
+/// The key of the object `file_name` in the folder of the object `key`.
+pub(crate) fn beside(key: &str, file_name: &str) -> String {
+    let folder = key.rfind('/').map_or("", |slash| &key[..=slash]);
+    format!("{folder}{file_name}")
+}
+
 /// Why an object could not be stored or read. Never holds a signed URL.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {

@@ -19,7 +19,7 @@ use super::failure::of_manifest;
 use crate::{
     engines::segments::SegmentSender,
     error::SliceError,
-    ports::{ArtifactStore, OpenUpload, StoredPart},
+    ports::{self, ArtifactStore, OpenUpload, StoredPart},
 };
 
 /// Media type of the manifest, compressed.
@@ -64,10 +64,9 @@ impl Open {
 impl StagedManifest {
     /// A manifest beside the object `artifact`, without frames.
     pub(super) fn new(store: Arc<dyn ArtifactStore>, artifact: &str, file_name: &str, open: Open) -> Self {
-        let folder = artifact.rfind('/').map_or("", |slash| &artifact[..=slash]);
         Self {
             store,
-            key: format!("{folder}{file_name}"),
+            key: ports::beside(artifact, file_name),
             first: BytesMut::new(),
             filling: BytesMut::new(),
             open,
@@ -123,11 +122,7 @@ impl StagedManifest {
         let first = self.put_part(1, head.into()).await?;
         self.parts.insert(0, first);
         self.parts.push(last);
-        let (mut whole, mut bytes) = (Crc64Nvme::EMPTY, 0);
-        for part in &self.parts {
-            whole = Crc64Nvme::combine(whole, part.crc64nvme, part.size);
-            bytes += part.size;
-        }
+        let (whole, bytes) = StoredPart::joined(&self.parts);
         if let Some(upload) = self.open.get() {
             out.still_wanted().await?;
             self.store.complete(&upload, &self.parts, whole).await?;
