@@ -2,6 +2,11 @@ use serde_json::json;
 
 use super::*;
 
+fn object(size: u64) -> serde_json::Value {
+    json!({"key": "k", "size": size, "crc64nvme": "rosUhgp5mIg=", "etag": "e", "version_id": null,
+        "storage_class": "STANDARD_IA", "encryption": {"algorithm": "aws:kms", "key_arn": "k", "bucket_key": true}})
+}
+
 #[test]
 fn a_running_backup_shows_its_progress() {
     let view: View = serde_json::from_value(json!({
@@ -17,8 +22,7 @@ fn a_running_backup_shows_its_progress() {
 
 #[test]
 fn a_succeeded_backup_shows_its_artifacts() {
-    let object = json!({"key": "k", "size": 5_452_595, "crc64nvme": "rosUhgp5mIg=", "etag": "e", "version_id": null,
-        "storage_class": "STANDARD_IA", "encryption": {"algorithm": "aws:kms", "key_arn": "k", "bucket_key": true}});
+    let object = object(5_452_595);
     let view: View = serde_json::from_value(json!({
         "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "trigger": "scheduled",
         "state": "succeeded", "label": "daily", "slot_date": "2026-11-24", "created_at": "2026-11-24T08:00:00Z",
@@ -36,8 +40,7 @@ fn a_succeeded_backup_shows_its_artifacts() {
 fn files_that_were_left_out_are_counted_and_the_first_are_named() {
     let skipped: Vec<_> =
         (0..7).map(|number| json!({"key": format!("a/{number}.jpg"), "reason": "it vanished"})).collect();
-    let object = json!({"key": "k", "size": 1, "crc64nvme": "rosUhgp5mIg=", "etag": "e", "version_id": null,
-        "storage_class": "STANDARD_IA", "encryption": {"algorithm": "aws:kms", "key_arn": "k", "bucket_key": true}});
+    let object = object(1);
     let view: View = serde_json::from_value(json!({
         "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "trigger": "on_demand",
         "state": "succeeded", "created_at": "2026-11-24T08:00:00Z",
@@ -53,8 +56,7 @@ fn files_that_were_left_out_are_counted_and_the_first_are_named() {
 
 #[test]
 fn tables_that_no_snapshot_holds_are_counted_and_named() {
-    let object = json!({"key": "k", "size": 1, "crc64nvme": "rosUhgp5mIg=", "etag": "e", "version_id": null,
-        "storage_class": "STANDARD_IA", "encryption": {"algorithm": "aws:kms", "key_arn": "k", "bucket_key": true}});
+    let object = object(1);
     let view: View = serde_json::from_value(json!({
         "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "trigger": "on_demand",
         "state": "succeeded", "created_at": "2026-11-24T08:00:00Z",

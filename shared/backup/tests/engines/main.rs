@@ -34,3 +34,11 @@ fn failure<T>(outcome: Result<T, SliceError>) -> Failure {
         Ok(_) => panic!("it succeeded"),
     }
 }
+
+/// It has this code, passes by itself or not, and says these words.
+fn assert_failure(failure: &Failure, code: &str, transient: bool, words: &[&str]) {
+    assert_eq!((failure.code.as_str(), failure.transient), (code, transient), "{}", failure.message);
+    for words in words {
+        assert!(failure.message.contains(words), "{:?} does not say {words:?}", failure.message);
+    }
+}

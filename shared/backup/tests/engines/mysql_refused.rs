@@ -14,7 +14,7 @@ use holdfast_testing::{
 use rstest::rstest;
 
 use crate::{
-    KEY, failure,
+    KEY, assert_failure, failure,
     mariadb_server::{MariaDb, PASSWORD, PROGRAMS, USER, engine},
     observer::Witness,
     server::free_port,
@@ -27,13 +27,6 @@ async fn refused(engine: &dyn Engine) -> Failure {
     assert_eq!(world.artifacts.object_keys(), Vec::<String>::new());
     assert_eq!(world.artifacts.open_upload_count(), 0);
     failure(outcome)
-}
-
-fn assert_failure(failure: &Failure, code: &str, transient: bool, words: &[&str]) {
-    assert_eq!((failure.code.as_str(), failure.transient), (code, transient), "{}", failure.message);
-    for words in words {
-        assert!(failure.message.contains(words), "{:?} does not say {words:?}", failure.message);
-    }
 }
 
 #[tokio::test]

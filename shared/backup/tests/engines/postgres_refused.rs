@@ -8,7 +8,7 @@ use holdfast_testing::World;
 use rstest::rstest;
 
 use crate::{
-    KEY, failure,
+    KEY, assert_failure, failure,
     observer::Witness,
     server::{PASSWORD, Server, engine, engine_with, free_port},
 };
@@ -22,13 +22,6 @@ async fn refused(engine: &dyn Engine) -> Failure {
     assert_eq!(world.artifacts.object_keys(), Vec::<String>::new());
     assert_eq!(world.artifacts.open_upload_count(), 0);
     prepared
-}
-
-fn assert_failure(failure: &Failure, code: &str, transient: bool, words: &[&str]) {
-    assert_eq!((failure.code.as_str(), failure.transient), (code, transient), "{}", failure.message);
-    for words in words {
-        assert!(failure.message.contains(words), "{:?} does not say {words:?}", failure.message);
-    }
 }
 
 #[tokio::test]
