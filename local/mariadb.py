@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from local.account import of_server, running_as
+from local.machine import free_port
 
 PATIENCE = 30.0
 SERVERS = ("/usr/sbin/mariadbd", "/usr/bin/mariadbd")
@@ -21,27 +22,26 @@ class MariaDbError(RuntimeError):
 
 
 class MariaDb:
-    """`with MariaDb() as server:`. The account `keeper` may do everything."""
+    """`with MariaDb() as server:`. The account `keeper` may do everything. `tls` is a folder with `ca.pem`, and the server's
+    `server.pem` and `server.key`."""
 
     host = "127.0.0.1"
     user = "keeper"
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Path | None = None) -> None:
         self.password = secrets.token_urlsafe(16)
-        with socket.socket() as probe:
-            probe.bind((self.host, 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
+        self._tls = tls
 
     def __enter__(self) -> MariaDb:
         program = next((one for one in SERVERS if os.path.exists(one)), None) or shutil.which("mariadbd")
         if program is None:
             raise MariaDbError("there is no MariaDB server: run `make install`, or apt-get install mariadb-server")
         self._folder = Path(tempfile.mkdtemp(prefix="holdfast-my-"))
-        account = _account()
+        self._account = of_server("MariaDB", "mysql", MariaDbError)
+        self._give(self._folder)
         options: dict[str, object] = {"cwd": self._folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C"}}
-        if account is not None:
-            os.chown(self._folder, account.pw_uid, account.pw_gid)
-            options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        options |= running_as(self._account)
         data, init = self._folder / "data", self._folder / "init.sql"
         install = ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
         made = subprocess.run([*install, f"--datadir={data}"], check=False, capture_output=True, text=True, **options)
@@ -53,12 +53,12 @@ class MariaDb:
             f"GRANT ALL PRIVILEGES ON *.* TO '{self.user}'@'%' WITH GRANT OPTION;\n"
         )
         init.chmod(0o600)
-        if account is not None:
-            os.chown(init, account.pw_uid, account.pw_gid)
+        self._give(init)
         log = self._folder / "log"
         command = [
             program, "--no-defaults", f"--datadir={data}", f"--init-file={init}", f"--port={self.port}",
             f"--bind-address={self.host}", "--socket=s", "--pid-file=pid", "--innodb-flush-log-at-trx-commit=0",
+            *self._tls_options(),
         ]
         with log.open("wb") as said:
             self._process = subprocess.Popen(
@@ -77,6 +77,18 @@ class MariaDb:
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _give(self, path: Path) -> None:
+        if self._account is not None:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+    def _tls_options(self) -> list[str]:
+        if self._tls is None:
+            return []
+        files = {"ca": "ca.pem", "cert": "server.pem", "key": "server.key"}
+        for name in files.values():
+            self._give(Path(shutil.copy(self._tls / name, self._folder)))
+        return [f"--ssl-{option}={self._folder / name}" for option, name in files.items()]
 
     def run_sql(self, sql: str | bytes, database: str = "mysql") -> str:
         """What `mariadb` prints for `sql`, unadorned."""
@@ -99,15 +111,3 @@ class MariaDb:
         text = sql.encode() if isinstance(sql, str) else sql
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "MYSQL_PWD": self.password}
         return subprocess.run(command, input=text, env=environment, check=False, capture_output=True)
-
-
-def _account() -> pwd.struct_passwd | None:
-    """Whom the server runs as: it refuses to be root."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("mysql", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise MariaDbError("MariaDB refuses to run as root, and there is no user `mysql` or `nobody` for it")

@@ -39,6 +39,7 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from local.account import of_server, running_as  # noqa: E402
 from local.machine import free_port, is_free, start_time  # noqa: E402
 
 SUPERUSER = "postgres"
@@ -107,7 +108,7 @@ class Postgres:
         self.port = port
         self._fixed_port = port is not None
         self._outlive = outlive
-        self._account = _account()
+        self._account = of_server("PostgreSQL", "postgres", PostgresError)
         self.folder = _reachable(Path(folder).resolve() if folder else None, self._account)
         self.data = self.folder / "data"
         self.log_file = self.folder / "server.log"
@@ -314,7 +315,7 @@ class Postgres:
                 [self.programs / "postgres", "-D", str(self.data)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 # Its own session: Ctrl-C in the terminal is for us, and we shut it down in order.
-                start_new_session=True, env=_environment(), **_as(self._account),
+                start_new_session=True, env=_environment(), **running_as(self._account),
             )
         deadline = time.monotonic() + START_SECONDS
         try:
@@ -391,7 +392,7 @@ class Postgres:
         done = subprocess.run(
             [str(here) if here.exists() else program, *arguments],
             input=stdin, stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True,
-            cwd=self.folder, env=_environment() | (env or {}), check=False, **_as(self._account),
+            cwd=self.folder, env=_environment() | (env or {}), check=False, **running_as(self._account),
         )
         if done.returncode:
             raise PostgresError(f"{program} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
@@ -451,7 +452,7 @@ class Recorded(Postgres):
         self.log_file = self.folder / "server.log"
         self.ca_file = self.folder / "ca.pem"
         self.socket_folder = self.folder / "socket"
-        self._account = _account()
+        self._account = of_server("PostgreSQL", "postgres", PostgresError)
 
     @property
     def pid(self) -> int:
@@ -474,30 +475,13 @@ class Recorded(Postgres):
     restart = stop
 
 
-def _account() -> pwd.struct_passwd | None:
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise PostgresError("PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody` for it")
-
-
-def _as(account: pwd.struct_passwd | None) -> dict[str, object]:
-    if account is None:
-        return {}
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
 def _reachable(folder: Path | None, account: pwd.struct_passwd | None) -> Path:
     """`folder`, or a temporary one where none is named or `account` may not walk down to it (a root's home)."""
     if folder is not None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if account is None:
             return folder
-        walk = subprocess.run(["test", "-x", str(folder.parent)], check=False, **_as(account))
+        walk = subprocess.run(["test", "-x", str(folder.parent)], check=False, **running_as(account))
         if walk.returncode == 0:
             return folder
     return Path(tempfile.mkdtemp(prefix="holdfast-pg-"))

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from checks import glibc
-from local.machine import free_port
+from local.mariadb import MariaDb
 from local.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,60 +144,15 @@ def test_sixteen_has_no_zstd_and_says_so():
     assert "does not support compression" in said.stderr
 
 
-class MariaDb:
-    """A throwaway MariaDB on loopback, whose certificate is `localhost`'s."""
+class LayersClient:
+    """The layer's programs, over TLS to a server whose certificate is `localhost`'s."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.ca, stranger = self.authority("ca"), self.authority("stranger")
-        self.stranger = stranger
-        self.tls("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
-                 "-keyout", "server.key", "-out", "server.csr")  # fmt: skip
-        (folder / "names").write_text("subjectAltName=DNS:localhost\n")
-        self.tls("openssl", "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                 "-days", "2", "-extfile", "names", "-out", "server.pem")  # fmt: skip
-        data = folder / "data"
-        account = "root" if os.geteuid() == 0 else os.environ["USER"]
-        subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={account}", "--skip-test-db",
-             "--auth-root-authentication-method=normal"],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        (folder / "init.sql").write_text(
-            "CREATE DATABASE shop;\nCREATE DATABASE again;\nCREATE USER keeper@'%' IDENTIFIED BY 'secret' REQUIRE SSL;\n"
-            "GRANT ALL ON *.* TO keeper@'%';\n"
-        )
-        self.process = subprocess.Popen(
-            [shutil.which("mariadbd") or "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}", f"--user={account}",
-             "--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={folder}/socket", "--skip-name-resolve",
-             f"--pid-file={folder}/pid", f"--init-file={folder}/init.sql", f"--ssl-cert={folder}/server.pem",
-             f"--ssl-key={folder}/server.key", f"--ssl-ca={folder}/ca.pem"],
-            stdout=(folder / "log").open("w"), stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            self.wait_until_it_answers()
-        except BaseException:
-            self.stop()
-            raise
-
-    def wait_until_it_answers(self):
-        deadline = time.monotonic() + 60
-        while (asked := self.client("--execute=SELECT 1")).returncode != 0:
-            log = (self.folder / "log").read_text()[-2000:]
-            assert self.process.poll() is None and time.monotonic() < deadline, asked.stderr + log
-            time.sleep(0.2)
-
-    def authority(self, name):
-        self.tls("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                 "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip
-        return self.folder / f"{name}.pem"
-
-    def tls(self, *command):
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
+    def __init__(self, server: MariaDb, tls: Path) -> None:
+        self.server, self.ca, self.stranger = server, tls / "ca.pem", tls / "stranger.pem"
 
     def options(self, host="localhost", ca=None):
-        return ["--no-defaults", "--protocol=tcp", f"--host={host}", f"--port={self.port}", "--user=keeper",
-                "--password=secret", f"--ssl-ca={ca or self.ca}", "--ssl-verify-server-cert"]  # fmt: skip
+        return ["--no-defaults", "--protocol=tcp", f"--host={host}", f"--port={self.server.port}", f"--user={self.server.user}",
+                f"--password={self.server.password}", f"--ssl-ca={ca or self.ca}", "--ssl-verify-server-cert"]  # fmt: skip
 
     def client(self, *arguments, stdin=None, **options):
         return run("mariadb/bin/mariadb", *self.options(**options), *arguments, input=stdin)
@@ -206,18 +160,32 @@ class MariaDb:
     def dump(self, *arguments, **options):
         return run("mariadb/bin/mariadb-dump", *self.options(**options), *arguments)
 
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(60)
+
+def certify(folder: Path) -> None:
+    """A server's certificate, the authority that gave it, and one that has not."""
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    for name in ("ca", "stranger"):
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip
+    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+            "-keyout", "server.key", "-out", "server.csr")  # fmt: skip
+    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+            "-days", "2", "-extfile", "names", "-out", "server.pem")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def mariadb(tmp_path_factory):
-    running = MariaDb(tmp_path_factory.mktemp("mariadb"))
-    try:
-        yield running
-    finally:
-        running.stop()
+    tls = tmp_path_factory.mktemp("tls")
+    certify(tls)
+    with MariaDb(tls) as server:
+        server.create_database("shop")
+        server.create_database("again")
+        server.run_sql(f"ALTER USER '{server.user}'@'%' REQUIRE SSL")
+        yield LayersClient(server, tls)
 
 
 def test_mariadb_dumps_and_restores_over_verified_tls(mariadb):
