@@ -12,6 +12,8 @@ use holdfast_domain::{
 };
 
 use crate::{
+    address::{self, Address, Target},
+    failure::Failure,
     moment::{self, Expiry},
     retention::size,
 };
@@ -36,10 +38,12 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// What standard output gets. A dump has an option of its own, for its `--output` is a file, as people expect of it.
+    /// What standard output gets. A dump and an archive have an option of their own, for their
+    /// `--output` is a file, as people expect of it.
     pub(crate) fn format(&self) -> Output {
         let json = match &self.command {
             Command::Dump(dump) => dump.json,
+            Command::Archive(archive) => archive.json,
             _ => self.output == "json",
         };
         if json { Output::Json } else { Output::Text }
@@ -52,7 +56,7 @@ pub(crate) struct Connection {
     /// Address of the API: the output `ApiUrl` of the stack.
     #[arg(long, global = true, env = "HOLDFAST_API", value_name = "URL")]
     pub(crate) api: Option<String>,
-    /// Region of the API [default: the one its address names, else that of the AWS configuration].
+    /// Region of the API [default: the one its address names, else that of the AWS configuration], or of buckets.
     #[arg(long, global = true)]
     pub(crate) region: Option<String>,
     /// Profile of the AWS configuration to take credentials from.
@@ -83,7 +87,9 @@ pub(crate) enum Command {
     /// Retention: what is kept, and why.
     #[command(subcommand)]
     Retention(Retention),
-    /// Dump a database into one archive for the stock `pg_restore`. Needs no API and no AWS.
+    /// Archive the files below a prefix of a bucket as one tar with a manifest. Needs no API.
+    Archive(Archive),
+    /// Dump a database into one archive for the stock `pg_restore`. Needs no API, and to a file no AWS.
     Dump(Dump),
     /// Print a completion script for a shell.
     Completions {
@@ -328,7 +334,10 @@ const DUMP_HELP: &str =
     "The database is found by --dsn, then by PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE and
 PGSSLROOTCERT; a password also in ~/.pgpass. A server that is not on this machine must be verified
 (sslmode=verify-full) unless sslmode=disable. Other variables that choose the server or the role, such as PGSERVICE,
-PGHOSTADDR and PGOPTIONS, are not supported, and refused.";
+PGHOSTADDR and PGOPTIONS, are not supported, and refused.
+
+An s3:// address is reached with the usual AWS settings (--profile, --region, AWS_PROFILE, AWS_ENDPOINT_URL and so on).
+--region is that of the bucket where it cannot be found out.";
 
 #[derive(Debug, Args)]
 #[command(after_help = DUMP_HELP)]
@@ -336,15 +345,14 @@ pub(crate) struct Dump {
     /// The database: `postgresql://user@host:5432/name`, or `host=… port=… dbname=… user=…`.
     #[arg(long, value_name = "DSN")]
     pub(crate) dsn: Option<String>,
-    /// File to dump to, not an `s3://` address. It appears when it is whole.
-    #[arg(long, short, value_name = "FILE")]
+    /// File or object to dump to. It appears when it is whole.
+    #[arg(long, short, value_name = "FILE|s3://BUCKET/KEY", value_parser = address::checked_target)]
     pub(crate) output: String,
     /// Print one JSON document about it.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Replace the file if it is there.
-    #[arg(long)]
-    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) stored: Stored,
     /// How many sessions read, beside the one that holds the snapshot.
     #[arg(long, short, value_name = "N", default_value = "4")]
     pub(crate) jobs: NonZeroUsize,
@@ -354,6 +362,59 @@ pub(crate) struct Dump {
     /// Folders of the database's client programs, separated by colons, with `{major}` for the major version.
     #[arg(long, value_name = "DIRS", env = "HOLDFAST_CLIENT_DIRS", default_value = CLIENT_DIRS)]
     pub(crate) clients: String,
+}
+
+/// How a file or an object is stored.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Stored {
+    /// Replace what is there under that name.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Storage class of an object [default: STANDARD].
+    #[arg(long, value_name = "CLASS", value_parser = STORAGE_CLASSES)]
+    pub(crate) storage_class: Option<String>,
+    /// KMS key that an object is encrypted with: ARN, id or alias [default: the bucket's own encryption].
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sse_kms_key_id: Option<String>,
+}
+
+impl Stored {
+    /// Refuses what says nothing about a file, where `target` is one.
+    pub(crate) fn check(&self, target: &Target) -> Result<(), Failure> {
+        let given = [("--storage-class", &self.storage_class), ("--sse-kms-key-id", &self.sse_kms_key_id)];
+        match (target, given.iter().find(|(_, value)| value.is_some())) {
+            (Target::File(_), Some((option, _))) => {
+                Err(Failure::usage(format!("{option} is for objects, and --output is a file"))
+                    .fix(format!("leave {option} out, or give an address such as s3://bucket/key")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Those of which an object can be read back at once.
+const STORAGE_CLASSES: [&str; 5] =
+    ["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"];
+
+const ARCHIVE_HELP: &str =
+    "Beside NAME stands NAME.manifest.jsonl.zst, the manifest that the tar ends with. To s3:// the bucket copies files of
+10 MiB and more itself. Buckets are reached with the usual AWS settings (--profile, --region, AWS_PROFILE,
+AWS_ENDPOINT_URL and so on); --region is theirs where it cannot be found out.";
+
+#[derive(Debug, Args)]
+#[command(after_help = ARCHIVE_HELP)]
+pub(crate) struct Archive {
+    /// The files: a bucket, and what their keys begin with.
+    #[arg(value_name = "s3://BUCKET/PREFIX")]
+    pub(crate) source: Address,
+    /// File or object to write the tar to. It appears when it is whole.
+    #[arg(long, short, value_name = "FILE|s3://BUCKET/KEY", value_parser = address::checked_target)]
+    pub(crate) output: String,
+    /// Print one JSON document about it.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) stored: Stored,
 }
 
 /// Where the client programs are on Debian, on Red Hat, and in a layer.

@@ -1,52 +1,50 @@
-//! `holdfast dump`: a database as one archive in a file. Needs no API and no AWS.
+//! `holdfast dump`: a database as one archive, in a file or in a bucket. Needs no API.
 
+mod bar;
 mod connection;
 mod environment;
+mod file;
 mod part;
 mod passfile;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use holdfast_archive::multipart::Segment;
 use holdfast_backup::{
     engines::{
-        Engine, EngineReport,
-        postgres::{ClientTools, DumpAdvance, DumpOptions, DumpProgress, PostgresEngine},
-        segments::{self, HeldSegment, SegmentReceiver},
+        Engine as _, EngineReport,
+        postgres::{ClientTools, DumpAdvance, DumpOptions, PostgresEngine},
     },
     error::SliceError,
     ports::DatabaseCredentials,
+    upload::{Advance, Stored},
 };
 use holdfast_domain::backup::Contents;
-use indicatif::ProgressBar;
 use secrecy::SecretString;
 use serde::Serialize;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::{connection::Connection, part::PartFile};
+use self::{bar::Bar, connection::Connection, part::PartFile};
 use crate::{
-    arguments::Dump,
+    address::{Address, Target},
+    arguments::{self, Dump},
+    buckets::Buckets,
     clock::{self, SystemClock},
     failure::Failure,
-    moment,
+    interrupts::Interrupts,
+    new_file,
+    place::Place,
     table::{plain, size},
-    terminal::{Terminal, bar_style},
+    terminal::Terminal,
+    upload,
 };
 
 /// How often progress is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// How long the engine may take to end its sessions.
-const END_WITHIN: Duration = Duration::from_secs(10);
-
 /// What was dumped.
 #[derive(Serialize)]
 struct Report {
-    file: PathBuf,
+    #[serde(flatten)]
+    place: Place,
     bytes: u64,
     crc64nvme: String,
     database: String,
@@ -57,44 +55,82 @@ struct Report {
     milliseconds: u64,
 }
 
+/// A dump that is whole.
+enum Written {
+    /// In a file that has no name yet.
+    File(PartFile, EngineReport),
+    Object(Place, Stored),
+}
+
+impl Written {
+    /// Where it stands, its size, its checksum, and what the engine says about it.
+    fn kept(self) -> Result<(Place, u64, String, EngineReport), Failure> {
+        match self {
+            Self::File(part, report) => {
+                let (bytes, crc64nvme) = (part.bytes(), part.crc64nvme().to_string());
+                Ok((Place::File { file: part.keep()? }, bytes, crc64nvme, report))
+            }
+            Self::Object(place, Stored { object, report }) => {
+                Ok((place, object.size, object.crc64nvme, report))
+            }
+        }
+    }
+}
+
 /// Dumps the database that the options and the environment name.
-pub(crate) async fn run(options: Dump, terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) async fn run(
+    options: Dump,
+    aws: &arguments::Connection,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
     let connection = Connection::of(options.dsn.as_deref(), &environment::read())?;
     let password = connection.password()?;
     let tools: ClientTools =
         options.clients.parse().map_err(|error| Failure::usage(format!("--clients: {error}")))?;
-    let mut interrupts = Interrupts::new()?;
-    let target = Path::new(&options.output);
-    PartFile::check(target, options.overwrite)?;
+    let output = Target::of(&options.output)?;
+    options.stored.check(&output)?;
+    if let Target::File(target) = &output {
+        new_file::check(target, options.stored.overwrite)?;
+    }
     let credentials =
         DatabaseCredentials { username: connection.user.clone(), password: SecretString::from(password) };
     let engine = PostgresEngine::new(connection.service()?, credentials, tools, Arc::new(SystemClock))
-        .with_options(DumpOptions { jobs: options.jobs, compression: options.compress });
+        .with_options(DumpOptions { jobs: options.jobs, compression: options.compress, row_counts: false });
 
+    let mut interrupts = Interrupts::new()?;
     let began = clock::now();
     let progress = engine.progress();
     let bar = Bar::new(&connection.database, terminal);
-    let drawing = async {
-        loop {
-            bar.show(&progress);
-            tokio::time::sleep(DRAW_EVERY).await;
+    let outcome = match &output {
+        Target::File(target) => {
+            let drawing = async {
+                loop {
+                    bar.show(&progress);
+                    tokio::time::sleep(DRAW_EVERY).await;
+                }
+            };
+            tokio::select! {
+                outcome = file::dump(&engine, target, options.stored.overwrite, &mut interrupts) => {
+                    outcome.map(|(part, report)| Written::File(part, report))
+                }
+                never = drawing => never,
+            }
+        }
+        Target::Object(address) => {
+            let mut draw = |_| bar.show(&progress);
+            let stored = to_bucket(&engine, address, &options.stored, aws, &mut interrupts, &mut draw).await;
+            stored.map(|stored| Written::Object(Place::of_object(address, stored.object.clone()), stored))
         }
     };
-    let outcome = tokio::select! {
-        outcome = dump(&engine, target, options.overwrite, &mut interrupts) => outcome,
-        never = drawing => never,
-    };
     bar.end();
-    let (part, report) = outcome?;
-    let (bytes, crc64nvme) = (part.bytes(), part.crc64nvme().to_string());
-    let file = part.keep()?;
+    let (place, bytes, crc64nvme, report) = outcome?.kept()?;
     let Contents::PostgresCustom { database, server_version, pg_dump_version } = report.contents else {
         return Err(Failure::new("the dump is of another kind than was asked for; please report this"));
     };
     let DumpAdvance { tables, rows, .. } = progress.advance();
     let milliseconds = u64::try_from((clock::now() - began).num_milliseconds()).unwrap_or(0);
     let report = Report {
-        file,
+        place,
         bytes,
         crc64nvme,
         database,
@@ -107,84 +143,31 @@ pub(crate) async fn run(options: Dump, terminal: &Terminal) -> Result<(), Failur
     print(&report, terminal)
 }
 
-/// Dumps into what is to be `target`, until it is whole, or somebody interrupts. In either case nothing of the dump runs any more then.
-async fn dump(
+/// Dumps into an object. Nothing of it is there after a failure, or when somebody interrupts.
+async fn to_bucket(
     engine: &PostgresEngine,
-    target: &Path,
-    overwrite: bool,
+    address: &Address,
+    stored: &arguments::Stored,
+    aws: &arguments::Connection,
     interrupts: &mut Interrupts,
-) -> Result<(PartFile, EngineReport), Failure> {
-    tokio::select! {
-        prepared = engine.prepare() => prepared.map_err(|error| failed(&error))?,
+    draw: &mut (dyn FnMut(Advance) + Send),
+) -> Result<Stored, Failure> {
+    let prepared = async {
+        let store = Buckets::reach(aws).await?.store(&address.bucket, stored).await?;
+        upload::check(&store, address, stored.overwrite).await?;
+        engine.prepare().await.map_err(|error| failed(&error))?;
+        Ok::<_, Failure>(store)
+    };
+    let store = tokio::select! {
+        store = prepared => store?,
         () = interrupts.come() => return Err(interrupted()),
     };
-    // Not before: until here nothing has to be cleaned up, however this process ends.
-    let mut part = PartFile::create(target, overwrite)?;
-    let (out, segments) = segments::channel(&target.display().to_string());
-    let mut running = engine.run(out);
-    let storing = store(segments, &mut part);
-    let stopped = {
-        let mut storing = std::pin::pin!(storing);
-        let (mut report, mut stored) = (None, false);
-        loop {
-            tokio::select! {
-                ended = &mut running, if report.is_none() => match ended {
-                    Ok(ended) => report = Some(ended),
-                    Err(error) => return Err(failed(&error)),
-                },
-                ended = &mut storing, if !stored => match ended {
-                    Ok(()) => stored = true,
-                    Err(failure) => break Err(failure),
-                },
-                () = interrupts.come() => break Err(interrupted()),
-            }
-            if stored && let Some(report) = report.take() {
-                break Ok(report);
-            }
-        }
-    };
-    match stopped {
-        Ok(report) => {
-            drop(running);
-            Ok((part, report))
-        }
-        Err(failure) => {
-            // What stores the segments is gone, and so the engine ends.
-            let _ = tokio::time::timeout(END_WITHIN, running).await;
-            Err(failure)
-        }
-    }
-}
-
-/// Writes segments to their places in the file.
-async fn store(mut segments: SegmentReceiver, part: &mut PartFile) -> Result<(), Failure> {
-    while let Some(HeldSegment { segment, room }) = segments.next().await {
-        let Segment { number, bytes, crc64nvme } = segment;
-        part.write(number, bytes, crc64nvme).await?;
-        drop(room);
-    }
-    Ok(())
-}
-
-/// Somebody who wants it to stop. From its making on, the signals do nothing else.
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(format!("signals cannot be listened to: {error}")))
-        };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    /// Resolves when somebody does.
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+    match upload::store(engine, &store, address, interrupts, draw).await {
+        Ok(stored) => Ok(stored),
+        Err(SliceError::Cancelled) => Err(interrupted()),
+        Err(error) => {
+            let of_storage = upload::failed(&error, &store, address, stored.overwrite).await;
+            Err(of_storage.unwrap_or_else(|| failed(&error)))
         }
     }
 }
@@ -215,54 +198,13 @@ fn failed(error: &SliceError) -> Failure {
     Failure::new(what).fix(fix)
 }
 
-/// How far the dump has come, for people.
-enum Bar {
-    Drawn(ProgressBar),
-    Quiet,
-}
-
-impl Bar {
-    fn new(database: &str, terminal: &Terminal) -> Self {
-        if !terminal.is_watched() {
-            return Self::Quiet;
-        }
-        let bar = ProgressBar::new(0);
-        bar.set_style(bar_style("{prefix} {bar:30} {percent:>3} %  {msg}"));
-        bar.set_prefix(plain(database));
-        Self::Drawn(bar)
-    }
-
-    fn show(&self, progress: &DumpProgress) {
-        let Self::Drawn(bar) = self else { return };
-        let DumpAdvance { tables, tables_done, table_bytes, table_bytes_done, raw_bytes, .. } =
-            progress.advance();
-        bar.set_length(table_bytes.max(1));
-        bar.set_position(table_bytes_done);
-        let seconds = bar.elapsed().as_secs().max(1);
-        let mut words =
-            format!("{}, {}/s, {tables_done} of {tables} tables", size(raw_bytes), size(raw_bytes / seconds));
-        if let Some(left) =
-            (table_bytes.saturating_sub(table_bytes_done) * seconds).checked_div(table_bytes_done)
-        {
-            words = format!("{words}, {} left", moment::span(left));
-        }
-        bar.set_message(words);
-    }
-
-    fn end(&self) {
-        if let Self::Drawn(bar) = self {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 fn print(report: &Report, terminal: &Terminal) -> Result<(), Failure> {
     if terminal.is_json() {
         return terminal.json(report);
     }
     terminal.line(&format!(
         "{}: {} of {} (PostgreSQL {}), {} rows in {} tables, in {}.{:01} s; CRC64NVME {}",
-        report.file.display(),
+        plain(&report.place.to_string()),
         size(report.bytes),
         plain(&report.database),
         plain(&report.server_version),

@@ -1,9 +1,12 @@
-//! holdfast, for people and scripts: the API's calls as commands, and two that need no API: a
-//! retention simulator, and the dump of a database into a file.
+//! holdfast, for people and scripts: the API's calls as commands, and three that need no API: a
+//! retention simulator, the dump of a database, and the archive of a bucket's files.
 
+mod address;
 mod apps;
+mod archive;
 mod arguments;
 mod backup;
+mod buckets;
 mod client;
 mod clock;
 mod completions;
@@ -11,9 +14,13 @@ mod documents;
 mod dump;
 mod events;
 mod failure;
+mod interrupts;
+mod left_out;
 mod listing;
 mod moment;
+mod new_file;
 mod outlook;
+mod place;
 mod plans;
 mod resolve;
 mod retention;
@@ -22,6 +29,7 @@ mod scripted_server;
 mod sign;
 mod table;
 mod terminal;
+mod upload;
 
 use std::process::ExitCode;
 
@@ -56,7 +64,8 @@ async fn run(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
             backup::run(command, &Client::connect(&connection).await?, terminal).await
         }
         Command::Retention(command) => retention::run(command, &connection, terminal).await,
-        Command::Dump(options) => dump::run(options, terminal).await,
+        Command::Archive(options) => archive::run(options, &connection, terminal).await,
+        Command::Dump(options) => dump::run(options, &connection, terminal).await,
         Command::Completions { shell } => completions::print(shell, terminal),
     }
 }

@@ -66,8 +66,7 @@ impl Signer {
                 "give it with --region, set AWS_REGION, or put it in the profile of the AWS configuration",
             )
         })?;
-        let provider =
-            config.credentials_provider().ok_or_else(|| no_credentials("no source of credentials"))?;
+        let provider = config.credentials_provider().ok_or_else(no_source)?;
         Ok(Self::new(region.as_ref(), provider))
     }
 
@@ -86,19 +85,30 @@ impl Signer {
         {
             return Ok(credentials.clone());
         }
-        let fresh = self.provider.provide_credentials().await.map_err(|error| {
-            // What a provider says names files and profiles, never a key.
-            let mut reason = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                reason = format!("{reason}: {cause}");
-                source = cause.source();
-            }
-            no_credentials(&reason)
-        })?;
+        let fresh = credentials(Some(&self.provider)).await?;
         *held = Some(fresh.clone());
         Ok(fresh)
     }
+}
+
+/// What `provider` gives.
+pub(crate) async fn credentials(
+    provider: Option<&SharedCredentialsProvider>,
+) -> Result<Credentials, Failure> {
+    provider.ok_or_else(no_source)?.provide_credentials().await.map_err(|error| {
+        // What a provider says names files and profiles, never a key.
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            reason = format!("{reason}: {cause}");
+            source = cause.source();
+        }
+        no_credentials(&reason)
+    })
+}
+
+fn no_source() -> Failure {
+    no_credentials("no source of credentials")
 }
 
 fn no_credentials(reason: &str) -> Failure {

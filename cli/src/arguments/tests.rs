@@ -46,6 +46,14 @@ fn the_command_line_is_sound() {
 #[case("retention show shop --svg year.svg")]
 #[case("retention preview shop --policy gfs:14/8/24 --on-demand age_then_count:90/5")]
 #[case("retention preview shop --on-demand age_then_count:90/5 --svg -")]
+#[case("dump --output shop.dump --json --overwrite --jobs 2")]
+#[case(
+    "dump -o s3://dumps/shop.dump --storage-class STANDARD_IA --sse-kms-key-id alias/mine --region eu-west-1"
+)]
+#[case("archive s3://media --output media.tar")]
+#[case(
+    "archive s3://media/m/ -o s3://archives/media.tar --json --overwrite --storage-class GLACIER_IR --profile me"
+)]
 #[case("completions bash")]
 fn good_lines_are_understood(#[case] line: &str) {
     parse(line).unwrap();
@@ -83,6 +91,11 @@ fn good_lines_are_understood(#[case] line: &str) {
 #[case("backup release shop latest", ErrorKind::ValueValidation, "id")]
 #[case("retention preview shop", ErrorKind::MissingRequiredArgument, "--policy")]
 #[case("backup list shop --output yaml", ErrorKind::InvalidValue, "json")]
+#[case("dump --output s3://dumps", ErrorKind::ValueValidation, "names no object")]
+#[case("dump --output s3:/dumps/a", ErrorKind::ValueValidation, "s3://bucket/key")]
+#[case("dump --output s3://dumps/a --storage-class DEEP_ARCHIVE", ErrorKind::InvalidValue, "GLACIER_IR")]
+#[case("archive media --output media.tar", ErrorKind::ValueValidation, "s3://bucket/key")]
+#[case("archive s3://media", ErrorKind::MissingRequiredArgument, "--output")]
 fn wrong_lines_say_what_is_wrong(#[case] line: &str, #[case] kind: ErrorKind, #[case] says: &str) {
     let error = parse(line).unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
@@ -94,4 +107,17 @@ fn wrong_lines_say_what_is_wrong(#[case] line: &str, #[case] kind: ErrorKind, #[
 fn a_backup_is_named_by_its_id_or_as_the_latest() {
     assert_eq!("latest".parse(), Ok(Which::Latest));
     assert_eq!(ID.parse::<Which>().unwrap().to_string(), ID);
+}
+
+#[rstest]
+#[case("dump --output a.dump --sse-kms-key-id k", "--sse-kms-key-id")]
+#[case("archive s3://media --output a.tar --storage-class STANDARD", "--storage-class")]
+fn what_is_for_objects_is_refused_of_files(#[case] line: &str, #[case] option: &str) {
+    let (output, stored) = match parse(line).unwrap().command {
+        Command::Dump(Dump { output, stored, .. }) => (output, stored),
+        Command::Archive(Archive { output, stored, .. }) => (output, stored),
+        other => panic!("{other:?}"),
+    };
+    assert!(stored.check(&Target::of(&output).unwrap()).unwrap_err().to_string().contains(option));
+    assert!(stored.check(&"s3://dumps/a".parse().unwrap()).is_ok());
 }

@@ -8,13 +8,10 @@ use crate::{
     arguments::Which,
     client::{Call, Client},
     failure::Failure,
-    listing, moment,
+    left_out, listing, moment,
     table::{Table, plain, size},
     terminal::Terminal,
 };
-
-/// How many of the files that were left out are named.
-const LEFT_OUT_SHOWN: usize = 5;
 
 /// Shows a backup.
 pub(super) async fn run(
@@ -68,7 +65,7 @@ pub(super) fn text(view: &View) -> String {
         ),
         ("undelete", time(&view.undelete_until).map(|until| format!("can be brought back until {until}"))),
         ("no snapshot", outside_snapshot(view)),
-        ("left out", view.left_out().map(|_| left_out(view))),
+        ("left out", left_out(view)),
         ("failure", view.failure.as_ref().map(|failure| format!("{} ({})", failure.message, failure.code))),
     ];
     lines.extend(details.into_iter().filter_map(|(name, value)| Some((name, value?))));
@@ -82,17 +79,10 @@ pub(super) fn text(view: &View) -> String {
     text
 }
 
-/// How many files are not in the backup, with the first of them; the manifest in the archive names all.
-fn left_out(view: &View) -> String {
+/// How many files are not in the backup, with the first of them.
+fn left_out(view: &View) -> Option<String> {
     let named = view.artifacts.iter().flat_map(|artifact| &artifact.contents.skipped);
-    let named: Vec<String> =
-        named.take(LEFT_OUT_SHOWN).map(|skipped| format!("{} ({})", skipped.key, skipped.reason)).collect();
-    let shown = u64::try_from(named.len()).unwrap_or(u64::MAX);
-    let more = match view.skipped().saturating_sub(shown) {
-        0 => String::new(),
-        more => format!("; and {more} more, which MANIFEST.jsonl in the archive names"),
-    };
-    format!("{}: {}{more}", view.left_out().unwrap_or_default(), named.join(", "))
+    left_out::words(view.skipped(), named.map(|skipped| (skipped.key.as_str(), skipped.reason.as_str())))
 }
 
 /// Tables that were read when their turn came, since they have no transactions.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 
-use crate::outlook::Next;
+use crate::{left_out, outlook::Next};
 
 /// A backup.
 #[derive(Debug, Clone, Deserialize)]
@@ -126,11 +126,7 @@ impl View {
 
     /// How many files were left out, in words; none where none were.
     pub(super) fn left_out(&self) -> Option<String> {
-        match self.skipped() {
-            0 => None,
-            1 => Some("1 file left out".to_owned()),
-            count => Some(format!("{count} files left out")),
-        }
+        left_out::count(self.skipped())
     }
 
     /// Whether it is being brought back from its deletion.

@@ -13,7 +13,10 @@ use bytes::Bytes;
 use holdfast_archive::{checksum::Crc64Nvme, multipart};
 use tempfile::NamedTempFile;
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    new_file::{self, folder_of},
+};
 
 /// A file that is being written.
 pub(super) struct PartFile {
@@ -25,29 +28,9 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    /// Whether there can be a file `target`, as far as can be told without making one.
-    pub(super) fn check(target: &Path, overwrite: bool) -> Result<(), Failure> {
-        if target.to_str().is_some_and(|target| target.starts_with("s3://")) {
-            return Err(Failure::usage("a dump cannot be written to S3 directly")
-                .fix("dump to a file, and copy it there: aws s3 cp FILE s3://…"));
-        }
-        if target.is_dir() || target.file_name().is_none() {
-            return Err(Failure::usage(format!("{} is a folder", target.display())).fix("name a file in it"));
-        }
-        if target.exists() && !overwrite {
-            return Err(Failure::new(format!("{} is there already", target.display()))
-                .fix("choose another name, or replace it with --overwrite"));
-        }
-        let folder = folder_of(target);
-        if !folder.is_dir() {
-            return Err(Failure::new(format!("{} is no folder", folder.display())).fix("make it first"));
-        }
-        Ok(())
-    }
-
     /// A file that is to be `target`. It is made beside it, readable by its owner alone.
     pub(super) fn create(target: &Path, overwrite: bool) -> Result<Self, Failure> {
-        Self::check(target, overwrite)?;
+        new_file::check(target, overwrite)?;
         let folder = folder_of(target);
         let cannot =
             |error: io::Error| Failure::new(format!("{} cannot be written: {error}", target.display()));
@@ -114,8 +97,4 @@ impl PartFile {
     fn cannot(&self, error: &io::Error) -> Failure {
         Failure::new(format!("{} cannot be written: {error}", self.target.display()))
     }
-}
-
-fn folder_of(target: &Path) -> &Path {
-    target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -74,10 +74,18 @@ impl BucketConfig {
             let expected = "the ARN of a KMS key";
             return Err(ConfigError::Malformed { variable: "HOLDFAST_KEY_ARN", value: key_arn, expected });
         }
-        let path_style =
-            ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| lookup(name).is_some());
-        Ok(Self { name: required(lookup, "HOLDFAST_BUCKET")?, key_arn, path_style })
+        let name = required(lookup, "HOLDFAST_BUCKET")?;
+        Ok(Self { name, key_arn, path_style: names_s3_endpoint(lookup) })
     }
+}
+
+/// Whether the environment names an endpoint of S3. A bucket's name then goes into the path of a URL.
+pub fn s3_endpoint_in_env() -> bool {
+    names_s3_endpoint(&environment)
+}
+
+fn names_s3_endpoint(lookup: Lookup) -> bool {
+    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| lookup(name).is_some())
 }
 
 /// The state machine that drives jobs. The API and the tick start jobs; the other functions have none.

@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 /// What went wrong with a call, in one line: the service's own code and message, or why it could not be reached.
 /// Neither requests nor responses are printed, for those may hold signed URLs and secrets.

@@ -1,16 +1,22 @@
 //! Adapters to AWS, the clock and the environment.
 //!
 //! [`wire::ports_from_env`] is what a function's main begins with. Everything else here implements a port of
-//! `shared/backup`, or is the one place that reads the clock, the environment or the kernel's randomness.
+//! `shared/backup`, or is the one place that reads the clock, the environment or the kernel's randomness. The command line
+//! takes S3 alone; the rest is the feature `stack`.
 
 pub mod clock;
 pub mod config;
+#[cfg(feature = "stack")]
 pub mod dynamodb;
+#[cfg(feature = "stack")]
 pub mod entropy;
 mod explain;
 pub mod memory;
 pub mod s3;
+#[cfg(feature = "stack")]
 pub mod secrets;
+#[cfg(feature = "stack")]
 pub mod sfn;
+#[cfg(feature = "stack")]
 pub mod telemetry;
 pub mod wire;

@@ -1,22 +1,16 @@
-//! Ports over AWS, as the environment says.
+//! The SDK's configuration, clients, and ports over them, as the environment says.
 
-use std::{sync::Arc, time::Duration};
+#[cfg(feature = "stack")]
+mod ports;
+
+use std::time::Duration;
 
 use aws_config::{
     BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
-use holdfast_backup::ports::Ports;
-
-use crate::{
-    clock::SystemClock,
-    config::{BucketConfig, ConfigError, StateMachineConfig, TableConfig},
-    dynamodb::DynamoRecords,
-    entropy::SystemEntropy,
-    s3::{S3Artifacts, S3Media},
-    secrets::SecretsManager,
-    sfn::StateMachine,
-};
+#[cfg(feature = "stack")]
+pub use ports::{ports, ports_from_env};
 
 /// How often the SDK tries a call, the first time included. Nothing above it tries AWS calls again one by one.
 const ATTEMPTS: u32 = 4;
@@ -24,32 +18,6 @@ const ATTEMPTS: u32 = 4;
 /// How long a stream may stand still before it is given up. Longer than the SDK's own 20 seconds: a slice that is given up
 /// costs a whole dump, a minute costs a minute.
 const STALL_SECONDS: u64 = 60;
-
-/// Everything the use cases need, as this process's environment says.
-pub async fn ports_from_env() -> Result<Ports, ConfigError> {
-    let (table, bucket) = (TableConfig::from_env()?, BucketConfig::from_env()?);
-    let state_machine = StateMachineConfig::from_env()?;
-    Ok(ports(&sdk_from_env().await, table, bucket, state_machine))
-}
-
-/// Everything the use cases need, over one configuration of the SDK.
-pub fn ports(
-    sdk: &SdkConfig,
-    table: TableConfig,
-    bucket: BucketConfig,
-    state_machine: StateMachineConfig,
-) -> Ports {
-    let s3 = s3_client(sdk, bucket.path_style);
-    Ports {
-        records: Arc::new(DynamoRecords::new(aws_sdk_dynamodb::Client::new(sdk), table.name)),
-        artifacts: Arc::new(S3Artifacts::new(s3.clone(), bucket.name, bucket.key_arn)),
-        media: Arc::new(S3Media::new(s3)),
-        secrets: Arc::new(SecretsManager::new(aws_sdk_secretsmanager::Client::new(sdk))),
-        executions: Arc::new(StateMachine::new(aws_sdk_sfn::Client::new(sdk), state_machine.arn)),
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-    }
-}
 
 /// The SDK's configuration: region, credentials and endpoint from the usual places, retries and timeouts from here.
 pub async fn sdk_from_env() -> SdkConfig {

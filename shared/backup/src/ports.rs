@@ -20,8 +20,9 @@ pub use records::{
     RecordsError, ServiceRun, Share, Versioned,
 };
 pub use secrets::{DatabaseCredentials, SecretError, Secrets};
-pub(crate) use storage::beside;
-pub use storage::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup};
+pub use storage::{
+    ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, beside, is_within_a_backup, named_after,
+};
 
 /// Everything the use cases need, wired once by each function's main.
 #[derive(Clone)]

@@ -25,10 +25,10 @@ use crate::{
         segments::{self, CopyOrder, HeldSegment, SegmentReceiver, Stopped},
     },
     error::SliceError,
-    ports::{self, ArtifactStore, OpenUpload, StorageError, StoredPart},
+    ports::{ArtifactStore, OpenUpload, StorageError, StoredPart},
 };
 
-/// An observer hears of the progress this often, and so a cancellation takes about as long to be noticed.
+/// The observer of a job hears of the progress this often, and so a cancellation takes about as long to be noticed.
 pub const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// Parts that are stored at once; a function's network is busy with fewer.
@@ -47,8 +47,14 @@ pub trait Observer: Send {
     /// The upload is open and empty.
     async fn opened(&mut self, upload: &OpenUpload) -> Result<(), SliceError>;
 
-    /// Called every [`REPORT_EVERY`], and when all parts are stored and the object is about to be made of them.
+    /// Called whenever it is [due](Observer::due), and when all parts are stored and the object is about to be made of them.
     async fn advanced(&mut self, so_far: Advance) -> Result<(), SliceError>;
+
+    /// Resolves when it wants to hear more: after [`REPORT_EVERY`], unless it has a sense of its own for when to stop. Whenever
+    /// something else comes first it is dropped, and called again.
+    async fn due(&mut self) {
+        tokio::time::sleep(REPORT_EVERY).await;
+    }
 }
 
 /// How far an upload has come.
@@ -235,7 +241,7 @@ async fn copy_and_report(
                     questions = None;
                     None
                 }),
-                () = tokio::time::sleep(REPORT_EVERY) => Some(None),
+                () = observer.due() => Some(None),
             };
             let Some(asked) = asked else { continue };
             if let Err(refusal) = observer.advanced(tally.advance()).await {
@@ -392,7 +398,7 @@ fn torn(what: &str) -> SliceError {
 /// Stores a small object beside the artifact `key`.
 async fn put_beside(artifacts: &dyn ArtifactStore, key: &str, beside: Beside) -> Result<(), SliceError> {
     let Beside { file_name, content_type, bytes } = beside;
-    let key = ports::beside(key, file_name);
+    let key = artifacts.beside(key, file_name);
     let (length, whole) = (bytes.len() as u64, Crc64Nvme::of(&bytes));
     artifacts.put(&key, content_type, bytes).await?;
     verify(artifacts, &key, length, whole).await?;

@@ -14,27 +14,37 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
 use holdfast_backup::ports::{
-    ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup,
+    self, ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup,
 };
 use holdfast_domain::backup::{Encryption, StoredObject};
 use secrecy::SecretString;
 
-use super::{disposition, failure::storage_error};
+use super::{disposition, failure::storage_error, made::Made, storing::Storing};
 
 /// The most keys of one `DeleteObjects`, S3's limit.
 pub(super) const DELETE_BATCH: usize = 1000;
 
-/// The bucket that backups are kept in.
+/// The bucket that backups are kept in, or another that artifacts are stored in.
 pub struct S3Artifacts {
     pub(super) client: Client,
     pub(super) bucket: String,
-    pub(super) key_arn: String,
+    pub(super) storing: Storing,
+    pub(super) made: Made,
 }
 
 impl S3Artifacts {
-    /// Artifacts in `bucket`, encrypted with the KMS key `key_arn`.
-    pub fn new(client: Client, bucket: String, key_arn: String) -> Self {
-        Self { client, bucket, key_arn }
+    /// Artifacts in `bucket`, stored as `storing` says.
+    pub fn new(client: Client, bucket: String, storing: Storing) -> Self {
+        Self { client, bucket, storing, made: Made::default() }
+    }
+
+    /// Whether there is an object `key`, whoever has stored it and however.
+    pub async fn exists(&self, key: &str) -> Result<bool, StorageError> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(false),
+            Err(error) => Err(storage_error("HeadObject", &self.object(key), &error)),
+        }
     }
 
     /// The name of an object in errors.
@@ -111,15 +121,18 @@ impl ArtifactStore for S3Artifacts {
             .bucket(&self.bucket)
             .key(key)
             .content_type(content_type)
-            .storage_class(StorageClass::StandardIa)
-            .server_side_encryption(ServerSideEncryption::AwsKms)
-            .ssekms_key_id(&self.key_arn)
-            .bucket_key_enabled(true)
+            .set_storage_class(self.storing.storage_class())
+            .set_server_side_encryption(self.storing.encryption())
+            .set_ssekms_key_id(self.storing.key())
+            .set_bucket_key_enabled(self.storing.bucket_key())
+            .set_if_none_match(self.storing.if_none_match())
             .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
             .checksum_crc64_nvme(Crc64Nvme::of(&bytes).to_string())
             .body(ByteStream::from(bytes));
         let stored = request.send().await;
-        stored.map(drop).map_err(|error| storage_error("PutObject", &self.object(key), &error))
+        let stored = stored.map_err(|error| storage_error("PutObject", &self.object(key), &error))?;
+        self.made.add(key, stored.version_id());
+        Ok(())
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StorageError> {
@@ -264,19 +277,21 @@ impl ArtifactStore for S3Artifacts {
     }
 
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {
-        let wanted =
-            Encryption { algorithm: "aws:kms".to_owned(), key_arn: self.key_arn.clone(), bucket_key: true };
-        if object.storage_class == StorageClass::StandardIa.as_str() && object.encryption == wanted {
-            return Ok(());
-        }
+        let Some(missed) = self.storing.missed_by(object) else { return Ok(()) };
         let (class, found) = (&object.storage_class, &object.encryption);
         Err(StorageError::Rejected(format!(
-            "{}: it is stored as {class}, encryption {:?}, key {:?}, bucket key {}; a backup must be STANDARD_IA, \
-             aws:kms, with the stack's key and its bucket key",
+            "{}: it is stored as {class}, encryption {:?}, key {:?}, bucket key {}; {missed}",
             self.object(&object.key),
             found.algorithm,
             found.key_arn,
             found.bucket_key,
         )))
+    }
+
+    fn beside(&self, key: &str, file_name: &str) -> String {
+        match self.storing {
+            Storing::AsBackup { .. } => ports::beside(key, file_name),
+            Storing::AsAsked { .. } => ports::named_after(key, file_name),
+        }
     }
 }

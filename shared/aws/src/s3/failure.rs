@@ -36,7 +36,9 @@ fn judge(status: u16, code: Option<&str>, what: &str, explained: impl Fn() -> St
         }
         Some("InvalidObjectState") => Some(StorageError::Archived(what.to_owned())),
         Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
-            Some(StorageError::Rejected(format!("{what}: the bucket is in another region than this stack")))
+            Some(StorageError::Rejected(format!(
+                "{what}: the bucket is in another region than the one that was asked"
+            )))
         }
         Some("InternalError" | "SlowDown" | "ServiceUnavailable" | "RequestTimeout" | "OperationAborted") => {
             Some(StorageError::Unavailable(format!("{what}: {}", explained())))
@@ -47,9 +49,9 @@ fn judge(status: u16, code: Option<&str>, what: &str, explained: impl Fn() -> St
         404 => StorageError::NotFound(what.to_owned()),
         403 if code.is_none() => StorageError::Denied(what.to_owned()),
         412 | 416 => StorageError::Changed(what.to_owned()),
-        301 | 307 => {
-            StorageError::Rejected(format!("{what}: the bucket is in another region than this stack"))
-        }
+        301 | 307 => StorageError::Rejected(format!(
+            "{what}: the bucket is in another region than the one that was asked"
+        )),
         400..=499 if status != 408 && status != 429 => {
             StorageError::Rejected(format!("{what}: {}", explained()))
         }
@@ -83,7 +85,7 @@ mod tests {
     #[case(
         301,
         Some("PermanentRedirect"),
-        "the storage refused object a: the bucket is in another region than this stack"
+        "the storage refused object a: the bucket is in another region than the one that was asked"
     )]
     #[case(400, Some("InvalidPart"), "object a has changed meanwhile")]
     #[case(400, Some("BadDigest"), "the storage refused object a: said")]

@@ -1,10 +1,7 @@
 use aws_sdk_s3::{
     operation::abort_multipart_upload::AbortMultipartUploadError,
     primitives::ByteStream,
-    types::{
-        ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
-        StorageClass,
-    },
+    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
 };
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
 use holdfast_backup::ports::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart};
@@ -27,10 +24,10 @@ impl S3Artifacts {
             .bucket(&self.bucket)
             .key(key)
             .content_type(content_type)
-            .storage_class(StorageClass::StandardIa)
-            .server_side_encryption(ServerSideEncryption::AwsKms)
-            .ssekms_key_id(&self.key_arn)
-            .bucket_key_enabled(true)
+            .set_storage_class(self.storing.storage_class())
+            .set_server_side_encryption(self.storing.encryption())
+            .set_ssekms_key_id(self.storing.key())
+            .set_bucket_key_enabled(self.storing.bucket_key())
             .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
             .checksum_type(ChecksumType::FullObject);
         let begun = request.send().await;
@@ -108,7 +105,8 @@ impl S3Artifacts {
     }
 
     /// Completes an upload. When the answer is lost, or is that there is no such upload (since it was completed already),
-    /// the object decides: if it is the one that was uploaded, the upload is complete.
+    /// the object decides: if it is the one that was uploaded, the upload is complete. So it does when S3 says that there is
+    /// an object already, since that is what it says to the second of two equal calls.
     pub(super) async fn complete_upload(
         &self,
         upload: &OpenUpload,
@@ -130,18 +128,34 @@ impl S3Artifacts {
             .multipart_upload(completed)
             .checksum_crc64_nvme(whole.to_string())
             .checksum_type(ChecksumType::FullObject)
+            .set_if_none_match(self.storing.if_none_match())
             .mpu_object_size(i64::try_from(size).map_err(|_| StorageError::Rejected(what.clone()))?);
         match request.send().await {
-            Ok(answer) => match answer.checksum_crc64_nvme() {
-                Some(found) if found != whole.to_string() => Err(StorageError::Rejected(format!(
-                    "{what}: it was stored with the checksum {found}, not {whole}"
-                ))),
-                _ => Ok(()),
-            },
+            Ok(answer) => {
+                self.made.add(&upload.key, answer.version_id());
+                match answer.checksum_crc64_nvme() {
+                    Some(found) if found != whole.to_string() => Err(StorageError::Rejected(format!(
+                        "{what}: it was stored with the checksum {found}, not {whole}"
+                    ))),
+                    _ => Ok(()),
+                }
+            }
             Err(error) => {
                 let error = storage_error("CompleteMultipartUpload", &what, &error);
-                let doubtful = matches!(error, StorageError::NotFound(_) | StorageError::Unavailable(_));
-                if doubtful && self.is_stored(&upload.key, size, whole).await { Ok(()) } else { Err(error) }
+                let conditional = self.storing.if_none_match().is_some();
+                let doubtful = match error {
+                    StorageError::NotFound(_) | StorageError::Unavailable(_) => true,
+                    StorageError::Changed(_) => conditional,
+                    _ => false,
+                };
+                if !doubtful || !self.is_stored(&upload.key, size, whole).await {
+                    return Err(error);
+                }
+                if conditional {
+                    // If it was somebody else who has stored the same, this upload is still open.
+                    self.abort_upload(upload).await?;
+                }
+                Ok(())
             }
         }
     }

@@ -5,6 +5,7 @@
 mod dynamodb;
 mod emulator;
 mod s3_artifacts;
+mod s3_asked;
 mod s3_media;
 mod secrets;
 mod step_functions;

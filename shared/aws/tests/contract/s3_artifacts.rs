@@ -10,7 +10,10 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use futures::StreamExt;
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
-use holdfast_aws::{s3::S3Artifacts, wire};
+use holdfast_aws::{
+    s3::{S3Artifacts, Storing},
+    wire,
+};
 use holdfast_backup::ports::ArtifactStore;
 use holdfast_testing::{builders, contract::copies::Copying};
 use secrecy::ExposeSecret;
@@ -156,10 +159,10 @@ async fn artifacts() -> S3Artifacts {
 }
 
 fn store(client: &Client, bucket: &str) -> S3Artifacts {
-    S3Artifacts::new(client.clone(), bucket.to_owned(), KEY_ARN.to_owned())
+    S3Artifacts::new(client.clone(), bucket.to_owned(), Storing::AsBackup { key_arn: KEY_ARN.to_owned() })
 }
 
-async fn bucket() -> (Client, String) {
+pub(crate) async fn bucket() -> (Client, String) {
     let client = wire::s3_client(&emulator::sdk().await, true);
     let name = emulator::unique("backups");
     make_bucket(&client, &name).await;

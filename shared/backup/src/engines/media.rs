@@ -30,7 +30,7 @@ use crate::{
         segments::{SegmentSender, Stopped},
     },
     error::SliceError,
-    ports::{ArtifactStore, Clock, Ports},
+    ports::{ArtifactStore, Clock, MediaSource, Ports},
 };
 use ahead::Ahead;
 use archive::Archive;
@@ -55,19 +55,20 @@ impl MediaEngine {
     /// An engine for `service` of `application`, which has not looked at the bucket yet. Beside the object that it is run
     /// for, it stores the manifest as an object of its own.
     pub fn new(ports: &Ports, application: ApplicationId, service: StorageService) -> Self {
-        let source = Arc::new(Source {
-            media: ports.media.clone(),
-            bucket: service.bucket.clone(),
-            prefix: service.prefix.clone(),
-        });
-        Self {
-            source,
-            artifacts: ports.artifacts.clone(),
-            clock: ports.clock.clone(),
-            application,
-            service,
-            surveyed: Mutex::new(None),
-        }
+        Self::over(ports.media.clone(), ports.artifacts.clone(), ports.clock.clone(), application, service)
+    }
+
+    /// The same where there are no other ports.
+    pub fn over(
+        media: Arc<dyn MediaSource>,
+        artifacts: Arc<dyn ArtifactStore>,
+        clock: Arc<dyn Clock>,
+        application: ApplicationId,
+        service: StorageService,
+    ) -> Self {
+        let source =
+            Arc::new(Source { media, bucket: service.bucket.clone(), prefix: service.prefix.clone() });
+        Self { source, artifacts, clock, application, service, surveyed: Mutex::new(None) }
     }
 
     async fn archive(&self, open: Open, out: SegmentSender) -> Result<EngineReport, SliceError> {

@@ -10,8 +10,8 @@ use holdfast_domain::{
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-/// The bucket that backups are kept in. Every object it writes is Standard-IA, encrypted with the stack's key, and
-/// carries the CRC64NVME of its whole contents.
+/// The bucket that backups are kept in, or another place for artifacts. Every object it writes carries the CRC64NVME of its
+/// whole contents; those of backups are Standard-IA and encrypted with the stack's key.
 #[async_trait]
 pub trait ArtifactStore: Send + Sync {
     /// Opens a multipart upload.
@@ -82,8 +82,14 @@ pub trait ArtifactStore: Send + Sync {
         valid: Duration,
     ) -> Result<SecretString, StorageError>;
 
-    /// Fails unless an object is stored as every backup must be: Standard-IA, the stack's key, bucket key.
+    /// Fails unless an object is stored as all here must be. Every backup must be Standard-IA, with the stack's key and its bucket
+    /// key.
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError>;
+
+    /// The key of what belongs to the artifact `key` and has the name `file_name` among all that a backup may hold.
+    fn beside(&self, key: &str, file_name: &str) -> String {
+        beside(key, file_name)
+    }
 }
 
 /// Whether `key` is, or begins with, the prefix of one backup: `applications/{application}/{backup id}/`. A store lists,
@@ -147,9 +153,16 @@ impl StoredPart {
 }
 
 /// The key of the object `file_name` in the folder of the object `key`.
-pub(crate) fn beside(key: &str, file_name: &str) -> String {
+pub fn beside(key: &str, file_name: &str) -> String {
     let folder = key.rfind('/').map_or("", |slash| &key[..=slash]);
     format!("{folder}{file_name}")
+}
+
+/// The same for an artifact that has any name: `media.manifest.jsonl.zst` of `a/shop.tar` is `a/shop.tar.manifest.jsonl.zst`,
+/// so that several can be in one folder.
+pub fn named_after(key: &str, file_name: &str) -> String {
+    let (_, ending) = file_name.split_once('.').unwrap_or(("", file_name));
+    format!("{key}.{ending}")
 }
 
 /// Why an object could not be stored or read. Never holds a signed URL.

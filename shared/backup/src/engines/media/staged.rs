@@ -19,7 +19,7 @@ use super::failure::of_manifest;
 use crate::{
     engines::segments::SegmentSender,
     error::SliceError,
-    ports::{self, ArtifactStore, OpenUpload, StoredPart},
+    ports::{ArtifactStore, OpenUpload, StoredPart},
 };
 
 /// Media type of the manifest, compressed.
@@ -65,8 +65,8 @@ impl StagedManifest {
     /// A manifest beside the object `artifact`, without frames.
     pub(super) fn new(store: Arc<dyn ArtifactStore>, artifact: &str, file_name: &str, open: Open) -> Self {
         Self {
+            key: store.beside(artifact, file_name),
             store,
-            key: ports::beside(artifact, file_name),
             first: BytesMut::new(),
             filling: BytesMut::new(),
             open,

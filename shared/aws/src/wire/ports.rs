@@ -1,0 +1,47 @@
+//! Ports over AWS.
+
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use holdfast_backup::ports::Ports;
+
+use super::{s3_client, sdk_from_env};
+use crate::{
+    clock::SystemClock,
+    config::{BucketConfig, ConfigError, StateMachineConfig, TableConfig},
+    dynamodb::DynamoRecords,
+    entropy::SystemEntropy,
+    s3::{S3Artifacts, S3Media, Storing},
+    secrets::SecretsManager,
+    sfn::StateMachine,
+};
+
+/// Everything the use cases need, as this process's environment says.
+pub async fn ports_from_env() -> Result<Ports, ConfigError> {
+    let (table, bucket) = (TableConfig::from_env()?, BucketConfig::from_env()?);
+    let state_machine = StateMachineConfig::from_env()?;
+    Ok(ports(&sdk_from_env().await, table, bucket, state_machine))
+}
+
+/// Everything the use cases need, over one configuration of the SDK.
+pub fn ports(
+    sdk: &SdkConfig,
+    table: TableConfig,
+    bucket: BucketConfig,
+    state_machine: StateMachineConfig,
+) -> Ports {
+    let s3 = s3_client(sdk, bucket.path_style);
+    Ports {
+        records: Arc::new(DynamoRecords::new(aws_sdk_dynamodb::Client::new(sdk), table.name)),
+        artifacts: Arc::new(S3Artifacts::new(
+            s3.clone(),
+            bucket.name,
+            Storing::AsBackup { key_arn: bucket.key_arn },
+        )),
+        media: Arc::new(S3Media::new(s3)),
+        secrets: Arc::new(SecretsManager::new(aws_sdk_secretsmanager::Client::new(sdk))),
+        executions: Arc::new(StateMachine::new(aws_sdk_sfn::Client::new(sdk), state_machine.arn)),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+    }
+}
