@@ -13,7 +13,7 @@ import pytest
 from local.postgres import Postgres
 from platform_under_test import PROGRAM
 
-ROWS = 200_000
+ROWS = 250_000
 
 
 @pytest.fixture(scope="module")
