@@ -1,9 +1,6 @@
 //! `holdfast dump`: a database as one archive in a file. Needs no API and no AWS.
 
-mod connection;
-mod environment;
 mod part;
-mod passfile;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,14 +22,15 @@ use holdfast_domain::backup::Contents;
 use indicatif::ProgressBar;
 use secrecy::SecretString;
 use serde::Serialize;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::{connection::Connection, part::PartFile};
+use self::part::PartFile;
 use crate::{
     arguments::Dump,
     clock::{self, SystemClock},
     failure::Failure,
+    interrupts::Interrupts,
     moment,
+    postgres::{connection::Connection, environment, failed},
     table::{plain, size},
     terminal::{Terminal, bar_style},
 };
@@ -166,53 +164,8 @@ async fn store(mut segments: SegmentReceiver, part: &mut PartFile) -> Result<(),
     Ok(())
 }
 
-/// Somebody who wants it to stop. From its making on, the signals do nothing else.
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(format!("signals cannot be listened to: {error}")))
-        };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    /// Resolves when somebody does.
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
 fn interrupted() -> Failure {
     Failure::interrupted("interrupted; nothing is left of the dump")
-}
-
-/// A failure of the engine, with what to do about it here rather than in a registration.
-fn failed(error: &SliceError) -> Failure {
-    let SliceError::Failed(failure) = error else { return Failure::new(error.to_string()) };
-    let fix = match failure.code.as_str() {
-        "wrong_password" => "give the role's password in PGPASSWORD, in ~/.pgpass or in the DSN",
-        "no_such_database" => "name another database with --dsn or PGDATABASE",
-        "tls_failed" => {
-            "name the authority's certificate with sslrootcert, or use sslmode=disable on a network you trust"
-        }
-        "server_too_new" | "server_too_old" | "client_missing" => {
-            "install the pg_dump of the server's major version, and name its folder with --clients"
-        }
-        "unreachable_host" | "unknown_host" => {
-            "check host and port, and that the server runs and lets this machine in"
-        }
-        _ => return Failure::new(&failure.message),
-    };
-    // The engine's own advice, which is for registered services, comes after the last semicolon.
-    let what = failure.message.rsplit_once("; ").map_or(failure.message.as_str(), |(what, _)| what);
-    Failure::new(what).fix(fix)
 }
 
 /// How far the dump has come, for people.

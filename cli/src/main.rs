@@ -1,5 +1,5 @@
-//! holdfast, for people and scripts: the API's calls as commands, and two that need no API: a
-//! retention simulator, and the dump of a database into a file.
+//! holdfast, for people and scripts: the API's calls as commands, and some that need no API: a
+//! retention simulator, and dumps and restores of databases.
 
 mod apps;
 mod arguments;
@@ -11,11 +11,14 @@ mod documents;
 mod dump;
 mod events;
 mod failure;
+mod interrupts;
 mod listing;
 mod moment;
 mod outlook;
 mod plans;
+mod postgres;
 mod resolve;
+mod restore;
 mod retention;
 #[cfg(test)]
 mod scripted_server;
@@ -57,6 +60,7 @@ async fn run(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
         }
         Command::Retention(command) => retention::run(command, &connection, terminal).await,
         Command::Dump(options) => dump::run(options, terminal).await,
+        Command::Restore(options) => restore::run(options, terminal).await,
         Command::Completions { shell } => completions::print(shell, terminal),
     }
 }
