@@ -189,7 +189,9 @@ impl Session {
                 Some(Ok(Piece::End(rows))) => break rows,
                 Some(Err(error)) => return Err(CopyError::Archive(error)),
                 None => {
-                    return Err(CopyError::Archive(io::Error::other("the thread that reads them broke down")));
+                    return Err(CopyError::Archive(io::Error::other(
+                        "the thread that reads them broke down",
+                    )));
                 }
             };
             if let Err(error) = self.wire.send(&piece).await {
