@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
+use holdfast_archive::checksum::Crc64Nvme;
 use holdfast_backup::engines::postgres::DumpCompression;
 use holdfast_domain::{
     id::{ApplicationId, BackupId, PlanId, ServiceName},
@@ -91,6 +92,9 @@ pub(crate) enum Command {
     Archive(Archive),
     /// Dump a database into one archive for the stock `pg_restore`. Needs no API, and to a file no AWS.
     Dump(Dump),
+    /// Restore a database from an archive that `holdfast dump`, a backup or `pg_dump -Fc` has made, all or nothing. Needs no
+    /// API and no AWS.
+    Restore(Restore),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -415,6 +419,38 @@ pub(crate) struct Archive {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) stored: Stored,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = DUMP_HELP)]
+pub(crate) struct Restore {
+    /// The archive.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The database, which need not be there: `postgresql://user@host:5432/name`, or `host=… port=… dbname=… user=…`.
+    #[arg(long, value_name = "DSN")]
+    pub(crate) dsn: Option<String>,
+    /// Only say what would be done, and what stands in the way.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Replace a database that has something in it, and end the sessions on it.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Keep the database that is replaced, under a name that is told.
+    #[arg(long)]
+    pub(crate) keep_old: bool,
+    /// Give everything to the role that restores, whoever owned it.
+    #[arg(long)]
+    pub(crate) no_owner: bool,
+    /// How many sessions restore, beside the one that swaps the database in.
+    #[arg(long, short, value_name = "N", default_value = "4")]
+    pub(crate) jobs: NonZeroUsize,
+    /// What the CRC64NVME of FILE must be, as `holdfast dump`, `holdfast backup show` and S3 tell it.
+    #[arg(long, value_name = "BASE64")]
+    pub(crate) checksum: Option<Crc64Nvme>,
+    /// Folders of the database's client programs, separated by colons, with `{major}` for the major version.
+    #[arg(long, value_name = "DIRS", env = "HOLDFAST_CLIENT_DIRS", default_value = CLIENT_DIRS)]
+    pub(crate) clients: String,
 }
 
 /// Where the client programs are on Debian, on Red Hat, and in a layer.

@@ -1,11 +1,8 @@
 //! `holdfast dump`: a database as one archive, in a file or in a bucket. Needs no API.
 
 mod bar;
-mod connection;
-mod environment;
 mod file;
 mod part;
-mod passfile;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +19,7 @@ use holdfast_domain::backup::Contents;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use self::{bar::Bar, connection::Connection, part::PartFile};
+use self::{bar::Bar, part::PartFile};
 use crate::{
     address::{Address, Target},
     arguments::{self, Dump},
@@ -32,6 +29,7 @@ use crate::{
     interrupts::Interrupts,
     new_file,
     place::Place,
+    postgres::{connection::Connection, environment, failed},
     table::{plain, size},
     terminal::Terminal,
     upload,
@@ -174,28 +172,6 @@ async fn to_bucket(
 
 fn interrupted() -> Failure {
     Failure::interrupted("interrupted; nothing is left of the dump")
-}
-
-/// A failure of the engine, with what to do about it here rather than in a registration.
-fn failed(error: &SliceError) -> Failure {
-    let SliceError::Failed(failure) = error else { return Failure::new(error.to_string()) };
-    let fix = match failure.code.as_str() {
-        "wrong_password" => "give the role's password in PGPASSWORD, in ~/.pgpass or in the DSN",
-        "no_such_database" => "name another database with --dsn or PGDATABASE",
-        "tls_failed" => {
-            "name the authority's certificate with sslrootcert, or use sslmode=disable on a network you trust"
-        }
-        "server_too_new" | "server_too_old" | "client_missing" => {
-            "install the pg_dump of the server's major version, and name its folder with --clients"
-        }
-        "unreachable_host" | "unknown_host" => {
-            "check host and port, and that the server runs and lets this machine in"
-        }
-        _ => return Failure::new(&failure.message),
-    };
-    // The engine's own advice, which is for registered services, comes after the last semicolon.
-    let what = failure.message.rsplit_once("; ").map_or(failure.message.as_str(), |(what, _)| what);
-    Failure::new(what).fix(fix)
 }
 
 fn print(report: &Report, terminal: &Terminal) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
-//! holdfast, for people and scripts: the API's calls as commands, and three that need no API: a
-//! retention simulator, the dump of a database, and the archive of a bucket's files.
+//! holdfast, for people and scripts: the API's calls as commands, and some that need no API: a
+//! retention simulator, dumps and restores of databases, and the archive of a bucket's files.
 
 mod address;
 mod apps;
@@ -22,7 +22,9 @@ mod new_file;
 mod outlook;
 mod place;
 mod plans;
+mod postgres;
 mod resolve;
+mod restore;
 mod retention;
 #[cfg(test)]
 mod scripted_server;
@@ -66,6 +68,7 @@ async fn run(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
         Command::Retention(command) => retention::run(command, &connection, terminal).await,
         Command::Archive(options) => archive::run(options, &connection, terminal).await,
         Command::Dump(options) => dump::run(options, &connection, terminal).await,
+        Command::Restore(options) => restore::run(options, terminal).await,
         Command::Completions { shell } => completions::print(shell, terminal),
     }
 }

@@ -23,6 +23,8 @@ pub enum Compression {
     },
     /// Data are zstd frames.
     Zstd,
+    /// Data are LZ4 frames. They are neither made nor read here.
+    Lz4,
 }
 
 impl Compression {
@@ -37,7 +39,7 @@ impl Compression {
         match fields.byte()? {
             0 => Ok(Self::None),
             1 => Ok(Self::Zlib { level: None }),
-            2 => Err(Unsupported("LZ4 compression".to_owned()).into()),
+            2 => Ok(Self::Lz4),
             3 => Ok(Self::Zstd),
             other => Err(Unsupported(format!("compression algorithm {other}")).into()),
         }
@@ -47,19 +49,21 @@ impl Compression {
         match (version.has_algorithm(), self) {
             (false, Self::Zlib { level }) => write_int(out, level.unwrap_or(-1)),
             // Nothing else has ever been read from such an archive.
-            (false, Self::None | Self::Zstd) => write_int(out, 0),
+            (false, Self::None | Self::Zstd | Self::Lz4) => write_int(out, 0),
             (true, Self::None) => out.push(0),
             (true, Self::Zlib { .. }) => out.push(1),
+            (true, Self::Lz4) => out.push(2),
             (true, Self::Zstd) => out.push(3),
         }
     }
 
     /// How to compress at `level`.
-    pub fn at(self, level: i32) -> Codec {
+    pub fn at(self, level: i32) -> Result<Codec, Unsupported> {
         match self {
-            Self::None => Codec::None,
-            Self::Zlib { .. } => Codec::Zlib { level: level.clamp(1, 9).unsigned_abs() },
-            Self::Zstd => Codec::Zstd { level: level.clamp(-7, 19) },
+            Self::None => Ok(Codec::None),
+            Self::Zlib { .. } => Ok(Codec::Zlib { level: level.clamp(1, 9).unsigned_abs() }),
+            Self::Zstd => Ok(Codec::Zstd { level: level.clamp(-7, 19) }),
+            Self::Lz4 => Err(Unsupported("LZ4 compression".to_owned())),
         }
     }
 }
@@ -106,7 +110,7 @@ impl Compressor {
     /// A compressor.
     pub fn new(codec: Codec) -> Result<Self, CompressionFailed> {
         let zstd = match codec {
-            Codec::Zstd { level } => Some(zstd::bulk::Compressor::new(level).map_err(CompressionFailed)?),
+            Codec::Zstd { level } => Some(zstd_frames::encoder(level).map_err(CompressionFailed)?),
             Codec::None | Codec::Zlib { .. } => None,
         };
         Ok(Self { codec, zstd })
@@ -210,6 +214,7 @@ pub fn decompress(compression: Compression, chunks: &[Bytes], limit: usize) -> R
         }
         Compression::Zstd => zstd::stream::read::Decoder::new(&stream[..])
             .and_then(|decoder| decoder.take(limit).read_to_end(&mut data)),
+        Compression::Lz4 => return Err(Unsupported("LZ4 compression".to_owned()).into()),
     };
     match read {
         Ok(_) => Ok(data),
@@ -296,6 +301,7 @@ mod tests {
     #[case(Version::V1_14, &[0, 9, 0, 0, 0], Compression::Zlib { level: Some(9) })]
     #[case(Version::V1_15, &[0], Compression::None)]
     #[case(Version::V1_15, &[1], Compression::Zlib { level: None })]
+    #[case(Version::V1_16, &[2], Compression::Lz4)]
     #[case(Version::V1_16, &[3], Compression::Zstd)]
     fn a_header_says_how_data_are_compressed(
         #[case] version: Version,
@@ -308,12 +314,20 @@ mod tests {
         assert_eq!(out, bytes);
     }
 
-    #[rstest]
-    #[case(2, "LZ4")]
-    #[case(4, "algorithm 4")]
-    fn an_unknown_algorithm_is_refused_by_name(#[case] algorithm: u8, #[case] name: &str) {
-        let refused = Compression::read(Version::V1_16, &mut Fields::new(&[algorithm])).unwrap_err();
-        assert!(refused.to_string().contains(name), "{refused}");
+    #[test]
+    fn an_unknown_algorithm_is_refused_by_name() {
+        let refused = Compression::read(Version::V1_16, &mut Fields::new(&[4])).unwrap_err();
+        assert!(refused.to_string().contains("algorithm 4"), "{refused}");
+        assert!(Compression::Lz4.at(1).unwrap_err().to_string().contains("LZ4"));
+    }
+
+    /// Without a checksum, what a decoder makes of a damaged frame may be other data instead of an error.
+    #[test]
+    fn a_frame_has_a_checksum() {
+        let piece =
+            Compressor::new(Codec::Zstd { level: 1 }).unwrap().piece(&[], &b"0123456789".repeat(50)).unwrap();
+        // The bit of the frame header's descriptor that says so (RFC 8878, section 3.1.1.1.1), after length and magic.
+        assert_eq!(piece.chunk[5 + 4] & 4, 4);
     }
 
     #[test]

@@ -22,9 +22,12 @@
 //!
 //! - [`Header`] and [`Entry`] read and write their part, byte for byte the same.
 //! - [`ArchiveReader`] takes an archive apart as it arrives.
+//! - [`Contents`], [`find_blocks`] and [`BlockData`] read one that is all there.
 //! - [`Codec`] makes the chunks of a block out of pieces that were compressed side by side.
 
+mod block;
 mod codec;
+mod contents;
 mod entry;
 mod fields;
 mod header;
@@ -33,9 +36,11 @@ mod version;
 mod zlib;
 mod zstd_frames;
 
+pub use block::{Block, BlockData, find_blocks};
 pub use codec::{
     Codec, Compression, CompressionFailed, Compressor, Joint, Piece, chunk, decompress, end_of_data,
 };
+pub use contents::{Contents, ReadError};
 pub use entry::{Entry, OFFSET_BYTES, Offset};
 pub use fields::{Fields, Malformed, write_int, write_string};
 pub use header::Header;

@@ -24,6 +24,14 @@ impl BlockKind {
             Self::LargeObjects => 3,
         }
     }
+
+    pub(super) fn of(code: u8) -> Result<Self, Malformed> {
+        match code {
+            1 => Ok(Self::Data),
+            3 => Ok(Self::LargeObjects),
+            other => Err(Malformed::Invalid(format!("a block of kind {other}"))),
+        }
+    }
 }
 
 /// What a block begins with.
@@ -153,10 +161,10 @@ impl ArchiveReader {
                 Ok((Event::Entry { entry, offset_field: 0 }, entries_left(left - 1)))
             }
             Expected::Block => {
-                let (kind, next) = match fields.byte()? {
-                    1 => (BlockKind::Data, Expected::Chunk(BlockKind::Data)),
-                    3 => (BlockKind::LargeObjects, Expected::LargeObject),
-                    other => return Err(Malformed::Invalid(format!("a block of kind {other}"))),
+                let kind = BlockKind::of(fields.byte()?)?;
+                let next = match kind {
+                    BlockKind::Data => Expected::Chunk(kind),
+                    BlockKind::LargeObjects => Expected::LargeObject,
                 };
                 Ok((Event::Block { kind, dump_id: fields.int()? }, next))
             }

@@ -8,6 +8,13 @@ use std::io;
 
 use zstd::bulk::Compressor;
 
+/// An encoder of frames with a checksum of their data, which `pg_dump`'s own do not have.
+pub(super) fn encoder(level: i32) -> io::Result<Compressor<'static>> {
+    let mut encoder = Compressor::new(level)?;
+    encoder.include_checksum(true)?;
+    Ok(encoder)
+}
+
 /// One frame with `raw`.
 pub(super) fn frame(encoder: &mut Compressor<'static>, raw: &[u8]) -> io::Result<Vec<u8>> {
     encoder.compress(raw)

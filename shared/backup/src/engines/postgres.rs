@@ -17,6 +17,7 @@ mod progress;
 mod ranges;
 mod readers;
 mod relay;
+mod restore;
 #[cfg(test)]
 mod sample;
 mod session;
@@ -42,6 +43,10 @@ use tokio::sync::OnceCell;
 
 pub use compression::{DumpCompression, InvalidCompression};
 pub use progress::{DumpAdvance, DumpProgress};
+pub use restore::{
+    ArchiveSummary, PostgresRestore, PreparedRestore, Refusal, Replaced, RestoreAdvance, RestoreOptions,
+    RestorePhase, RestorePlan, RestoreProgress, RestoreReport,
+};
 pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
 use crate::{

@@ -15,6 +15,8 @@ mod postgres_consistency;
 mod postgres_cut_off;
 mod postgres_everything;
 mod postgres_refused;
+mod postgres_restore;
+mod postgres_restore_bad_days;
 mod postgres_tls;
 mod server;
 mod store;

@@ -12,7 +12,7 @@ use rstest::rstest;
 use crate::{KEY, observer::Witness, server::Server};
 
 /// All kinds of objects and values, with names that need quoting.
-const EVERYTHING: &str = r#"
+pub(crate) const EVERYTHING: &str = r#"
     CREATE SCHEMA "Odd ""schema""; --";
     CREATE DOMAIN positive AS int CHECK (VALUE > 0);
     CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'happy');
@@ -89,7 +89,7 @@ const EVERYTHING: &str = r#"
 "#;
 
 /// A plain dump by stock `pg_dump`: schema, and all rows in the order they lie in.
-fn as_text(server: &Server, database: &str) -> String {
+pub(crate) fn as_text(server: &Server, database: &str) -> String {
     let text = server.client("pg_dump", database, &[], b"").stdout;
     let text = String::from_utf8(text).unwrap();
     // A word that is another one in each dump.
@@ -97,7 +97,7 @@ fn as_text(server: &Server, database: &str) -> String {
 }
 
 /// Fails where the texts differ, without printing all of them.
-fn assert_same(text: &str, expected: &str) {
+pub(crate) fn assert_same(text: &str, expected: &str) {
     if let Some((line, expected)) =
         text.lines().zip(expected.lines()).find(|(line, expected)| line != expected)
     {
@@ -108,7 +108,7 @@ fn assert_same(text: &str, expected: &str) {
 }
 
 /// Dumps `database`; returns the archive.
-async fn dump(server: &Server, database: &str, compression: DumpCompression) -> Vec<u8> {
+pub(crate) async fn dump(server: &Server, database: &str, compression: DumpCompression) -> Vec<u8> {
     let engine = server.engine(database);
     let engine = engine.with_options(DumpOptions { compression, ..DumpOptions::default() });
     let world = World::new();

@@ -16,7 +16,7 @@ use std::{
 };
 
 use holdfast_backup::{
-    engines::postgres::{ClientTools, PostgresEngine},
+    engines::postgres::{ClientTools, PostgresEngine, PostgresRestore, RestoreOptions},
     ports::DatabaseCredentials,
 };
 use holdfast_domain::application::{PostgresService, Tls};
@@ -157,12 +157,35 @@ impl Server {
 
     /// An engine for a database of this server, as its superuser.
     pub(crate) fn engine(&self, database: &str) -> PostgresEngine {
+        engine_with(self.service(database), USER, PASSWORD, &self.clients())
+    }
+
+    /// A restore into a database of this server, as its superuser.
+    pub(crate) fn restore(&self, database: &str, options: RestoreOptions) -> PostgresRestore {
+        self.restore_as(database, USER, PASSWORD, options)
+    }
+
+    /// The same, as somebody else.
+    pub(crate) fn restore_as(
+        &self,
+        database: &str,
+        user: &str,
+        password: &str,
+        options: RestoreOptions,
+    ) -> PostgresRestore {
+        let password = SecretString::from(password.to_owned());
+        let credentials = DatabaseCredentials { username: user.to_owned(), password };
+        PostgresRestore::new(self.service(database), credentials, self.clients().parse().unwrap(), options)
+    }
+
+    /// Where an engine finds the programs of this server's version.
+    fn clients(&self) -> String {
         let major: u32 = self.sql("postgres", "SHOW server_version_num").parse::<u32>().unwrap() / 10_000;
         let clients = self.folder.path().join("clients");
         fs::create_dir_all(&clients).unwrap();
         // The folder of the programs, under the name that an engine looks for.
         let _ = symlink(self.programs.parent().unwrap(), clients.join(major.to_string()));
-        engine_with(self.service(database), USER, PASSWORD, &format!("{}/{{major}}/bin", clients.display()))
+        format!("{}/{{major}}/bin", clients.display())
     }
 
     /// Runs SQL as the superuser; gives what psql prints, unaligned.
@@ -189,6 +212,16 @@ impl Server {
         });
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
         output
+    }
+
+    /// The same, which may fail: then with what it says.
+    pub(crate) fn try_client(&self, program: &str, database: &str, arguments: &[&str]) -> Result<(), String> {
+        let output = self.command(program, database).args(arguments).stdin(Stdio::null()).output().unwrap();
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 
     fn command(&self, program: &str, database: &str) -> Command {

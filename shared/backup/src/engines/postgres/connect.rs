@@ -50,7 +50,7 @@ impl Server {
 pub(super) async fn ask(upstream: &Upstream) -> Result<Server, SliceError> {
     let service = &upstream.service;
     let asking = async {
-        let mut session = upstream.log_in(&startup(upstream), None).await?;
+        let mut session = upstream.log_in(&startup(upstream, &service.database), None).await?;
         let rows = session.ask(QUESTION).await.map_err(|error| match error {
             StatementError::Refused(refusal) => of_refusal(service, &refusal),
             StatementError::Lost(error) => failure(service, Fault::ConnectionLost, &error.to_string()),
@@ -75,11 +75,11 @@ pub(super) async fn ask(upstream: &Upstream) -> Result<Server, SliceError> {
     })
 }
 
-/// A `StartupMessage` of protocol 3.0.
-fn startup(upstream: &Upstream) -> Vec<u8> {
+/// A `StartupMessage` of protocol 3.0, for `database`.
+pub(super) fn startup(upstream: &Upstream, database: &str) -> Vec<u8> {
     let parameters = [
         ("user", upstream.credentials.username.as_str()),
-        ("database", &upstream.service.database),
+        ("database", database),
         ("application_name", SESSION_NAME),
         ("client_encoding", "UTF8"),
     ];

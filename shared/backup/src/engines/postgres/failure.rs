@@ -46,7 +46,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    fn code(self) -> &'static str {
+    pub(super) fn code(self) -> &'static str {
         match self {
             Self::WrongPassword => "wrong_password",
             Self::NoSuchDatabase => "no_such_database",
@@ -69,7 +69,7 @@ impl Fault {
     }
 
     /// Whether it may pass by itself. A server that cannot be reached may just be failing over.
-    fn is_transient(self) -> bool {
+    pub(super) fn is_transient(self) -> bool {
         matches!(
             self,
             Self::UnreachableHost
@@ -144,7 +144,7 @@ pub(super) fn of_io_error(service: &PostgresService, error: &io::Error) -> Slice
 }
 
 /// What a code of the server means: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn of_state(state: &SqlState) -> Fault {
+pub(super) fn of_state(state: &SqlState) -> Fault {
     match state {
         state if *state == SqlState::INVALID_PASSWORD => Fault::WrongPassword,
         state if *state == SqlState::INVALID_CATALOG_NAME || *state == SqlState::DATABASE_DROPPED => {
@@ -220,7 +220,8 @@ const SAYINGS: [(&str, Fault); 28] = [
     ("no pg_hba.conf entry", Fault::PermissionDenied),
 ];
 
-fn of_words(said: &str) -> Fault {
+/// What the words of a program mean.
+pub(super) fn of_words(said: &str) -> Fault {
     if said.contains("FATAL:  database ") && said.contains("does not exist") {
         return Fault::NoSuchDatabase;
     }

@@ -189,7 +189,7 @@ impl Outline {
     async fn take(&mut self, state: &mut State, event: Event, bytes: Bytes) -> Result<(), OutlineError> {
         match event {
             Event::Header(header) => {
-                let codec = header.compression.at(self.level);
+                let codec = header.compression.at(self.level).map_err(Malformed::from)?;
                 state.compression = header.compression;
                 state.press = Some(Press::new(codec, self.window.clone()));
                 self.codec.send_replace(codec);

@@ -1,4 +1,4 @@
-//! The process that `pg_dump` is: started with nothing secret, and never left behind.
+//! The processes that `pg_dump` and `pg_restore` are: started with nothing secret, and never left behind.
 
 use std::{io, path::Path, process::Stdio};
 
@@ -20,17 +20,25 @@ pub(super) fn start(
     host: &Path,
     compression: &str,
 ) -> io::Result<Child> {
-    Command::new(&pg_dump.path)
+    command(upstream, &pg_dump.path, host, &upstream.service.database)
         .args(["--format=custom", "--no-password", "--lock-wait-timeout=120000"])
         .arg(format!("--compress={compression}"))
+        .stdout(Stdio::piped())
+        .spawn()
+}
+
+/// A client program that is to find `database` through the relay at `host`, and is not told anything secret.
+pub(super) fn command(upstream: &Upstream, program: &Path, host: &Path, database: &str) -> Command {
+    let mut command = Command::new(program);
+    command
         .env_clear()
-        .envs(library_path(&pg_dump.path))
+        .envs(library_path(program))
         // Its words are read by `failure::of_dump`, and no file of whoever runs this has a say.
         .envs([("LC_ALL", "C"), ("HOME", "/nonexistent"), ("PGSYSCONFDIR", "/nonexistent")])
         .env("PGHOST", host)
         .env("PGPORT", relay::PORT.to_string())
         // From here a name is taken as it is; on the command line one with `=` would be a connection string.
-        .env("PGDATABASE", &upstream.service.database)
+        .env("PGDATABASE", database)
         .env("PGUSER", &upstream.credentials.username)
         .env("PGAPPNAME", SESSION_NAME)
         // The relay gives up first, and knows why.
@@ -38,8 +46,7 @@ pub(super) fn start(
         .env("PGGSSENCMODE", "disable")
         .env("PGSSLMODE", "disable")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    command
 }

@@ -121,7 +121,7 @@ impl Relay {
         Ok(Self { folder, listener })
     }
 
-    /// What `pg_dump` takes for the server's host.
+    /// What a program takes for the server's host.
     pub(super) fn host(&self) -> &Path {
         self.folder.path()
     }
@@ -162,7 +162,8 @@ impl Relay {
         conversation.hold().await
     }
 
-    async fn accept(&self) -> io::Result<(Wire, Bytes)> {
+    /// The next who begins a session, and how.
+    pub(super) async fn accept(&self) -> io::Result<(Wire, Bytes)> {
         loop {
             let (stream, _) = self.listener.accept().await?;
             let mut client = Wire::new(stream);
@@ -475,7 +476,7 @@ fn locked() -> Vec<u8> {
 }
 
 /// An error that ends the session before it begins.
-fn error_response(words: &str) -> Vec<u8> {
+pub(super) fn error_response(words: &str) -> Vec<u8> {
     let words = words.replace('\0', " ");
     message(b'E', format!("SFATAL\0VFATAL\0C08006\0M{words}\0\0").as_bytes())
 }

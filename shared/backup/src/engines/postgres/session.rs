@@ -173,6 +173,6 @@ fn refused_or_lost(refusal: Option<Refusal>, error: io::Error) -> StatementError
 }
 
 /// The number in `COPY 42`.
-fn copied(body: &[u8]) -> Option<u64> {
+pub(super) fn copied(body: &[u8]) -> Option<u64> {
     str::from_utf8(body).ok()?.trim_end_matches('\0').strip_prefix("COPY ")?.parse().ok()
 }

@@ -24,6 +24,11 @@ impl Sessions {
         Self { upstream, keys: Mutex::default(), peer: OnceLock::new() }
     }
 
+    /// The same, at the address of a session that is there.
+    pub(super) fn at(upstream: Arc<Upstream>, peer: Option<SocketAddr>) -> Self {
+        Self { peer: peer.map(OnceLock::from).unwrap_or_default(), ..Self::new(upstream) }
+    }
+
     /// Begins one more.
     pub(super) async fn log_in(&self, startup: &[u8]) -> Result<Session, SliceError> {
         let session = self.upstream.log_in(startup, self.peer.get().copied()).await?;

@@ -1,4 +1,4 @@
-//! Where the `pg_dump` of each major version is.
+//! Where the `pg_dump` and the `pg_restore` of each major version are.
 
 use std::{
     collections::BTreeMap,
@@ -65,41 +65,64 @@ pub struct PgDump {
 }
 
 impl ClientTools {
-    /// The program of each major version that is there.
+    /// The `pg_dump` of each major version that is there.
     pub fn available(&self) -> BTreeMap<u32, PathBuf> {
-        let program = |major: u32| {
-            let dirs = self.patterns.iter().map(|pattern| pattern.replace(MAJOR, &major.to_string()));
-            dirs.map(|dir| PathBuf::from(dir).join("pg_dump")).find(|path| path.is_file())
-        };
-        MAJORS.filter_map(|major| Some((major, program(major)?))).collect()
+        self.all("pg_dump")
     }
 
-    /// The program of the server's own major version: an older one refuses it, and what a newer one writes may need a
+    fn all(&self, program: &str) -> BTreeMap<u32, PathBuf> {
+        let path = |major: u32| {
+            let dirs = self.patterns.iter().map(|pattern| pattern.replace(MAJOR, &major.to_string()));
+            dirs.map(|dir| PathBuf::from(dir).join(program)).find(|path| path.is_file())
+        };
+        MAJORS.filter_map(|major| Some((major, path(major)?))).collect()
+    }
+
+    /// The `pg_dump` of the server's own major version: an older one refuses it, and what a newer one writes may need a
     /// newer server to restore. Where that does not hold, [`ALSO_DUMPS`], the newer one will do.
     pub(super) async fn for_server(&self, server: &Server) -> Result<PgDump, SliceError> {
-        let available = self.available();
+        let Found { major, path, version } = self.find("pg_dump", server).await?;
+        let zstd = major >= ALGORITHM_SINCE
+            && writes_zstd(&path).await.map_err(|error| broken(&path, major, &error.to_string()))?;
+        Ok(PgDump { path, version, zstd })
+    }
+
+    /// The `pg_restore` for what the `pg_dump` for the same server writes.
+    pub(super) async fn restorer_for(&self, server: &Server) -> Result<PathBuf, SliceError> {
+        Ok(self.find("pg_restore", server).await?.path)
+    }
+
+    async fn find(&self, program: &str, server: &Server) -> Result<Found, SliceError> {
+        let mut available = self.all(program);
         let majors: Vec<u32> = available.keys().copied().collect();
         let Some((major, path)) =
-            fitting(server.major(), &majors).and_then(|major| Some((major, available.get(&major)?)))
+            fitting(server.major(), &majors).and_then(|major| Some((major, available.remove(&major)?)))
         else {
-            return Err(missing(server, &majors));
+            return Err(missing(program, server, &majors));
         };
-        let broken = |why: String| {
-            let message = format!(
-                "{} cannot be used: {why}; install PostgreSQL {major}'s client programs in the worker again",
-                path.display()
-            );
-            SliceError::permanent("client_broken", message)
-        };
-        let version =
-            process::version(path, &["--version"]).await.map_err(|error| broken(error.to_string()))?;
-        if major_of(&version) != Some(major) {
-            return Err(broken(format!("it says of itself that it is {version:?}")));
+        let version = process::version(&path, &["--version"])
+            .await
+            .map_err(|error| broken(&path, major, &error.to_string()))?;
+        if major_of(program, &version) != Some(major) {
+            return Err(broken(&path, major, &format!("it says of itself that it is {version:?}")));
         }
-        let zstd =
-            major >= ALGORITHM_SINCE && writes_zstd(path).await.map_err(|error| broken(error.to_string()))?;
-        Ok(PgDump { path: path.clone(), version, zstd })
+        Ok(Found { major, path, version })
     }
+}
+
+/// A program that is there.
+struct Found {
+    major: u32,
+    path: PathBuf,
+    version: String,
+}
+
+fn broken(path: &Path, major: u32, why: &str) -> SliceError {
+    let message = format!(
+        "{} cannot be used: {why}; install PostgreSQL {major}'s client programs in the worker again",
+        path.display()
+    );
+    SliceError::permanent("client_broken", message)
 }
 
 /// Which of the versions that are there dumps a server of `major`.
@@ -123,13 +146,13 @@ async fn writes_zstd(path: &Path) -> std::io::Result<bool> {
 }
 
 /// The major version in `pg_dump (PostgreSQL) 15.18 (Debian 15.18-1)` or `pg_dump (PostgreSQL) 18beta1`.
-fn major_of(version: &str) -> Option<u32> {
-    let number = version.strip_prefix("pg_dump (PostgreSQL) ")?;
+fn major_of(program: &str, version: &str) -> Option<u32> {
+    let number = version.strip_prefix(program)?.strip_prefix(" (PostgreSQL) ")?;
     let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
     number[..digits].parse().ok()
 }
 
-fn missing(server: &Server, available: &[u32]) -> SliceError {
+fn missing(program: &str, server: &Server, available: &[u32]) -> SliceError {
     let list = match available {
         [] => "none".to_owned(),
         majors => majors.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
@@ -143,7 +166,7 @@ fn missing(server: &Server, available: &[u32]) -> SliceError {
     SliceError::permanent(
         code,
         format!(
-            "the server is PostgreSQL {}, and the worker has no pg_dump of version {major} (it has: {list}); add \
+            "the server is PostgreSQL {}, and the worker has no {program} of version {major} (it has: {list}); add \
              PostgreSQL {major}'s client programs to the worker, or move the database to a version it has",
             server.version()
         ),
@@ -163,7 +186,7 @@ mod tests {
     #[case("pg_dump (EnterpriseDB) 15.1", None)]
     #[case("", None)]
     fn a_program_says_its_version(#[case] text: &str, #[case] major: Option<u32>) {
-        assert_eq!(major_of(text), major);
+        assert_eq!(major_of("pg_dump", text), major);
     }
 
     #[rstest]
@@ -208,7 +231,9 @@ mod tests {
         #[case] named: &str,
     ) {
         let server = Server { version_number: major * 10_000 + 3, database_bytes: 0 };
-        let SliceError::Failed(failure) = missing(&server, available) else { panic!("not a failure") };
+        let SliceError::Failed(failure) = missing("pg_dump", &server, available) else {
+            panic!("not a failure")
+        };
         assert_eq!(failure.code, code);
         assert!(failure.message.contains(&format!("it has: {named}")), "{}", failure.message);
         assert!(failure.message.contains(&format!("PostgreSQL {major}.3")), "{}", failure.message);

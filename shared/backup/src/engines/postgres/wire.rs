@@ -78,6 +78,15 @@ impl Wire {
         &mut self.unread
     }
 
+    /// Passes on, in both directions, what this and `other` send, until both have ended.
+    pub(super) async fn join(mut self, mut other: Self) -> io::Result<()> {
+        other.send(&self.unread.split()).await?;
+        let sent = other.unread.split();
+        self.send(&sent).await?;
+        tokio::io::copy_bidirectional(&mut self.stream, &mut other.stream).await?;
+        Ok(())
+    }
+
     /// The next message, whole. Nothing is lost when this is dropped.
     pub(super) async fn message(&mut self) -> io::Result<Message> {
         loop {

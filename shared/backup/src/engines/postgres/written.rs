@@ -15,10 +15,10 @@ use crate::{engines::segments::SentHead, error::SliceError, ports::ArtifactStore
 const READ_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The value of `format` in the first line of the row counts.
-const FORMAT: &str = "holdfast-row-counts";
+pub(super) const FORMAT: &str = "holdfast-row-counts";
 
 /// The version of their format.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// An archive that was written whole.
 #[derive(Debug)]

@@ -60,11 +60,11 @@ const UNKNOWN: [&str; 30] = [
 type Parameters = BTreeMap<String, String>;
 
 /// A database, and who connects to it.
-pub(super) struct Connection {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) database: String,
-    pub(super) user: String,
+pub(crate) struct Connection {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: String,
+    pub(crate) user: String,
     password: Option<String>,
     passfile: Option<PathBuf>,
     sslmode: Option<String>,
@@ -73,11 +73,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// The connection that `dsn` and the environment describe.
-    pub(super) fn of(dsn: Option<&str>, environment: &Environment) -> Result<Self, Failure> {
+    pub(crate) fn of(dsn: Option<&str>, environment: &Environment) -> Result<Self, Failure> {
         let given = dsn.map(parse).transpose()?.unwrap_or_default();
         if let Some(name) = environment::NOT_SUPPORTED.iter().find(|name| environment.contains_key(*name)) {
             return Err(Failure::usage(format!("{name} is set, and is not supported")).fix(
-                "unset it, so that nobody takes this for a dump of another database than it is of; \
+                "unset it, so that nobody takes this for another database than it is; \
                  see --help for what is supported",
             ));
         }
@@ -93,9 +93,7 @@ impl Connection {
         })?;
         let host = match value("host", "PGHOST") {
             Some(host) if host.contains(',') => {
-                return Err(
-                    Failure::usage(format!("{host:?} names several hosts")).fix("name the one to dump from")
-                );
+                return Err(Failure::usage(format!("{host:?} names several hosts")).fix("name one of them"));
             }
             Some(host) => host,
             None => local_socket(port).unwrap_or_else(|| "localhost".to_owned()),
@@ -114,7 +112,7 @@ impl Connection {
     }
 
     /// The password: given, or in the password file; empty where the server may ask for none.
-    pub(super) fn password(&self) -> Result<String, Failure> {
+    pub(crate) fn password(&self) -> Result<String, Failure> {
         if let Some(password) = &self.password {
             return Ok(password.clone());
         }
@@ -126,7 +124,7 @@ impl Connection {
     }
 
     /// As the engine takes it.
-    pub(super) fn service(&self) -> Result<PostgresService, Failure> {
+    pub(crate) fn service(&self) -> Result<PostgresService, Failure> {
         let name =
             "DEFAULT".parse().map_err(|_| Failure::new("the name DEFAULT is refused; please report this"))?;
         Ok(PostgresService {
@@ -178,8 +176,9 @@ fn local_socket(port: u16) -> Option<String> {
 /// The parameters of a DSN. Errors never repeat it: it may hold a password.
 fn parse(dsn: &str) -> Result<Parameters, Failure> {
     if dsn.starts_with("mysql://") || dsn.starts_with("mariadb://") {
-        return Err(Failure::usage("`holdfast dump` dumps PostgreSQL only").fix(
-            "dump this one with mariadb-dump or mysqldump, or register it as a service of kind mysql: its backups hold SQL",
+        return Err(Failure::usage("this is for PostgreSQL only").fix(
+            "dump MySQL and MariaDB with mariadb-dump or mysqldump, or register them as services of kind mysql, whose backups are \
+             SQL; restore them with mariadb or mysql",
         ));
     }
     let parameters = match dsn.strip_prefix("postgresql://").or_else(|| dsn.strip_prefix("postgres://")) {

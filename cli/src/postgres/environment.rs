@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Variables by their names.
-pub(super) type Environment = BTreeMap<&'static str, String>;
+pub(crate) type Environment = BTreeMap<&'static str, String>;
 
 /// Those that have a say here.
 const NAMES: [&str; 10] = [
@@ -40,9 +40,9 @@ pub(super) const NOT_SUPPORTED: [&str; 13] = [
 /// What of the environment has a say here, or would have elsewhere.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place where a dump reads the environment; as an option, a password would be on the command line"
+    reason = "the one place where dumps and restores read the environment; as an option, a password would be on the command line"
 )]
-pub(super) fn read() -> Environment {
+pub(crate) fn read() -> Environment {
     NAMES
         .iter()
         .chain(&NOT_SUPPORTED)

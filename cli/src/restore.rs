@@ -1,0 +1,208 @@
+//! `holdfast restore`: a database out of an archive in a file. Needs no API and no AWS.
+
+use std::time::Duration;
+
+use holdfast_backup::{
+    engines::postgres::{
+        ClientTools, PostgresRestore, RestoreAdvance, RestoreOptions, RestorePhase, RestorePlan,
+        RestoreProgress, RestoreReport,
+    },
+    error::SliceError,
+    ports::DatabaseCredentials,
+};
+use indicatif::ProgressBar;
+use secrecy::SecretString;
+use serde::Serialize;
+
+use crate::{
+    arguments::Restore,
+    clock,
+    failure::Failure,
+    interrupts::Interrupts,
+    postgres::{connection::Connection, environment, failed},
+    table::{plain, size},
+    terminal::{Terminal, bar_style},
+};
+
+/// How often progress is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// What was planned and restored.
+#[derive(Serialize)]
+struct Document<'a> {
+    plan: &'a RestorePlan,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<Restored>,
+}
+
+#[derive(Serialize)]
+struct Restored {
+    #[serde(flatten)]
+    report: RestoreReport,
+    milliseconds: u64,
+}
+
+/// Restores the database that the options and the environment name.
+pub(crate) async fn run(options: Restore, terminal: &Terminal) -> Result<(), Failure> {
+    let connection = Connection::of(options.dsn.as_deref(), &environment::read())?;
+    let password = connection.password()?;
+    let tools: ClientTools =
+        options.clients.parse().map_err(|error| Failure::usage(format!("--clients: {error}")))?;
+    let mut interrupts = Interrupts::new()?;
+    let credentials =
+        DatabaseCredentials { username: connection.user.clone(), password: SecretString::from(password) };
+    let restore_options = RestoreOptions {
+        jobs: options.jobs,
+        overwrite: options.overwrite,
+        no_owner: options.no_owner,
+        keep_old: options.keep_old,
+        checksum: options.checksum,
+    };
+    let restore = PostgresRestore::new(connection.service()?, credentials, tools, restore_options);
+
+    let began = clock::now();
+    let prepared = tokio::select! {
+        prepared = restore.prepare(&options.file) => prepared.map_err(|error| failed(&error))?,
+        () = interrupts.come() => return Err(interrupted(&connection.database)),
+    };
+    let plan = prepared.plan.clone();
+    if !terminal.is_json() {
+        terminal.print(&text(&plan))?;
+    }
+    if !plan.refusals.is_empty() || options.dry_run {
+        if terminal.is_json() {
+            terminal.json(&Document { plan: &plan, restored: None })?;
+        }
+        return if plan.refusals.is_empty() { Ok(()) } else { Err(refused(&plan)) };
+    }
+    let (progress, bar) = (prepared.progress(), Bar::new(&plan, terminal));
+    let drawing = async {
+        loop {
+            bar.show(&progress);
+            tokio::time::sleep(DRAW_EVERY).await;
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = prepared.run(interrupts.come()) => outcome,
+        never = drawing => never,
+    };
+    bar.end();
+    let report = outcome.map_err(|error| match error {
+        SliceError::Cancelled => interrupted(&connection.database),
+        error => failed(&error),
+    })?;
+    let milliseconds = u64::try_from((clock::now() - began).num_milliseconds()).unwrap_or(0);
+    let restored = Restored { report, milliseconds };
+    if terminal.is_json() {
+        return terminal.json(&Document { plan: &plan, restored: Some(restored) });
+    }
+    terminal.print(&told(&restored))
+}
+
+fn interrupted(database: &str) -> Failure {
+    Failure::interrupted(format!("interrupted; {database:?} is as it was, and nothing else is left"))
+}
+
+fn refused(plan: &RestorePlan) -> Failure {
+    let what = plan.refusals.iter().map(|refusal| plain(&refusal.what)).collect::<Vec<_>>().join("; ");
+    let fix = plan.refusals.iter().map(|refusal| plain(&refusal.fix)).collect::<Vec<_>>().join("; ");
+    Failure::new(what).fix(fix)
+}
+
+/// A plan, for people.
+fn text(plan: &RestorePlan) -> String {
+    let archive = &plan.archive;
+    let rows = archive.rows.map_or("rows not told".to_owned(), |rows| format!("{rows} rows"));
+    let mut lines = vec![
+        format!(
+            "archive:   {}: {:?} of PostgreSQL {}, {} ({}), {} tables ({rows}), {} indexes and the like{}",
+            archive.file.display(),
+            archive.database,
+            archive.server_version,
+            size(archive.bytes),
+            archive.compression,
+            archive.tables,
+            archive.indexes,
+            if archive.checksum_matches { ", checksum matches" } else { "" },
+        ),
+        match &plan.replaces {
+            None => format!("target:    {:?} at {}, which is not there yet", plan.database, plan.server),
+            Some(old) => format!(
+                "target:    {:?} at {}, {}, {}, {} sessions",
+                plan.database,
+                plan.server,
+                size(old.bytes),
+                old.objects.map_or("objects unknown".to_owned(), |objects| format!("{objects} objects")),
+                old.sessions
+            ),
+        },
+        format!("server:    PostgreSQL {}", plan.server_version),
+    ];
+    lines.extend(plan.steps.iter().enumerate().map(|(index, step)| format!("step {}:    {step}", index + 1)));
+    lines.extend(plan.notes.iter().map(|note| format!("note:      {note}")));
+    lines.into_iter().map(|line| format!("{}\n", plain(&line))).collect()
+}
+
+/// What was restored, for people.
+fn told(Restored { report, milliseconds }: &Restored) -> String {
+    let compared = if report.rows_compared { ", as many as when it was dumped" } else { "" };
+    let mut text = format!(
+        "{} is restored: {} rows in {} tables{compared}, in {}.{:01} s\n",
+        plain(&report.database),
+        report.rows,
+        report.tables,
+        milliseconds / 1000,
+        milliseconds % 1000 / 100,
+    );
+    match (&report.old_database, &report.old_not_dropped) {
+        (Some(old), None) => text.push_str(&format!("the database it replaced is kept as {}\n", plain(old))),
+        (Some(old), Some(why)) => {
+            text.push_str(&format!(
+                "the database it replaced is still there as {}: {}; drop it\n",
+                plain(old),
+                plain(why)
+            ));
+        }
+        _ => {}
+    }
+    text
+}
+
+/// How far the restore has come, for people.
+enum Bar {
+    Drawn { bar: ProgressBar, tables: usize },
+    Quiet,
+}
+
+impl Bar {
+    fn new(plan: &RestorePlan, terminal: &Terminal) -> Self {
+        if !terminal.is_watched() {
+            return Self::Quiet;
+        }
+        let bar = ProgressBar::new(plan.archive.data_bytes.max(1));
+        bar.set_style(bar_style("{prefix} {bar:30} {percent:>3} %  {msg}"));
+        bar.set_prefix(plain(&plan.database));
+        Self::Drawn { bar, tables: plan.archive.tables }
+    }
+
+    fn show(&self, progress: &RestoreProgress) {
+        let Self::Drawn { bar, tables: of } = self else { return };
+        let RestoreAdvance { phase, tables, raw_bytes, archive_bytes, .. } = progress.advance();
+        bar.set_position(archive_bytes);
+        bar.set_message(match phase {
+            RestorePhase::Schema => "schema".to_owned(),
+            RestorePhase::Rows => {
+                let seconds = bar.elapsed().as_secs().max(1);
+                format!("{}, {}/s, {tables} of {of} tables", size(raw_bytes), size(raw_bytes / seconds))
+            }
+            RestorePhase::Indexes => "indexes and constraints".to_owned(),
+            RestorePhase::Swap => "swapping in".to_owned(),
+        });
+    }
+
+    fn end(&self) {
+        if let Self::Drawn { bar, .. } = self {
+            bar.finish_and_clear();
+        }
+    }
+}

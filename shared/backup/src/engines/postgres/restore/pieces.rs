@@ -1,0 +1,150 @@
+//! The rows of a table, out of their block and as messages for the server.
+
+use std::{
+    io::{self, BufReader, Read},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use holdfast_archive::pg_custom::{BlockData, Compression};
+use tokio::sync::mpsc;
+
+use super::{
+    archive::{Archive, FileFrom},
+    facts::TableRows,
+    progress::RestoreProgress,
+};
+
+/// What is sent at once, in bytes.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Pieces that wait to be sent, at most.
+const PIECES: usize = 4;
+
+/// What is read of the archive at once, in bytes.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Bytes before the body of a message.
+const HEAD_BYTES: usize = 5;
+
+/// What `pg_dump` writes after the last row (`dumpTableData_copy` in `pg_dump.c`). It is for `psql`, and not for a server.
+const END: &[u8] = b"\\.\n\n\n";
+
+/// Some of the rows of a table.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// A `CopyData` message.
+    Message(Bytes),
+    /// There are no more; this is how many there were.
+    End(u64),
+}
+
+/// Rows that are being read. They end with [`Piece::End`], or with an error.
+pub(super) type Pieces = mpsc::Receiver<io::Result<Piece>>;
+
+/// Reads the rows of `table` on a thread of their own, which ends when nobody takes them any more.
+pub(super) fn read_rows(archive: &Archive, table: &TableRows, progress: Arc<RestoreProgress>) -> Pieces {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let from = FileFrom { file: archive.file.clone(), at: table.position };
+    let (compression, dump_id) = (archive.contents.header.compression, table.dump_id);
+    tokio::task::spawn_blocking(move || {
+        let end = read(compression, dump_id, from, &sender, &progress);
+        // Nobody takes it any more only when everything is being stopped.
+        let _ = sender.blocking_send(end.map(Piece::End));
+    });
+    pieces
+}
+
+fn read(
+    compression: Compression,
+    dump_id: i32,
+    from: impl Read,
+    to: &mpsc::Sender<io::Result<Piece>>,
+    progress: &RestoreProgress,
+) -> io::Result<u64> {
+    let mut data = BlockData::open(compression, dump_id, BufReader::with_capacity(READ_BYTES, from))?;
+    let (mut rows, mut taken) = (0, 0);
+    // The last bytes are held back until more have come: they may be the end.
+    let mut held = Vec::new();
+    loop {
+        let mut piece = Vec::with_capacity(HEAD_BYTES + PIECE_BYTES);
+        piece.extend_from_slice(&[b'd', 0, 0, 0, 0]);
+        piece.append(&mut held);
+        let room = (HEAD_BYTES + PIECE_BYTES - piece.len()) as u64;
+        let read = (&mut data).take(room).read_to_end(&mut piece)?;
+        let is_last = (read as u64) < room;
+        held = piece.split_off(piece.len().saturating_sub(END.len()).max(HEAD_BYTES));
+        let raw = &piece[HEAD_BYTES..];
+        rows += raw.iter().filter(|byte| **byte == b'\n').count() as u64;
+        progress.copied(data.taken() - taken, raw.len() as u64);
+        taken = data.taken();
+        if !raw.is_empty() {
+            let length = u32::try_from(raw.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
+            piece[1..HEAD_BYTES].copy_from_slice(&length);
+            if to.blocking_send(Ok(Piece::Message(piece.into()))).is_err() {
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the rows any more"));
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    if held == END {
+        Ok(rows)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the rows have no end"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_archive::pg_custom::{BlockKind, block_head, chunk, end_of_data};
+    use rstest::rstest;
+
+    use super::*;
+
+    /// The rows of a block that holds `data`, and how many they are said to be.
+    async fn rows(data: Vec<u8>) -> (Vec<u8>, io::Result<u64>) {
+        let mut block = block_head(BlockKind::Data, 7);
+        block.extend(data.chunks(100_000).flat_map(chunk));
+        block.extend(end_of_data());
+        let (sender, mut messages) = mpsc::channel(PIECES);
+        let reading = tokio::task::spawn_blocking(move || {
+            read(Compression::None, 7, &block[..], &sender, &RestoreProgress::default())
+        });
+        let mut out = Vec::new();
+        while let Some(piece) = messages.recv().await {
+            let Ok(Piece::Message(message)) = piece else { panic!("{piece:?}") };
+            let length = u32::from_be_bytes(message[1..5].try_into().unwrap());
+            assert_eq!((message[0], length as usize), (b'd', message.len() - 1));
+            out.extend_from_slice(&message[5..]);
+        }
+        (out, reading.await.unwrap())
+    }
+
+    #[rstest]
+    #[case(0)]
+    #[case(1)]
+    // Around the length of a piece, where the end is divided.
+    #[case(PIECE_BYTES / 2 - 3)]
+    #[case(PIECE_BYTES / 2 - 2)]
+    #[case(PIECE_BYTES / 2 - 1)]
+    #[case(PIECE_BYTES / 2)]
+    #[case(PIECE_BYTES * 2)]
+    #[tokio::test]
+    async fn rows_come_without_their_end(#[case] count: usize) {
+        let text = b"x\n".repeat(count);
+        let (out, said) = rows([&text[..], END].concat()).await;
+        assert!(out == text);
+        assert_eq!(said.unwrap(), count as u64);
+    }
+
+    #[rstest]
+    #[case::nothing(b"")]
+    #[case::cut_off(b"1\n2\n\\.\n")]
+    #[case::no_end(b"1\n2\n3\n4\n")]
+    #[tokio::test]
+    async fn rows_without_an_end_are_none(#[case] data: &[u8]) {
+        assert!(rows(data.to_vec()).await.1.is_err());
+    }
+}

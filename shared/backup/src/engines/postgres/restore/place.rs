@@ -1,0 +1,267 @@
+//! The new database: made beside the one it is to replace, and swapped in at the end.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::{
+    control::{Control, identifier, literal},
+    settings,
+    survey::{Survey, Target},
+};
+use crate::{engines::postgres::login::Upstream, error::SliceError};
+
+/// What the lock that keeps restores of one database apart is called, beside the database's hash: `HOLD`.
+const LOCK: i32 = 0x484f_4c44;
+
+/// How often sessions are ended while a database is renamed. The server waits five seconds for them to go.
+const END_EVERY: Duration = Duration::from_millis(100);
+
+/// How often it is tried to clean up, where the server does not answer, and how long is waited between.
+const CLEAN_UP_TRIES: u32 = 10;
+const CLEAN_UP_WAIT: Duration = Duration::from_secs(1);
+
+/// What becomes of the database that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Old {
+    /// There was none.
+    None,
+    /// It is dropped.
+    Dropped,
+    /// It is kept under this name, because it was asked for, or could not be dropped for this reason.
+    Kept(String, Option<String>),
+}
+
+/// A new database, and the session that has made it.
+pub(super) struct Place {
+    upstream: Arc<Upstream>,
+    survey: Survey,
+    /// The database that it is to be.
+    target: String,
+    /// What it is called until then.
+    pub(super) name: String,
+    /// A name for the one that is replaced.
+    away: String,
+    control: Control,
+}
+
+impl Place {
+    /// Names a new database for `target`, and drops what a restore that was killed has left. Nobody else restores `target` as
+    /// long as this is there.
+    pub(super) async fn choose(
+        upstream: Arc<Upstream>,
+        survey: Survey,
+        target: &str,
+        keep_old: bool,
+    ) -> Result<Self, SliceError> {
+        let mut control = Control::open(&upstream, &survey.elsewhere, None).await?;
+        let hash = control
+            .value(&format!("SELECT substr(md5({}), 1, 8)", literal(target)))
+            .await?
+            .unwrap_or_default();
+        let lock = format!(
+            "SELECT pg_catalog.pg_try_advisory_lock({LOCK}, pg_catalog.hashtext({}))",
+            literal(target)
+        );
+        if control.value(&lock).await?.as_deref() != Some("t") {
+            let message =
+                format!("somebody else restores {target:?} at this moment; wait until that has ended");
+            return Err(SliceError::transient("restore_running", message));
+        }
+        let ours = format!("holdfast_restore_{hash}_");
+        let left = control
+            .column(&format!(
+                "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, {})",
+                literal(&ours)
+            ))
+            .await?;
+        for left in left {
+            control.run(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&left))).await?;
+        }
+        let row = control
+            .row(
+                "SELECT substr(md5(random()::text || clock_timestamp()::text), 1, 12),
+                    to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISS')",
+            )
+            .await?;
+        let value = |index: usize| row.get(index).cloned().flatten().unwrap_or_default();
+        let (random, now) = (value(0), value(1));
+        let away =
+            if keep_old { kept_name(target, &now) } else { format!("holdfast_replaced_{hash}_{random}") };
+        let name = format!("{ours}{random}");
+        Ok(Self { upstream, survey, target: target.to_owned(), name, away, control })
+    }
+
+    /// Makes the database: with encoding, locale and owner of the one that it is to replace, else as the archive says.
+    pub(super) async fn make(&mut self, archived_options: Option<&str>) -> Result<(), SliceError> {
+        let options = match &self.survey.target {
+            Some(target) => options_of(target),
+            None => archived_options.unwrap_or("WITH TEMPLATE = template0").to_owned(),
+        };
+        self.control.run(&format!("CREATE DATABASE {} {options}", identifier(&self.name))).await
+    }
+
+    /// Puts the database in its place. No session may be on it. After an error nothing has changed.
+    pub(super) async fn swap(&mut self, overwrite: bool, keep_old: bool) -> Result<Old, SliceError> {
+        let target = self.survey.target.clone();
+        let outcome = match &target {
+            Some(target) => self.swap_names(target, overwrite).await,
+            None => self.rename(&self.name.clone(), &self.target.clone()).await,
+        };
+        if let Err(error) = outcome
+            // It may have been done without us having heard of it.
+            && !self.is_in_place().await.unwrap_or(false)
+        {
+            return Err(error);
+        }
+        if target.is_none() {
+            return Ok(Old::None);
+        }
+        if keep_old {
+            return Ok(Old::Kept(self.away.clone(), None));
+        }
+        match self.control.run(&format!("DROP DATABASE {} WITH (FORCE)", identifier(&self.away))).await {
+            Ok(()) => Ok(Old::Dropped),
+            Err(error) => Ok(Old::Kept(self.away.clone(), Some(error.to_string()))),
+        }
+    }
+
+    async fn swap_names(&mut self, target: &Target, overwrite: bool) -> Result<(), SliceError> {
+        for sql in settings::of_database(&mut self.control, target, &self.name).await? {
+            self.control.run(&sql).await?;
+        }
+        let (name, away, place) = (self.name.clone(), self.away.clone(), self.target.clone());
+        let mut ending = Control::open(&self.upstream, &self.survey.elsewhere, self.control.peer).await?;
+        self.control.run("BEGIN").await?;
+        {
+            // From here on nobody comes to the database any more, and the server waits for those who are there to go.
+            let renaming = self.rename(&place, &away);
+            tokio::pin!(renaming);
+            let others = format!(
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datid = {}",
+                target.oid
+            );
+            loop {
+                tokio::select! {
+                    biased;
+                    renamed = &mut renaming => break renamed?,
+                    () = tokio::time::sleep(END_EVERY), if overwrite => ending.run(&others).await?,
+                }
+            }
+        }
+        ending.end().await;
+        let oid = format!("SELECT oid FROM pg_catalog.pg_database WHERE datname = {}", literal(&away));
+        if self.control.value(&oid).await?.as_ref() != Some(&target.oid) {
+            let message = format!("{place:?} is another database than before; restore again");
+            return Err(SliceError::transient("target_changed", message));
+        }
+        self.rename(&name, &place).await?;
+        self.control.run("COMMIT").await
+    }
+
+    async fn rename(&mut self, from: &str, to: &str) -> Result<(), SliceError> {
+        self.control.run(&format!("ALTER DATABASE {} RENAME TO {}", identifier(from), identifier(to))).await
+    }
+
+    async fn is_in_place(&mut self) -> Result<bool, SliceError> {
+        self.reconnect().await?;
+        let left = format!("SELECT oid FROM pg_catalog.pg_database WHERE datname = {}", literal(&self.name));
+        Ok(self.control.value(&left).await?.is_none())
+    }
+
+    /// Drops the database, whoever is on it. What cannot be dropped is named.
+    pub(super) async fn clean_up(mut self) -> Result<(), SliceError> {
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&self.name));
+        let mut tries = 0;
+        loop {
+            let outcome = match self.reconnect().await {
+                Ok(()) => self.control.run(&drop).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = outcome else {
+                self.control.end().await;
+                return Ok(());
+            };
+            tries += 1;
+            if tries == CLEAN_UP_TRIES {
+                return Err(error);
+            }
+            tokio::time::sleep(CLEAN_UP_WAIT).await;
+        }
+    }
+
+    /// Ends the session, whatever it is doing, and begins another one when it has let go of its lock: then it has ended.
+    async fn reconnect(&mut self) -> Result<(), SliceError> {
+        self.control.cancel().await;
+        self.control.end().await;
+        let mut control = Control::open(&self.upstream, &self.survey.elsewhere, self.control.peer).await?;
+        // The session before is closed here.
+        std::mem::swap(&mut self.control, &mut control);
+        drop(control);
+        let lock = format!(
+            "SET lock_timeout = '30s'; SELECT pg_catalog.pg_advisory_lock({LOCK}, pg_catalog.hashtext({})); SET lock_timeout = 0",
+            literal(&self.target)
+        );
+        self.control.run(&lock).await
+    }
+
+    /// Where the server is.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.control.peer
+    }
+
+    /// Ends the session.
+    pub(super) async fn leave(mut self) {
+        self.control.end().await;
+    }
+}
+
+/// The options of `CREATE DATABASE` for one like `target`.
+fn options_of(target: &Target) -> String {
+    let mut options = format!(
+        "WITH TEMPLATE = template0 OWNER = {} ENCODING = {} LC_COLLATE = {} LC_CTYPE = {}",
+        identifier(&target.owner),
+        literal(&target.encoding),
+        literal(&target.collate),
+        literal(&target.ctype)
+    );
+    let locale = target.locale.as_deref().map(literal);
+    match (target.provider.as_deref(), locale) {
+        (Some("i"), Some(locale)) => {
+            options.push_str(&format!(" LOCALE_PROVIDER = icu ICU_LOCALE = {locale}"));
+            if let Some(rules) = &target.icu_rules {
+                options.push_str(&format!(" ICU_RULES = {}", literal(rules)));
+            }
+        }
+        (Some("b"), Some(locale)) => {
+            options.push_str(&format!(" LOCALE_PROVIDER = builtin BUILTIN_LOCALE = {locale}"))
+        }
+        _ => {}
+    }
+    format!("{options} TABLESPACE = {}", identifier(&target.tablespace))
+}
+
+/// What a database is called that was replaced and is kept: its name as far as there is room, and when that was.
+fn kept_name(target: &str, now: &str) -> String {
+    /// The longest name that a server takes, in bytes (`NAMEDATALEN` - 1).
+    const LONGEST: usize = 63;
+    let ending = format!("_before_{now}");
+    let mut end = target.len().min(LONGEST - ending.len());
+    while !target.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ending}", &target[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_database_has_a_name_that_fits() {
+        assert_eq!(kept_name("shop", "20261129010203"), "shop_before_20261129010203");
+        let long = kept_name(&"ä".repeat(31), "20261129010203");
+        assert!(
+            long.len() <= 63 && long.starts_with("ää") && long.ends_with("_before_20261129010203"),
+            "{long}"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! Restores by ours, beside what the stock `pg_restore` makes of the same archive.
+
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use holdfast_backup::{
+    engines::postgres::{DumpCompression, RestoreOptions, RestoreReport},
+    error::SliceError,
+};
+use rstest::rstest;
+use tempfile::TempDir;
+
+use crate::{
+    postgres_everything::{EVERYTHING, as_text, assert_same, dump},
+    server::Server,
+};
+
+pub(crate) const OPTIONS: RestoreOptions = RestoreOptions {
+    jobs: NonZeroUsize::new(3).unwrap(),
+    overwrite: false,
+    no_owner: false,
+    keep_old: false,
+    checksum: None,
+};
+
+/// A small shop, as SQL.
+pub(crate) const SHOP: &str = "
+    CREATE TABLE product (id serial PRIMARY KEY, name text NOT NULL);
+    INSERT INTO product (name) SELECT 'product ' || n FROM generate_series(1, 2000) n;
+    CREATE TABLE picture (product int REFERENCES product, bytes bytea);
+    INSERT INTO picture SELECT n, sha256(n::text::bytea) FROM generate_series(1, 1000) n;
+    CREATE INDEX ON product (name);";
+
+/// A file with these bytes, in a folder of its own.
+pub(crate) fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.dump");
+    fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+/// Restores `archive` into `database`.
+pub(crate) async fn restore(
+    server: &Server,
+    database: &str,
+    archive: &Path,
+    options: RestoreOptions,
+) -> Result<RestoreReport, SliceError> {
+    server.restore(database, options).prepare(archive).await?.run(std::future::pending()).await
+}
+
+/// That nothing is left of any restore into `database`.
+pub(crate) fn assert_nothing_left(server: &Server, database: &str) {
+    let left = format!(
+        "SELECT datname FROM pg_database
+         WHERE datname ~ ('^holdfast_(restore|replaced)_' || substr(md5('{database}'), 1, 8))"
+    );
+    assert_eq!(server.sql("postgres", &left), "", "a database is left");
+}
+
+/// An archive by the stock `pg_dump`.
+fn stock_dump(server: &Server, database: &str, arguments: &[&str]) -> Vec<u8> {
+    server.client("pg_dump", database, &[&["-Fc"], arguments].concat(), b"").stdout
+}
+
+#[rstest]
+#[case::ours_zlib(15, &[])]
+#[case::ours_newest(18, &[])]
+#[case::stock_to_a_pipe(15, &["-Fc"])]
+#[case::stock_to_a_file(15, &["-Fc", "-f"])]
+#[case::stock_uncompressed(15, &["-Fc", "-Z0", "-f"])]
+#[case::stock_inserts(15, &["-Fc", "--rows-per-insert=500", "-f"])]
+#[case::stock_newest(18, &["-Fc", "-f"])]
+#[case::stock_lz4(18, &["-Fc", "-Zlz4", "-f"])]
+#[case::stock_zstd(16, &["-Fc", "-Zzstd", "-f"])]
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_as_pg_restore_makes_it(#[case] major: u32, #[case] stock: &[&str]) {
+    let server = Server::of_major(major);
+    server.create("everything", EVERYTHING);
+    let (_folder, path) = file(b"");
+    let archive = match stock {
+        [] => dump(&server, "everything", DumpCompression::Auto).await,
+        [rest @ .., "-f"] => {
+            let mut command = rest.to_vec();
+            let beside = path.with_extension("stock");
+            command.extend(["-f", beside.to_str().unwrap()]);
+            if let Err(said) = server.try_client("pg_dump", "everything", &command) {
+                assert!(said.contains("does not support compression"), "{said}");
+                return;
+            }
+            fs::read(&beside).unwrap()
+        }
+        arguments => stock_dump(&server, "everything", arguments),
+    };
+    fs::write(&path, &archive).unwrap();
+    server.create("by_pg_restore", "");
+    let file = path.to_str().unwrap();
+    server.client("pg_restore", "", &["--exit-on-error", "-d", "by_pg_restore", file], b"");
+
+    let report = restore(&server, "ours", &path, OPTIONS).await.unwrap();
+    let expected = as_text(&server, "by_pg_restore");
+    assert_same(&as_text(&server, "ours"), &expected);
+    assert_nothing_left(&server, "ours");
+    server.assert_no_session("ours");
+    if !stock.contains(&"-Zlz4") && !stock.contains(&"--rows-per-insert=500") {
+        assert!(report.tables > 15 && report.rows > 300_000, "{report:?}");
+    }
+    assert_eq!(server.sql("ours", "SELECT count(*) FROM pg_largeobject_metadata"), "3");
+
+    // Once more, over what is there.
+    let options = RestoreOptions { overwrite: true, jobs: NonZeroUsize::MIN, ..OPTIONS };
+    restore(&server, "ours", &path, options).await.unwrap();
+    assert_same(&as_text(&server, "ours"), &expected);
+    assert_nothing_left(&server, "ours");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_keeps_what_it_is_and_the_old_one_can_be_kept() {
+    let server = Server::shared();
+    server.create("kept_source", SHOP);
+    let (_folder, path) = file(&dump(&server, "kept_source", DumpCompression::Auto).await);
+    server.sql(
+        "postgres",
+        "CREATE ROLE kept_owner LOGIN; CREATE ROLE kept_reader;
+         CREATE DATABASE kept TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' OWNER kept_owner;
+         ALTER DATABASE kept SET work_mem = '7MB';
+         ALTER DATABASE kept SET search_path = \"$user\", public, \"odd, one\";
+         ALTER ROLE kept_reader IN DATABASE kept SET work_mem = '8MB';
+         REVOKE ALL ON DATABASE kept FROM PUBLIC; GRANT CONNECT ON DATABASE kept TO kept_reader WITH GRANT OPTION;
+         ALTER DATABASE kept CONNECTION LIMIT 17; COMMENT ON DATABASE kept IS 'it''s kept'",
+    );
+    server.sql("kept", "CREATE TABLE before AS SELECT 1 AS one");
+    let facts = |name: &str| {
+        server.sql(
+            "postgres",
+            &format!(
+                "SELECT pg_encoding_to_char(encoding), datcollate, datdba::regrole, datconnlimit, datacl,
+                     shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}';
+                 SELECT setrole::regrole, setconfig FROM pg_db_role_setting
+                 WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{name}') ORDER BY 1"
+            ),
+        )
+    };
+    let before = facts("kept");
+    let options = RestoreOptions { overwrite: true, keep_old: true, ..OPTIONS };
+    let report = restore(&server, "kept", &path, options).await.unwrap();
+    assert_eq!(facts("kept"), before);
+    let old = report.old_database.unwrap();
+    assert!(old.starts_with("kept_before_"), "{old}");
+    assert_eq!(server.sql(&old, "SELECT one FROM before"), "1");
+    assert_eq!(server.sql("kept", "SET search_path = public; SELECT count(*) FROM product"), "2000");
+    assert_nothing_left(&server, "kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_roles_are_missing_is_said_and_left_out() {
+    let server = Server::shared();
+    server.create("orphan_source", SHOP);
+    server.sql(
+        "orphan_source",
+        "CREATE ROLE orphan_owner; CREATE ROLE orphan_reader; CREATE ROLE orphan_stays;
+         ALTER TABLE product OWNER TO orphan_owner; GRANT SELECT ON picture TO orphan_reader, orphan_stays;
+         ALTER TABLE picture OWNER TO orphan_stays",
+    );
+    let (_folder, path) = file(&dump(&server, "orphan_source", DumpCompression::Auto).await);
+    server.sql("orphan_source", "DROP OWNED BY orphan_owner, orphan_reader");
+    server.sql("postgres", "DROP ROLE orphan_owner, orphan_reader");
+    let prepared = server.restore("orphan", OPTIONS).prepare(&path).await.unwrap();
+    let notes = prepared.plan.notes.join("\n");
+    assert!(notes.contains("orphan_owner") && notes.contains("orphan_reader"), "{notes}");
+    assert!(!notes.contains("orphan_stays"), "{notes}");
+    prepared.run(std::future::pending()).await.unwrap();
+    let owners =
+        "SELECT relname, relowner::regrole, has_table_privilege('orphan_stays', oid, 'SELECT') FROM pg_class
+        WHERE relname IN ('picture', 'product') ORDER BY 1";
+    assert_eq!(server.sql("orphan", owners), "picture|orphan_stays|t\nproduct|postgres|f");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_no_superuser_restores_its_own_database() {
+    let server = Server::shared();
+    server.sql("postgres", "CREATE ROLE humble LOGIN CREATEDB PASSWORD 'x'");
+    server.sql("postgres", "CREATE DATABASE humble OWNER humble");
+    server.sql("humble", &format!("SET ROLE humble; CREATE SCHEMA s; SET search_path = s; {SHOP}"));
+    let (_folder, path) = file(&dump(&server, "humble", DumpCompression::Auto).await);
+    let expected = as_text(&server, "humble");
+    let options = RestoreOptions { overwrite: true, ..OPTIONS };
+    let prepared = server.restore_as("humble", "humble", "x", options).prepare(&path).await.unwrap();
+    prepared.run(std::future::pending()).await.unwrap();
+    assert_same(&as_text(&server, "humble"), &expected);
+
+    // One who may not make databases is told so.
+    server.sql("postgres", "ALTER ROLE humble NOCREATEDB");
+    let prepared = server.restore_as("humble", "humble", "x", options).prepare(&path).await.unwrap();
+    let codes: Vec<_> = prepared.plan.refusals.iter().map(|refusal| refusal.code).collect();
+    assert_eq!(codes, ["permission_denied"]);
+    assert!(prepared.plan.refusals[0].fix.contains("CREATEDB"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_compared_with_what_was_written_down() {
+    let server = Server::shared();
+    server.create("counted", SHOP);
+    let (_folder, path) = file(&dump(&server, "counted", DumpCompression::Auto).await);
+    let list = server.client("pg_restore", "", &["-l", path.to_str().unwrap()], b"").stdout;
+    let list = String::from_utf8(list).unwrap();
+    let id = |table: &str| {
+        let line = list.lines().find(|line| line.contains(&format!("TABLE DATA public {table} "))).unwrap();
+        line.split(';').next().unwrap().to_owned()
+    };
+    let counts = |products: u32| {
+        format!(
+            "{{\"format\":\"holdfast-row-counts\",\"version\":1,\"tables\":2,\"rows\":{}}}\n{{\"dump_id\":{},\"rows\":{products}}}\n\
+             {{\"dump_id\":{},\"rows\":1000}}\n",
+            products + 1000,
+            id("product"),
+            id("picture")
+        )
+    };
+    fs::write(path.with_extension("rows.jsonl"), counts(2000)).unwrap();
+    let report = restore(&server, "counted_again", &path, OPTIONS).await.unwrap();
+    assert!(report.rows_compared && report.rows == 3000, "{report:?}");
+
+    fs::write(path.with_extension("rows.jsonl"), counts(2001)).unwrap();
+    let options = RestoreOptions { overwrite: true, ..OPTIONS };
+    let failure = crate::failure(restore(&server, "counted_again", &path, options).await);
+    crate::assert_failure(&failure, "archive_damaged", false, &["2000 rows, and 2001"]);
+    assert_eq!(server.sql("counted_again", "SELECT count(*) FROM product"), "2000");
+    assert_nothing_left(&server, "counted_again");
+}
