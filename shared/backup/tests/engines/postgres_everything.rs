@@ -124,9 +124,11 @@ fn restored(server: &Server, database: &str, arguments: &[&str], input: &[u8]) -
 }
 
 #[rstest]
+#[case(14, DumpCompression::Auto)]
 #[case(15, DumpCompression::Auto)]
 #[case(15, DumpCompression::None)]
 #[case(16, DumpCompression::Gzip(3))]
+#[case(17, DumpCompression::Auto)]
 #[case(18, DumpCompression::Auto)]
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_comes_back(#[case] major: u32, #[case] compression: DumpCompression) {
