@@ -16,6 +16,7 @@ mod postgres_batch_cut_off;
 mod postgres_consistency;
 mod postgres_cut_off;
 mod postgres_everything;
+mod postgres_large;
 mod postgres_refused;
 mod postgres_tls;
 mod server;

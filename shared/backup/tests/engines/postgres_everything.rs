@@ -89,7 +89,7 @@ const EVERYTHING: &str = r#"
 "#;
 
 /// A plain dump by stock `pg_dump`: schema, and all rows in the order they lie in.
-fn as_text(server: &Server, database: &str) -> String {
+pub(crate) fn as_text(server: &Server, database: &str) -> String {
     let text = server.client("pg_dump", database, &[], b"").stdout;
     let text = String::from_utf8(text).unwrap();
     // A word that is another one in each dump.
@@ -97,7 +97,7 @@ fn as_text(server: &Server, database: &str) -> String {
 }
 
 /// Fails where the texts differ, without printing all of them.
-fn assert_same(text: &str, expected: &str) {
+pub(crate) fn assert_same(text: &str, expected: &str) {
     if let Some((line, expected)) =
         text.lines().zip(expected.lines()).find(|(line, expected)| line != expected)
     {
@@ -108,7 +108,7 @@ fn assert_same(text: &str, expected: &str) {
 }
 
 /// Dumps `database`; returns the archive.
-async fn dump(server: &Server, database: &str, compression: DumpCompression) -> Vec<u8> {
+pub(crate) async fn dump(server: &Server, database: &str, compression: DumpCompression) -> Vec<u8> {
     let engine = server.engine(database);
     let engine = engine.with_options(DumpOptions { compression, ..DumpOptions::default() });
     let world = World::new();
@@ -117,7 +117,7 @@ async fn dump(server: &Server, database: &str, compression: DumpCompression) -> 
 }
 
 /// Restores into a new database, and returns what is in it.
-fn restored(server: &Server, database: &str, arguments: &[&str], input: &[u8]) -> String {
+pub(crate) fn restored(server: &Server, database: &str, arguments: &[&str], input: &[u8]) -> String {
     server.create(database, "");
     server.client("pg_restore", "", &[&["--exit-on-error", "-d", database], arguments].concat(), input);
     as_text(server, database)
@@ -221,22 +221,6 @@ async fn tables_of_extensions_are_dumped_as_the_extension_says() {
     let archive = dump(&server, "extended", DumpCompression::Auto).await;
     let sql = String::from_utf8(server.client("pg_restore", "", &["-f", "-"], &archive).stdout).unwrap();
     assert!(sql.contains("COPY public.settings (id) FROM stdin;\n4\n5\n\\.\n"), "{sql}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn many_small_tables_come_back() {
-    let server = Server::shared();
-    server.create(
-        "many",
-        "SELECT format('CREATE TABLE t%s AS SELECT %s AS n, md5(%L) AS m', n, n, n) FROM generate_series(1, 1000) n \\gexec",
-    );
-    let archive = dump(&server, "many", DumpCompression::Auto).await;
-    server.assert_no_session("many");
-    // The five sessions each end in a transaction; those that read have let go of their locks before.
-    let ended = server.sql("postgres", "SELECT xact_rollback FROM pg_stat_database WHERE datname = 'many'");
-    assert!(ended.parse::<u32>().unwrap() >= 10, "{ended} transactions");
-    let expected = as_text(&server, "many");
-    assert_same(&restored(&server, "many_restored", &[], &archive), &expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
