@@ -155,11 +155,11 @@ async fn artifacts() -> S3Artifacts {
     store(&client, &name)
 }
 
-fn store(client: &Client, bucket: &str) -> S3Artifacts {
+pub(crate) fn store(client: &Client, bucket: &str) -> S3Artifacts {
     S3Artifacts::new(client.clone(), bucket.to_owned(), KEY_ARN.to_owned())
 }
 
-async fn bucket() -> (Client, String) {
+pub(crate) async fn bucket() -> (Client, String) {
     let client = wire::s3_client(&emulator::sdk().await, true);
     let name = emulator::unique("backups");
     make_bucket(&client, &name).await;
