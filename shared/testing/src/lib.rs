@@ -9,6 +9,7 @@ pub mod builders;
 pub mod contract;
 pub mod fakes;
 pub mod faults;
+pub mod machine;
 mod world;
 
 pub use world::World;

@@ -28,13 +28,18 @@ struct Emulator {
 
 /// The SDK's configuration for the emulator, which the first caller starts.
 pub(crate) async fn sdk() -> SdkConfig {
-    let port = tokio::task::spawn_blocking(port).await.unwrap();
+    let port = port_of_s3().await;
     wire::sdk_loader()
         .region(Region::new(REGION))
         .endpoint_url(format!("http://127.0.0.1:{port}"))
         .credentials_provider(Credentials::new("test", "test", None, None, "contract tests"))
         .load()
         .await
+}
+
+/// The port of the emulator's S3, which the first caller starts.
+pub(crate) async fn port_of_s3() -> u16 {
+    tokio::task::spawn_blocking(port).await.unwrap()
 }
 
 /// A name that no other test uses, for tables and buckets.

@@ -4,8 +4,10 @@
 
 mod dynamodb;
 mod emulator;
+mod faulty_s3;
 mod s3_artifacts;
 mod s3_asked;
+mod s3_faults;
 mod s3_media;
 mod secrets;
 mod step_functions;

@@ -158,7 +158,7 @@ async fn artifacts() -> S3Artifacts {
     store(&client, &name)
 }
 
-fn store(client: &Client, bucket: &str) -> S3Artifacts {
+pub(crate) fn store(client: &Client, bucket: &str) -> S3Artifacts {
     S3Artifacts::new(client.clone(), bucket.to_owned(), Storing::AsBackup { key_arn: KEY_ARN.to_owned() })
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod interference;
 mod mariadb_server;
 mod media;
 mod memory;
@@ -11,9 +12,11 @@ mod mysql_refused;
 mod observer;
 mod pg_dump_process;
 mod postgres;
+mod postgres_batch_cut_off;
 mod postgres_consistency;
 mod postgres_cut_off;
 mod postgres_everything;
+mod postgres_large;
 mod postgres_refused;
 mod postgres_restore;
 mod postgres_restore_bad_days;

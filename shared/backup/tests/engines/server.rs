@@ -34,11 +34,34 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server.
 pub(crate) struct Server {
-    programs: PathBuf,
+    programs: Programs,
     folder: TempDir,
     pub(crate) port: u16,
     process: Mutex<Child>,
     account: Option<(u32, u32)>,
+}
+
+/// Where the programs of one major version are.
+struct Programs {
+    /// `initdb` and `postgres`.
+    server: PathBuf,
+    /// `pg_dump` and `pg_restore`: of the same version, or of the one that dumps it.
+    clients: PathBuf,
+    /// The version of the clients.
+    client_major: u32,
+}
+
+impl Programs {
+    fn together(bin: PathBuf, major: u32) -> Self {
+        Self { server: bin.clone(), clients: bin, client_major: major }
+    }
+
+    fn find(&self, program: &str) -> PathBuf {
+        // Not every version comes with a `psql`; any talks to all of them.
+        let installed = || newest_installed().server.join(program);
+        let known = [&self.server, &self.clients].map(|bin| bin.join(program));
+        known.into_iter().find(|path| path.exists()).unwrap_or_else(installed)
+    }
 }
 
 impl Server {
@@ -47,27 +70,29 @@ impl Server {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start_with(programs(), false));
+            let server = Arc::new(Self::start_with(newest_installed(), false));
             *shared = Arc::downgrade(&server);
             server
         })
     }
 
     /// A server of this major version: Debian's, or one of those that `make install` brings along.
-    pub(crate) fn of_major(major: u32) -> Arc<Self> {
+    pub(crate) fn of_major(major: u32) -> Self {
         let debian = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
-        if debian.join("initdb").exists() {
-            return Arc::new(Self::start_with(debian, false));
-        }
-        Arc::new(Self::start_with(of_the_wheel(major), false))
+        let programs = match major {
+            _ if debian.join("initdb").exists() => Programs::together(debian, major),
+            14 | 17 => beside_the_layer(major),
+            _ => Programs::together(of_the_wheel(major), major),
+        };
+        Self::start_with(programs, false)
     }
 
     /// A server of its own; with `tls` it takes nothing but encrypted connections.
     pub(crate) fn start(tls: bool) -> Self {
-        Self::start_with(programs(), tls)
+        Self::start_with(newest_installed(), tls)
     }
 
-    fn start_with(programs: PathBuf, tls: bool) -> Self {
+    fn start_with(programs: Programs, tls: bool) -> Self {
         let folder = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
         let account = account();
         if let Some((user, group)) = account {
@@ -78,7 +103,7 @@ impl Server {
         hand_over(&folder.path().join("password"), account);
 
         let data = folder.path().join("data");
-        let mut initdb = Command::new(programs.join("initdb"));
+        let mut initdb = Command::new(programs.server.join("initdb"));
         initdb.arg("-D").arg(&data).args([
             "-U",
             USER,
@@ -95,7 +120,8 @@ impl Server {
         let (port, process) = (free_port(), Mutex::new(idle()));
         let mut settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
-             full_page_writes = off\nmax_connections = 60\nmax_wal_size = 4GB\n"
+             full_page_writes = off\nmax_connections = 60\nmax_wal_size = 4GB\n\
+             max_locks_per_transaction = 256\n"
         );
         // `md5` takes whatever form the password of a role has.
         fs::write(data.join("pg_hba.conf"), "host all all 127.0.0.1/32 md5\n").unwrap();
@@ -112,7 +138,7 @@ impl Server {
 
     fn launch(&self) {
         let log = fs::File::create(self.folder.path().join("server.log")).unwrap();
-        let mut postgres = Command::new(self.programs.join("postgres"));
+        let mut postgres = Command::new(self.programs.server.join("postgres"));
         postgres.arg("-D").arg(self.data()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         *self.process.lock().unwrap() =
             as_account(&mut postgres, self.account).current_dir(self.folder.path()).spawn().unwrap();
@@ -180,11 +206,11 @@ impl Server {
 
     /// Where an engine finds the programs of this server's version.
     fn clients(&self) -> String {
-        let major: u32 = self.sql("postgres", "SHOW server_version_num").parse::<u32>().unwrap() / 10_000;
         let clients = self.folder.path().join("clients");
         fs::create_dir_all(&clients).unwrap();
         // The folder of the programs, under the name that an engine looks for.
-        let _ = symlink(self.programs.parent().unwrap(), clients.join(major.to_string()));
+        let Programs { clients: bin, client_major, .. } = &self.programs;
+        let _ = symlink(bin.parent().unwrap(), clients.join(client_major.to_string()));
         format!("{}/{{major}}/bin", clients.display())
     }
 
@@ -225,7 +251,7 @@ impl Server {
     }
 
     fn command(&self, program: &str, database: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
+        let mut command = Command::new(self.programs.find(program));
         command
             .env_clear()
             .envs([("PGHOST", "127.0.0.1"), ("PGUSER", USER), ("PGPASSWORD", PASSWORD), ("LC_ALL", "C")])
@@ -314,25 +340,45 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// The newest installed server's programs.
-fn programs() -> PathBuf {
+fn newest_installed() -> Programs {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     installed
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
         .filter(|(_, bin)| bin.join("initdb").exists())
         .max()
-        .map(|(_, bin)| bin)
+        .map(|(major, bin)| Programs::together(bin, major))
         .expect("no PostgreSQL server in /usr/lib/postgresql/*/bin: run `make install`, or apt-get install postgresql")
+}
+
+/// What `make install` and `make layer` leave in the repository.
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools")
+}
+
+/// A server that came without clients; they are those of the layer, as they are in the worker.
+fn beside_the_layer(major: u32) -> Programs {
+    let client_major = if major == 14 { 15 } else { major };
+    let programs = Programs {
+        server: tools().join(format!("postgresql/{major}/bin")),
+        clients: tools().join(format!("layer/postgresql/{client_major}/bin")),
+        client_major,
+    };
+    assert!(programs.server.join("initdb").exists(), "PostgreSQL {major} is not there: run `make install`");
+    assert!(
+        programs.clients.join("pg_dump").exists(),
+        "pg_dump {client_major} is not there: run `make layer`"
+    );
+    programs
 }
 
 /// The programs of a major version that has no package in Debian 12: those of a Python wheel.
 fn of_the_wheel(major: u32) -> PathBuf {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/venv/lib");
     let folder = match major {
         16 => "pginstall",
         18 => "pginstall18",
         other => panic!("no wheel has PostgreSQL {other}"),
     };
-    fs::read_dir(tools)
+    fs::read_dir(tools().join("venv/lib"))
         .into_iter()
         .flatten()
         .flatten()

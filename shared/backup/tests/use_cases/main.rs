@@ -6,9 +6,10 @@ mod applications;
 mod divided;
 mod holds;
 mod killed;
-mod machine;
 mod requests;
 mod retention;
 mod retention_chaos;
 mod schedule;
 mod undelete;
+
+use holdfast_testing::machine;

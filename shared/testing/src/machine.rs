@@ -16,23 +16,24 @@ use holdfast_domain::{
     backup::Backup,
     id::{ApplicationId, BackupId},
 };
-use holdfast_testing::{World, builders};
+
+use crate::{World, builders};
 
 /// How often a slice that fails in passing is tried again.
 const RETRIES: usize = 4;
 
 /// The time one invocation has.
-pub(crate) const INVOCATION: Duration = Duration::from_mins(15);
+pub const INVOCATION: Duration = Duration::from_mins(15);
 
 /// A worker over `world` that has no database clients.
-pub(crate) fn worker(world: &World) -> Worker {
+pub fn worker(world: &World) -> Worker {
     let clients =
         Clients { postgres: "/nonexistent/{major}".parse().unwrap(), mysql: "/nonexistent".parse().unwrap() };
     Worker { ports: world.ports.clone(), clients, stretches: Stretches::default() }
 }
 
 /// Registers `id` with its storage only, and a few files in it.
-pub(crate) fn register_media_only(world: &World, id: &str) -> ApplicationRecord {
+pub fn register_media_only(world: &World, id: &str) -> ApplicationRecord {
     let mut record = builders::application(id);
     record.spec.services.retain(|service| matches!(service, Service::Storage(_)));
     let bucket = format!("{id}-media");
@@ -45,12 +46,12 @@ pub(crate) fn register_media_only(world: &World, id: &str) -> ApplicationRecord 
 }
 
 /// Drives a job to its end, as the state machine does.
-pub(crate) async fn drive(world: &World, application: &ApplicationId, id: BackupId) -> Backup {
+pub async fn drive(world: &World, application: &ApplicationId, id: BackupId) -> Backup {
     drive_worker(world, &worker(world), application, id).await
 }
 
 /// Drives a job to its end with a worker of one's own.
-pub(crate) async fn drive_worker(
+pub async fn drive_worker(
     world: &World,
     worker: &Worker,
     application: &ApplicationId,
@@ -103,7 +104,7 @@ async fn retried(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<An
 }
 
 /// What Step Functions makes of the worker's error.
-pub(crate) fn caught(error: &SliceError) -> Caught {
+pub fn caught(error: &SliceError) -> Caught {
     let cause =
         serde_json::json!({ "errorType": error.lambda_type(), "errorMessage": error.lambda_message() });
     Caught { error: error.lambda_type().to_owned(), cause: cause.to_string() }
