@@ -66,12 +66,15 @@ impl Buckets {
             Ok(region) => Ok(self.within(region.as_str().to_owned())),
             Err(StorageError::NotFound(_)) => Err(Failure::new(format!("there is no bucket {bucket}"))
                 .fix("check its name, or make it first: aws s3 mb s3://…")),
+            // Not everybody may ask where a bucket is.
+            Err(StorageError::Denied(_)) if known => Ok(asked),
+            Err(StorageError::Denied(_)) => Err(Failure::usage(format!("the region of bucket {bucket} is not known"))
+                .fix("give it with --region, set AWS_REGION, or put it in the profile of the AWS configuration")),
             Err(error @ StorageError::Unavailable(_)) => Err(Failure::new(error.to_string())
                 .fix("check the network, the region (--region), and AWS_ENDPOINT_URL if it is set")),
-            // Not everybody may ask where a bucket is.
-            Err(_) if known => Ok(asked),
-            Err(error) => Err(Failure::usage(format!("the region of bucket {bucket} is not known: {error}"))
-                .fix("give it with --region, set AWS_REGION, or put it in the profile of the AWS configuration")),
+            Err(error) => Err(Failure::new(error.to_string()).fix(
+                "sign in to AWS again, and check that the credentials are those you mean (`aws sts get-caller-identity`)",
+            )),
         }
     }
 

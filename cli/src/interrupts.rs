@@ -31,10 +31,16 @@ impl Interrupts {
         Ok(Self(come))
     }
 
+    /// Nobody ever does.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self(watch::channel(false).1)
+    }
+
     /// Resolves when somebody does, or has done so.
     pub(crate) async fn come(&mut self) {
         if self.0.wait_for(|come| *come).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -26,7 +26,10 @@ pub(crate) async fn check(store: &S3Artifacts, address: &Address, overwrite: boo
         Ok(true) => Err(taken(address)),
         Err(error @ StorageError::Denied(_)) => Err(Failure::new(error.to_string())
             .fix("s3:GetObject and s3:ListBucket are needed to see whether it is there already")),
-        Err(error) => Err(Failure::new(error.to_string())),
+        Err(error) => {
+            Err(Failure::new(error.to_string())
+                .fix("check the address, the network and the region (--region)"))
+        }
     }
 }
 

@@ -23,7 +23,7 @@ impl Bar {
         if !terminal.is_watched() {
             return Self::Quiet;
         }
-        let bar = ProgressBar::new(0);
+        let bar = ProgressBar::new(1);
         bar.set_style(bar_style("{prefix} {bar:30} {percent:>3} %  {msg}"));
         bar.set_prefix(plain(source));
         Self::Drawn(bar)

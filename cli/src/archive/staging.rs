@@ -298,3 +298,6 @@ fn join(parts: &[PathBuf], path: &Path, stop: &AtomicBool) -> io::Result<(u64, C
     }
     Ok((size, hasher.finish()))
 }
+
+#[cfg(test)]
+mod tests;

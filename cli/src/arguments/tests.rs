@@ -114,8 +114,9 @@ fn a_backup_is_named_by_its_id_or_as_the_latest() {
 #[case("archive s3://media --output a.tar --storage-class STANDARD", "--storage-class")]
 fn what_is_for_objects_is_refused_of_files(#[case] line: &str, #[case] option: &str) {
     let (output, stored) = match parse(line).unwrap().command {
-        Command::Dump(Dump { output, stored, .. }) => (output, stored),
-        Command::Archive(Archive { output, stored, .. }) => (output, stored),
+        Command::Dump(Dump { output, stored, .. }) | Command::Archive(Archive { output, stored, .. }) => {
+            (output, stored)
+        }
         other => panic!("{other:?}"),
     };
     assert!(stored.check(&Target::of(&output).unwrap()).unwrap_err().to_string().contains(option));
