@@ -15,7 +15,6 @@ use holdfast_backup::{
         postgres::{ClientTools, DumpAdvance, DumpOptions, DumpProgress, PostgresEngine},
         segments::{self, HeldSegment, SegmentReceiver},
     },
-    error::SliceError,
     ports::DatabaseCredentials,
 };
 use holdfast_domain::backup::Contents;

@@ -236,7 +236,10 @@ fn options_of(target: &Target) -> String {
         }
         _ => {}
     }
-    format!("{options} TABLESPACE = {}", identifier(&target.tablespace))
+    if let Some(tablespace) = &target.tablespace {
+        options.push_str(&format!(" TABLESPACE = {}", identifier(tablespace)));
+    }
+    options
 }
 
 /// What a database is called that was replaced and is kept: its name as far as there is room, and when that was.
