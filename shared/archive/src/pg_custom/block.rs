@@ -93,7 +93,7 @@ impl<R: Read + Seek> Walk<R> {
                 return Err(Malformed::Incomplete.into());
             }
             // The length of a chunk fits into an i32.
-            self.from.seek_relative(length as i64)?;
+            self.from.seek_relative(i64::try_from(length).unwrap_or(i64::MAX))?;
         }
     }
 }
