@@ -11,7 +11,6 @@ use holdfast_backup::{
         Engine as _, EngineReport,
         postgres::{ClientTools, DumpAdvance, DumpOptions, PostgresEngine},
     },
-    error::SliceError,
     ports::DatabaseCredentials,
     upload::{Advance, Stored},
 };

@@ -93,7 +93,7 @@ impl<R: Read + Seek> Walk<R> {
                 return Err(Malformed::Incomplete.into());
             }
             // The length of a chunk fits into an i32.
-            self.from.seek_relative(length as i64)?;
+            self.from.seek_relative(i64::try_from(length).unwrap_or(i64::MAX))?;
         }
     }
 }
@@ -104,7 +104,7 @@ pub struct BlockData<R: Read>(Decoder<R>);
 
 enum Decoder<R: Read> {
     None(Chunks<R>),
-    Zlib(flate2::bufread::ZlibDecoder<BufReader<Chunks<R>>>),
+    Zlib(Inflate<R>),
     Zstd(zstd::stream::read::Decoder<'static, BufReader<Chunks<R>>>),
 }
 
@@ -124,9 +124,11 @@ impl<R: Read> BlockData<R> {
         let chunks = Chunks { from, left: 0, ended: false, taken: 0 };
         Ok(Self(match compression {
             Compression::None => Decoder::None(chunks),
-            Compression::Zlib { .. } => {
-                Decoder::Zlib(flate2::bufread::ZlibDecoder::new(BufReader::with_capacity(64 * 1024, chunks)))
-            }
+            Compression::Zlib { .. } => Decoder::Zlib(Inflate {
+                from: BufReader::with_capacity(64 * 1024, chunks),
+                stream: flate2::Decompress::new(true),
+                ended: false,
+            }),
             Compression::Zstd => {
                 let chunks = BufReader::with_capacity(128 * 1024, chunks);
                 Decoder::Zstd(zstd::stream::read::Decoder::with_buffer(chunks)?)
@@ -141,7 +143,7 @@ impl<R: Read> BlockData<R> {
     pub fn taken(&self) -> u64 {
         match &self.0 {
             Decoder::None(chunks) => chunks.taken,
-            Decoder::Zlib(decoder) => decoder.get_ref().get_ref().taken,
+            Decoder::Zlib(inflate) => inflate.from.get_ref().taken,
             Decoder::Zstd(decoder) => decoder.get_ref().get_ref().taken,
         }
     }
@@ -151,14 +153,47 @@ impl<R: Read> Read for BlockData<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
             Decoder::None(chunks) => chunks.read(into),
-            Decoder::Zlib(decoder) => match decoder.read(into)? {
-                0 if !into.is_empty() && !decoder.get_mut().fill_buf()?.is_empty() => {
-                    Err(io::Error::new(io::ErrorKind::InvalidData, "something follows the end of the data"))
-                }
-                some => Ok(some),
-            },
+            Decoder::Zlib(inflate) => inflate.read(into),
             Decoder::Zstd(decoder) => decoder.read(into),
         }
+    }
+}
+
+/// A zlib stream. `flate2`'s own readers take one that is cut off for one that has ended.
+struct Inflate<R> {
+    from: BufReader<Chunks<R>>,
+    stream: flate2::Decompress,
+    ended: bool,
+}
+
+impl<R: Read> Read for Inflate<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while !into.is_empty() {
+            let input = self.from.fill_buf()?;
+            if self.ended {
+                return match input {
+                    [] => Ok(0),
+                    _ => Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "something follows the end of the data",
+                    )),
+                };
+            }
+            let is_last = input.is_empty();
+            let (read, written) = (self.stream.total_in(), self.stream.total_out());
+            let status = self.stream.decompress(input, into, flate2::FlushDecompress::None)?;
+            let (read, written) = (self.stream.total_in() - read, self.stream.total_out() - written);
+            // Neither is more than there was.
+            self.from.consume(usize::try_from(read).unwrap_or(usize::MAX));
+            self.ended = status == flate2::Status::StreamEnd;
+            if written > 0 {
+                return Ok(usize::try_from(written).unwrap_or(usize::MAX));
+            }
+            if is_last && !self.ended {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(0)
     }
 }
 

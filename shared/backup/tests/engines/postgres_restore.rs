@@ -166,7 +166,7 @@ async fn what_roles_are_missing_is_said_and_left_out() {
          ALTER TABLE picture OWNER TO orphan_stays",
     );
     let (_folder, path) = file(&dump(&server, "orphan_source", DumpCompression::Auto).await);
-    server.sql("orphan_source", "DROP OWNED BY orphan_owner, orphan_reader");
+    server.sql("orphan_source", "DROP OWNED BY orphan_owner, orphan_reader CASCADE");
     server.sql("postgres", "DROP ROLE orphan_owner, orphan_reader");
     let prepared = server.restore("orphan", OPTIONS).prepare(&path).await.unwrap();
     let notes = prepared.plan.notes.join("\n");

@@ -201,7 +201,7 @@ impl PreparedRestore {
         database: String,
         mut stopped: Stopped,
     ) -> Result<(), SliceError> {
-        let outline = self.temporary(&outline::outline(&self.archive.contents, &self.plan.leave_out))?;
+        let outline = temporary(&outline::outline(&self.archive.contents, &self.plan.leave_out))?;
         let restorer = Restorer {
             program: self.program.clone(),
             sessions: sessions.clone(),
@@ -213,7 +213,7 @@ impl PreparedRestore {
         self.progress.enter(RestorePhase::Rows);
         if !self.wants.others.is_empty() {
             let lines = self.listed().flat_map(|id| format!("{id};\n").into_bytes()).collect::<Vec<_>>();
-            let list = self.temporary(&lines)?;
+            let list = temporary(&lines)?;
             restorer.restore(Section::Data, &self.archive.path, Some(list.path())).await?;
         }
         let copy = RowCopy::new(
@@ -229,7 +229,7 @@ impl PreparedRestore {
         }
         let copied = unless(&mut stopped, async {
             while let Some(ended) = copying.join_next().await {
-                ended.map_err(broke_down)??;
+                ended.map_err(|error| broke_down(&error))??;
             }
             Ok(())
         });
@@ -246,19 +246,6 @@ impl PreparedRestore {
         let copied: std::collections::HashSet<i32> =
             self.wants.tables.iter().map(|table| table.dump_id).collect();
         self.archive.contents.entries.iter().map(|entry| entry.dump_id).filter(move |id| !copied.contains(id))
-    }
-
-    /// A file that only this user can read, and that is gone when nobody needs it any more.
-    fn temporary(&self, bytes: &[u8]) -> Result<tempfile::NamedTempFile, SliceError> {
-        let written = || -> io::Result<tempfile::NamedTempFile> {
-            let mut file = tempfile::Builder::new().prefix("holdfast-").tempfile()?;
-            file.write_all(bytes)?;
-            Ok(file)
-        };
-        written().map_err(|error| {
-            let message = format!("the temporary folder cannot be written to: {error}; make room in it");
-            SliceError::permanent("restore_refused", message)
-        })
     }
 
     fn report(&self, old: Old) -> RestoreReport {
@@ -278,6 +265,19 @@ impl PreparedRestore {
     }
 }
 
+/// A file that only this user can read, and that is gone when nobody needs it any more.
+fn temporary(bytes: &[u8]) -> Result<tempfile::NamedTempFile, SliceError> {
+    let written = || -> io::Result<tempfile::NamedTempFile> {
+        let mut file = tempfile::Builder::new().prefix("holdfast-").tempfile()?;
+        file.write_all(bytes)?;
+        Ok(file)
+    };
+    written().map_err(|error| {
+        let message = format!("the temporary folder cannot be written to: {error}; make room in it");
+        SliceError::permanent("restore_refused", message)
+    })
+}
+
 fn with_left(error: SliceError, name: &str, left: &SliceError) -> SliceError {
     let SliceError::Failed(mut failure) = error else {
         let message =
@@ -290,10 +290,10 @@ fn with_left(error: SliceError, name: &str, left: &SliceError) -> SliceError {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SliceError> {
-    tokio::task::spawn_blocking(work).await.map_err(broke_down)
+    tokio::task::spawn_blocking(work).await.map_err(|error| broke_down(&error))
 }
 
-fn broke_down(error: tokio::task::JoinError) -> SliceError {
+fn broke_down(error: &tokio::task::JoinError) -> SliceError {
     SliceError::transient("restore_refused", format!("a part of the restore broke down: {error}"))
 }
 

@@ -82,7 +82,7 @@ impl Control {
     }
 
     /// Has the server cancel what the session is doing.
-    pub(super) async fn cancel(&self) {
+    pub(super) async fn cancel(&mut self) {
         if let Some(key) = &self.session.key {
             self.upstream.cancel(key, self.peer).await;
         }

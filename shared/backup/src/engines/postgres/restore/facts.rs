@@ -82,23 +82,17 @@ impl Wants {
             if entry.section != SECTION_DATA {
                 continue;
             }
-            match archive
-                .blocks
-                .get(&entry.dump_id)
-                .and_then(|block| copy_of(archive, entry, block.position, block.bytes))
-            {
-                Some(mut rows) => {
-                    rows.is_fresh = !entry.definition.as_deref().unwrap_or_default().starts_with(BY_THE_ROOT)
-                        && dependencies(entry)
-                            .any(|id| fresh.get(&id) == Some(&(&entry.namespace, &entry.tag)));
-                    rows.rows =
-                        archive.row_counts.as_ref().and_then(|counts| counts.0.get(&entry.dump_id).copied());
-                    wants.tables.push(rows);
-                }
-                None => {
-                    wants.others.push(entry.dump_id);
-                    wants.other_tables += usize::from(entry.is_table_data());
-                }
+            let block = archive.blocks.get(&entry.dump_id);
+            let rows = block.and_then(|block| copy_of(archive, entry, block.position, block.bytes));
+            if let Some(mut rows) = rows {
+                rows.is_fresh = !entry.definition.as_deref().unwrap_or_default().starts_with(BY_THE_ROOT)
+                    && dependencies(entry).any(|id| fresh.get(&id) == Some(&(&entry.namespace, &entry.tag)));
+                rows.rows =
+                    archive.row_counts.as_ref().and_then(|counts| counts.0.get(&entry.dump_id).copied());
+                wants.tables.push(rows);
+            } else {
+                wants.others.push(entry.dump_id);
+                wants.other_tables += usize::from(entry.is_table_data());
             }
         }
         wants
@@ -110,8 +104,8 @@ impl Wants {
         // An entry that is only there for `pg_restore --create`.
         if description == "DATABASE" {
             self.database_options = definition
-                .split_once(" WITH ")
-                .map(|(_, options)| format!("WITH {}", options.trim_end().trim_end_matches(';')));
+                .split_once(" WITH TEMPLATE = ")
+                .map(|(_, options)| format!("WITH TEMPLATE = {}", options.trim_end().trim_end_matches(';')));
             return;
         }
         if is_of_the_database(entry) {

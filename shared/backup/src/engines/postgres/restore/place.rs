@@ -216,27 +216,24 @@ impl Place {
 
 /// The options of `CREATE DATABASE` for one like `target`.
 fn options_of(target: &Target) -> String {
-    let mut options = format!(
-        "WITH TEMPLATE = template0 OWNER = {} ENCODING = {} LC_COLLATE = {} LC_CTYPE = {}",
+    let locale = target.locale.as_deref().map(literal).unwrap_or_default();
+    let provided = match (target.provider.as_deref(), &target.icu_rules) {
+        (Some("i"), None) => format!(" LOCALE_PROVIDER = icu ICU_LOCALE = {locale}"),
+        (Some("i"), Some(rules)) => {
+            format!(" LOCALE_PROVIDER = icu ICU_LOCALE = {locale} ICU_RULES = {}", literal(rules))
+        }
+        (Some("b"), _) => format!(" LOCALE_PROVIDER = builtin BUILTIN_LOCALE = {locale}"),
+        _ => String::new(),
+    };
+    let tablespace = target.tablespace.as_deref().map(|name| format!(" TABLESPACE = {}", identifier(name)));
+    format!(
+        "WITH TEMPLATE = template0 OWNER = {} ENCODING = {} LC_COLLATE = {} LC_CTYPE = {}{provided}{}",
         identifier(&target.owner),
         literal(&target.encoding),
         literal(&target.collate),
-        literal(&target.ctype)
-    );
-    let locale = target.locale.as_deref().map(literal);
-    match (target.provider.as_deref(), locale) {
-        (Some("i"), Some(locale)) => {
-            options.push_str(&format!(" LOCALE_PROVIDER = icu ICU_LOCALE = {locale}"));
-            if let Some(rules) = &target.icu_rules {
-                options.push_str(&format!(" ICU_RULES = {}", literal(rules)));
-            }
-        }
-        (Some("b"), Some(locale)) => {
-            options.push_str(&format!(" LOCALE_PROVIDER = builtin BUILTIN_LOCALE = {locale}"))
-        }
-        _ => {}
-    }
-    format!("{options} TABLESPACE = {}", identifier(&target.tablespace))
+        literal(&target.ctype),
+        tablespace.unwrap_or_default()
+    )
 }
 
 /// What a database is called that was replaced and is kept: its name as far as there is room, and when that was.

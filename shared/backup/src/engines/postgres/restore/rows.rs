@@ -201,7 +201,7 @@ impl Session {
             }
             // The server speaks up only when something is wrong.
             if self.wire.fill().now_or_never().is_some_and(|filled| filled.is_ok())
-                && let Some(refusal) = self.refusal_so_far().await?
+                && let Some(refusal) = self.refusal_so_far()?
             {
                 return Err(StatementError::Refused(refusal).into());
             }
@@ -235,7 +235,7 @@ impl Session {
     }
 
     /// What the server has refused by now, of what has come whole.
-    async fn refusal_so_far(&mut self) -> io::Result<Option<Refusal>> {
+    fn refusal_so_far(&mut self) -> io::Result<Option<Refusal>> {
         while let Some(message) = self.wire.message().now_or_never() {
             let message = message?;
             if message.tag == b'E' {

@@ -22,7 +22,8 @@ const TARGET: &str = "
         (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid
             AND coalesce((pg_catalog.to_jsonb(a)->>'backend_type'), 'client backend') IN ('client backend', 'walsender'))
     FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.to_jsonb(d) j
-    JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+    LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace AND d.dattablespace <>
+        (SELECT dattablespace FROM pg_catalog.pg_database WHERE datname = 'template0')
     WHERE d.datname = ";
 
 /// What is in a database, other than what every new one has.
@@ -77,7 +78,8 @@ pub(super) struct Target {
     pub(super) provider: Option<String>,
     pub(super) locale: Option<String>,
     pub(super) icu_rules: Option<String>,
-    pub(super) tablespace: String,
+    /// Where it is, unless that is where new ones are: nobody has to be allowed that.
+    pub(super) tablespace: Option<String>,
     pub(super) connection_limit: i64,
     pub(super) is_template: bool,
     /// Bytes on disk.
@@ -174,7 +176,7 @@ impl Target {
             provider: value(5),
             locale: value(6),
             icu_rules: value(7),
-            tablespace: text(8),
+            tablespace: value(8),
             connection_limit: text(9).parse().unwrap_or(-1),
             is_template: flag(row, 10),
             bytes: text(12).parse().unwrap_or(0),
