@@ -18,7 +18,7 @@ use holdfast_domain::region::Region;
 
 use super::*;
 
-const OBJECTS: usize = 60;
+const OBJECTS: usize = 12;
 const NOW: usize = 3 * MIB;
 
 /// Objects listed with ten bytes, of which each has megabytes when it is opened. Counts the bytes that are alive.
