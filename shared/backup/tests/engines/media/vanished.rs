@@ -49,7 +49,7 @@ async fn what_stands_still_has_nothing_filled_in() {
     let world = world();
     let mut expected = 1_024;
     for number in 0..9_000 {
-        let key = format!("{number:05}{}", if number % 2 == 0 { "" } else { "\u{e9}//x" });
+        let key = format!("{number:05}{}", if number % 2 == 0 { "" } else { "\u{e9}" });
         world.media.put(BUCKET, &format!("m/{key}"), vec![1; 700]);
         expected += 1_024 + if number % 2 == 0 { 512 } else { 1_536 };
     }
