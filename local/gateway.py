@@ -1,10 +1,11 @@
-"""The local stack's gateway: ministack, with four answers of its S3 put right.
+"""The local stack's gateway: ministack, with some answers of its S3 put right.
 
 Run by hypercorn as ``local.gateway:app``. The product talks to it as it talks to AWS; what is corrected here is what
 the emulator says differently from S3 and the product reads back from each stored object:
 
 * A multipart upload with CRC64NVME has a *full-object* checksum (S3 knows no other for this algorithm). ministack
   1.5.33 answers with a composite one, and refuses the right value with ``BadDigest``.
+* The part numbers of an upload with a checksum are consecutive, as S3 demands; ministack takes any that ascend.
 * ``BucketKeyEnabled`` is kept with the object.
 * A part that S3 copies has the upload's checksum, of the bytes it copied. ministack gives it none.
 * GetObject of a version has ranges, and of the newest one the response headers that a signed URL asks for: ministack forgets
@@ -71,8 +72,12 @@ def complete_multipart_upload(bucket, key, body, query, headers=None):
     upload = s3._multipart_uploads.get(upload_id)
     if upload is None or upload.get("checksum_algorithm") != ALGORITHM:
         return _complete_multipart_upload(bucket, key, body, query, headers)
+    numbers = sorted(int(n) for n in re.findall(rb"<PartNumber>\s*(\d+)\s*</PartNumber>", body))
+    if numbers != list(range(1, len(numbers) + 1)):
+        says = "Part numbers must be consecutive and begin with 1 when a checksum is used."
+        return s3._error("InvalidPartOrder", says, 400, f"/{bucket}/{key}")
     checksum = 0
-    for number in sorted(int(n) for n in re.findall(rb"<PartNumber>\s*(\d+)\s*</PartNumber>", body)):
+    for number in numbers:
         part = upload["parts"].get(number)
         # A part that was never stored is refused by ministack itself, below.
         checksum = crc64nvme(part["body"], checksum) if part else checksum

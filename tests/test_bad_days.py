@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from stack_processes import children
 
 # A table to wait for: a dump stands still at its lock, and can be interfered with. (What is cut in mid-stream, with parts
 # stored already, is tested with the engines, in shared/backup/tests/engines.)
@@ -114,38 +115,6 @@ def wait_for(found, what):
             return answer
         time.sleep(0.05)
     raise AssertionError(f"{what} did not come within 60 s")
-
-
-def processes(name):
-    """Ids of the processes of that name."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                command = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if os.path.basename(command[0]).decode(errors="replace") == name:
-                found.append(int(folder.name))
-    return found
-
-
-def children(name, of_stack):
-    """Processes of that name whose session belongs to the stack."""
-    def parent(pid):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-    mine = []
-    for pid in processes(name):
-        try:
-            above = pid
-            while above > 1 and above != of_stack:
-                above = parent(above)
-        except OSError:
-            continue
-        if above == of_stack:
-            mine.append(pid)
-    return mine
 
 
 def test_a_killed_pg_dump_is_begun_again(platform, tmp_path):

@@ -215,6 +215,17 @@ def test_a_wrong_checksum_of_the_whole_is_refused_and_nothing_is_stored(bare_sta
         upload.s3.head_object(Bucket="uploads", Key="refused")
 
 
+def test_numbers_that_are_left_out_are_refused(bare_stack):
+    upload = Upload(bare_stack, "gap")
+    checksum = encoded(crc64nvme(upload.bodies[1]))
+    answer = upload.s3.upload_part(**upload.named, PartNumber=3, Body=upload.bodies[1], ChecksumCRC64NVME=checksum)
+    upload.parts[1] |= {"PartNumber": 3, "ETag": answer["ETag"]}
+    with pytest.raises(ClientError, match="InvalidPartOrder"):
+        upload.complete(upload.checksum)
+    with pytest.raises(ClientError, match="404"):
+        upload.s3.head_object(Bucket="uploads", Key=upload.key)
+
+
 def test_a_part_that_is_copied_has_the_checksum_of_what_was_copied(bare_stack):
     upload = Upload(bare_stack, "copied")
     upload.s3.put_object(Bucket="uploads", Key="source", Body=b"before" + upload.bodies[0] + b"after")

@@ -11,6 +11,11 @@ use crate::checksum::{Crc64Nvme, Crc64NvmeHasher};
 /// The most parts an upload may have, S3's limit.
 pub const MAX_PARTS: u32 = 10_000;
 
+/// The most bytes an object may have: 50 TB. The [limit](https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html) is
+/// given as 48.8 TiB too, which is a little more; what keeps within the smaller figure is never refused at its end. (Until
+/// December 2025 it was 5 TiB.)
+pub const MAX_OBJECT_BYTES: u64 = 50_000_000_000_000;
+
 /// The fewest bytes a part may have unless it is the last, S3's limit.
 pub const MIN_PART_BYTES: usize = 5 * MIB;
 

@@ -63,13 +63,15 @@ struct Assembled {
     parts: BTreeMap<u32, Segment>,
     /// Bytes that were read.
     read: usize,
+    /// Bytes that say nothing.
+    filled: usize,
 }
 
 /// Does what the engine does, one object after the other.
 fn assemble(policy: Policy, listed: &BTreeMap<String, Listed>) -> Result<Assembled, Outgrown> {
     let (mut numbering, mut literal) = (Numbering::new(policy), LiteralParts::new(policy));
     let (mut tar, mut lines, mut frames) = (MediaTar::new(), ManifestFrames::new(), Vec::new());
-    let (mut parts, mut read) = (Parts::default(), 0);
+    let (mut parts, mut read, mut filled) = (Parts::default(), 0, 0);
     for (key, Listed { size, now }) in listed {
         let planned = numbering.plan(key, *size as u64);
         let (Entry::Read { literal_until } | Entry::Copied { literal_until, .. }) = planned;
@@ -89,6 +91,16 @@ fn assemble(policy: Policy, listed: &BTreeMap<String, Listed>) -> Result<Assembl
         };
         let archived = if let Some((numbers, ranges)) = copies {
             let head = &bytes[..usize::try_from(policy.head_bytes).unwrap()];
+            let (first, next) = (*numbers.start(), ranges.last().unwrap().0 + 1);
+            loop {
+                let missing = literal.missing(first - 1, head.len() as u64);
+                if missing == 0 {
+                    break;
+                }
+                let filler = tar.fill(missing.min(policy.head_bytes));
+                filled += filler.len();
+                parts.store(literal.push_filler(&filler, first - 1)?);
+            }
             let mut whole = Crc64Nvme::of(head);
             for (number, offset, length) in ranges {
                 let from = usize::try_from(offset).unwrap();
@@ -99,8 +111,7 @@ fn assemble(policy: Policy, listed: &BTreeMap<String, Listed>) -> Result<Assembl
             }
             assert_eq!(whole, Crc64Nvme::of(bytes));
             let archived = tar.copied(entry, whole).unwrap();
-            let (first, end) = (*numbers.start(), *numbers.end());
-            parts.store(literal.push_before_copies(&archived.header, head, first, end)?);
+            parts.store(literal.push_before_copies(&archived.header, head, first, next)?);
             read += head.len();
             archived
         } else {
@@ -123,13 +134,14 @@ fn assemble(policy: Policy, listed: &BTreeMap<String, Listed>) -> Result<Assembl
     }
     parts.store(literal.push(&end.trailer)?);
     parts.store(literal.finish()?);
-    Ok(Assembled { parts: parts.0, read })
+    Ok(Assembled { parts: parts.0, read, filled })
 }
 
 /// Checks what S3 would: the sizes of parts; and what readers do: the members, and where the manifest says they are.
 fn check(policy: Policy, listed: &BTreeMap<String, Listed>, assembled: &Assembled) {
     let last = *assembled.parts.keys().last().unwrap();
     assert!(last <= policy.max_parts);
+    assert!(assembled.parts.keys().copied().eq(1..=last), "S3 refuses numbers that are not consecutive");
     let mut whole = Crc64Nvme::EMPTY;
     for (number, segment) in &assembled.parts {
         let shortest = if *number == last { 1 } else { policy.head_bytes };
@@ -147,6 +159,9 @@ fn check(policy: Policy, listed: &BTreeMap<String, Listed>, assembled: &Assemble
     let mut members = Vec::new();
     for entry in reader.entries().unwrap() {
         let mut entry = entry.unwrap();
+        if entry.header().entry_type().is_pax_global_extensions() {
+            continue;
+        }
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
         members.push((String::from_utf8(entry.path_bytes().into_owned()).unwrap(), bytes));
@@ -206,6 +221,7 @@ proptest! {
             .map(|listed| if policy.copies(listed.size as u64) { 1_024 } else { listed.size })
             .sum();
         prop_assert_eq!(assembled.read, expected, "small files, and the shortest part of each large one");
+        prop_assert_eq!(assembled.filled, 0);
     }
 
     #[test]

@@ -37,12 +37,6 @@ pub trait Engine: Send + Sync {
     /// Media type of the artifact.
     fn content_type(&self) -> &'static str;
 
-    /// Whether numbers may be missing among its segments, as where it plans ahead for what is gone when its turn comes. It
-    /// then checks itself that its segments are all there is.
-    fn skips_numbers(&self) -> bool {
-        false
-    }
-
     /// Looks at what there is to read, so that what cannot work fails before anything is stored. Returns an estimate of
     /// the bytes to read where one is cheap. Calling it is optional, and harmless more than once.
     async fn prepare(&self) -> Result<Option<u64>, SliceError>;

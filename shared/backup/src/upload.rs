@@ -167,7 +167,7 @@ async fn complete(
 ) -> Result<Completed, SliceError> {
     observer.opened(upload).await?;
     let (parts, report) = copy_and_report(artifacts, engine, upload, observer).await?;
-    let parts = in_order(parts, engine.skips_numbers())?;
+    let parts = in_order(parts)?;
     let segments = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let (whole, bytes) = StoredPart::joined(&parts);
     let completed = Completed { whole, bytes, segments, report };
@@ -375,10 +375,10 @@ async fn store_segment(
     }
 }
 
-/// The parts in the order of their numbers. A gap would be accepted by S3, and would be a hole in the artifact unless the
-/// engine says that it leaves numbers out.
-fn in_order(parts: Parts, may_skip: bool) -> Result<Vec<StoredPart>, SliceError> {
-    let missing = parts.keys().zip(1..).find(|(number, expected)| **number != *expected && !may_skip);
+/// The parts in the order of their numbers. A gap would be a hole in the artifact, and S3 refuses one in an upload with
+/// checksums.
+fn in_order(parts: Parts) -> Result<Vec<StoredPart>, SliceError> {
+    let missing = parts.keys().zip(1..).find(|(number, expected)| **number != *expected);
     match missing {
         _ if parts.is_empty() => Err(torn("it has no parts")),
         Some((_, missing)) => Err(torn(&format!("part {missing} is missing"))),

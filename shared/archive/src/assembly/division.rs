@@ -117,8 +117,8 @@ impl Divider {
         if self.growing.objects > 0 && self.microseconds + time > self.stretch && large_enough {
             self.close();
         }
-        self.numbering.plan(key, size);
-        self.names.assign(key, size)?;
+        let member = self.names.assign(key, size)?;
+        self.numbering.plan_member(writer::header_bytes(&member.name, size), size);
         self.growing.objects += 1;
         self.growing.bytes = self.growing.bytes.saturating_add(size);
         self.microseconds = self.microseconds.saturating_add(time);
@@ -139,8 +139,7 @@ impl Divider {
     }
 
     fn close(&mut self) {
-        let first =
-            self.numbering.last_number(writer::filler_bytes(self.policy.head_bytes)).saturating_add(1);
+        let first = self.numbering.last_number(0).saturating_add(1);
         let next = Stretch {
             after: self.last_key.clone(),
             until: None,
@@ -154,7 +153,7 @@ impl Divider {
         done.last = first - 1;
         done.until.clone_from(&self.last_key);
         self.done.push(done);
-        self.numbering = Numbering::starting_at(self.policy, first);
+        self.numbering = Numbering::continuing(self.policy, MemberNames::new(), first);
         self.microseconds = 0;
     }
 }

@@ -9,8 +9,10 @@
 //! An upload has 10,000 parts at most. [`Survey`] goes through the listing once and chooses the [`Policy`] by which they
 //! suffice; [`Numbering`] goes through it again and says beforehand which numbers the copies of each large object take,
 //! so that copies run while what stands before them in the tar is still being read. [`LiteralParts`] keeps within the
-//! numbers that are left to the bytes in between, whatever has become of the objects since they were listed. Numbers may
-//! stay unused: S3 asks only that they ascend.
+//! numbers that are left to the bytes in between, whatever has become of the objects since they were listed, and leaves none of
+//! them out: [S3 asks that the numbers of an upload with checksums are
+//! consecutive](https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html). What stood for objects that have
+//! vanished is filled in.
 //!
 //! What is too much for one program at a time is divided into stretches ([`Divider`]): runs of whole objects whose bytes do
 //! not depend on each other, each with numbers of its own.

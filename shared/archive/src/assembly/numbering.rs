@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 
 use super::Policy;
-use crate::tar::writer;
+use crate::tar::{MemberNames, writer};
 
 /// What was planned for one object of the listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,26 +25,35 @@ pub enum Entry {
 #[derive(Debug, Clone)]
 pub struct Numbering {
     policy: Policy,
+    names: MemberNames,
     /// The first number of the literal bytes since the last copy.
     first: u32,
-    /// Those bytes, at the most.
+    /// Those bytes.
     literal_bytes: u64,
 }
 
 impl Numbering {
     /// A numbering before the first object.
     pub fn new(policy: Policy) -> Self {
-        Self::starting_at(policy, 1)
+        Self::continuing(policy, MemberNames::new(), 1)
     }
 
-    /// A numbering whose first part has the number `first`.
-    pub fn starting_at(policy: Policy, first: u32) -> Self {
-        Self { policy, first, literal_bytes: 0 }
+    /// A numbering whose first part has the number `first`, behind the objects that `names` knows.
+    pub fn continuing(policy: Policy, names: MemberNames, first: u32) -> Self {
+        Self { policy, names, first, literal_bytes: 0 }
     }
 
     /// Plans the next object, by its key as the archive has it and its listed size in bytes.
     pub fn plan(&mut self, key: &str, size: u64) -> Entry {
-        self.literal_bytes += writer::header_bytes_at_most(key);
+        // A key out of order is reported when it is archived.
+        let member = self.names.assign(key, size);
+        let header_bytes = member.map_or(0, |member| writer::header_bytes(&member.name, size));
+        self.plan_member(header_bytes, size)
+    }
+
+    /// Plans the next object, by the bytes of its header and its listed size.
+    pub(super) fn plan_member(&mut self, header_bytes: u64, size: u64) -> Entry {
+        self.literal_bytes += header_bytes;
         if !self.policy.copies(size) {
             self.literal_bytes += size + writer::padding(size).len() as u64;
             let cut = u32::try_from(self.literal_bytes / self.policy.part_bytes).unwrap_or(u32::MAX);

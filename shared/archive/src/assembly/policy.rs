@@ -72,8 +72,8 @@ impl Policy {
         if rest.div_ceil(self.max_range_bytes) > available {
             return None;
         }
-        let count = rest.div_ceil(self.range_bytes).min(available);
-        // Of even length, so that none is shorter than a part may be.
+        // One for each number, all about as long, and none shorter than a part may be.
+        let count = available.min((rest / self.head_bytes).max(1));
         let (each, longer) = (rest / count, rest % count);
         let mut offset = self.head_bytes;
         let copies = (0..count).zip(numbers.clone()).map(|(index, number)| {

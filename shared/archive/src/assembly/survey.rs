@@ -1,4 +1,8 @@
 use super::{Numbering, Policy};
+use crate::{
+    multipart::MAX_OBJECT_BYTES,
+    tar::{MemberNames, writer},
+};
 
 /// Of 10,000 numbers this many are planned with, so that some are left if the manifest is longer than estimated.
 const PLANNED_PARTS_PER_MILLE: u64 = 950;
@@ -6,27 +10,43 @@ const PLANNED_PARTS_PER_MILLE: u64 = 950;
 /// What the manifest says about an object besides its key and its name, at a guess, in bytes.
 const MANIFEST_LINE_BYTES: u64 = 768;
 
-/// The archive needs more parts than an upload has, by any policy.
+/// The archive cannot be one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the {objects} objects with {bytes} bytes do not fit into the {max_parts} parts of one upload: divide them between \
-     several storage services, such as one for each prefix"
-)]
-pub struct TooLarge {
-    /// How many objects were listed.
-    pub objects: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The parts that an upload has.
-    pub max_parts: u32,
+pub enum TooLarge {
+    /// It needs more parts than an upload has, by any policy.
+    #[error(
+        "the {objects} objects with {bytes} bytes do not fit into the {max_parts} parts of one upload: divide them between \
+         several storage services, such as one for each prefix"
+    )]
+    Parts {
+        /// How many objects were listed.
+        objects: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// The parts that an upload has.
+        max_parts: u32,
+    },
+    /// It would be larger than an object can be.
+    #[error(
+        "the archive of the {objects} objects would have about {archive_bytes} bytes, and an object has {MAX_OBJECT_BYTES} \
+         at the most: divide them between several storage services, such as one for each prefix"
+    )]
+    Bytes {
+        /// How many objects were listed.
+        objects: u64,
+        /// The bytes of the archive, at a guess.
+        archive_bytes: u64,
+    },
 }
 
 /// Goes through a listing, and chooses the policy by which its archive fits into one upload. Its memory does not grow.
 #[derive(Debug, Clone)]
 pub struct Survey {
     numberings: Vec<(Policy, Numbering)>,
+    names: MemberNames,
     objects: u64,
     bytes: u64,
+    tar_bytes: u64,
     manifest_bytes: u64,
 }
 
@@ -34,14 +54,20 @@ impl Survey {
     /// A survey that has seen nothing, with a choice of `policies`, the best first.
     pub fn new(policies: &[Policy]) -> Self {
         let numberings = policies.iter().map(|policy| (*policy, Numbering::new(*policy))).collect();
-        Self { numberings, objects: 0, bytes: 0, manifest_bytes: 0 }
+        Self { numberings, names: MemberNames::new(), objects: 0, bytes: 0, tar_bytes: 0, manifest_bytes: 0 }
     }
 
     /// Takes note of the next object, by its key as the archive has it and its size in bytes.
     pub fn add(&mut self, key: &str, size: u64) {
+        // A key out of order is reported when it is archived.
+        let member = self.names.assign(key, size);
+        let header_bytes = member.map_or(0, |member| writer::header_bytes(&member.name, size));
         for (_, numbering) in &mut self.numberings {
-            numbering.plan(key, size);
+            numbering.plan_member(header_bytes, size);
         }
+        let padding = writer::padding(size).len() as u64;
+        self.tar_bytes =
+            self.tar_bytes.saturating_add(header_bytes).saturating_add(size).saturating_add(padding);
         self.objects += 1;
         self.bytes = self.bytes.saturating_add(size);
         self.manifest_bytes += MANIFEST_LINE_BYTES + 2 * key.len() as u64;
@@ -59,11 +85,15 @@ impl Survey {
 
     /// The first policy by which the archive fits.
     pub fn choose(&self) -> Result<Policy, TooLarge> {
+        let archive_bytes = self.tar_bytes.saturating_add(self.manifest_bytes);
+        if archive_bytes > MAX_OBJECT_BYTES {
+            return Err(TooLarge::Bytes { objects: self.objects, archive_bytes });
+        }
         let fits = |(policy, numbering): &&(Policy, Numbering)| {
             let planned = u64::from(numbering.last_number(self.manifest_bytes));
             planned * 1000 <= u64::from(policy.max_parts) * PLANNED_PARTS_PER_MILLE
         };
-        self.numberings.iter().find(fits).map(|(policy, _)| *policy).ok_or(TooLarge {
+        self.numberings.iter().find(fits).map(|(policy, _)| *policy).ok_or(TooLarge::Parts {
             objects: self.objects,
             bytes: self.bytes,
             max_parts: self.numberings.first().map_or(0, |(policy, _)| policy.max_parts),
@@ -114,7 +144,26 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_says_what_to_do() {
-        let error = TooLarge { objects: 2, bytes: 3, max_parts: 10_000 }.to_string();
+        let error = TooLarge::Parts { objects: 2, bytes: 3, max_parts: 10_000 }.to_string();
         assert!(error.contains("2 objects with 3 bytes") && error.contains("divide them"), "{error}");
+    }
+
+    /// 9,500 parts of 5 GiB are more.
+    #[rstest]
+    #[case::just_fits(9, 5 << 40, true)]
+    #[case::one_more(10, 5 << 40, false)]
+    #[case::impossible(3, u64::MAX / 2, false)]
+    fn what_no_object_can_hold_is_refused(#[case] objects: u64, #[case] size: u64, #[case] fits: bool) {
+        let mut survey = Survey::new(&Policy::LADDER);
+        for number in 0..objects {
+            survey.add(&number.to_string(), size);
+        }
+        match survey.choose() {
+            Ok(_) => assert!(fits),
+            Err(error) => {
+                assert!(matches!(error, TooLarge::Bytes { .. }) && !fits, "{error:?}");
+                assert!(error.to_string().contains("50000000000000 at the most: divide them"), "{error}");
+            }
+        }
     }
 }

@@ -95,6 +95,11 @@ impl MediaSource for S3Media {
 
     async fn tags(&self, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, StorageError> {
         let answer = self.client.get_object_tagging().bucket(bucket).key(key).send().await;
+        // A storage that has no tags loses none.
+        let code = answer.as_ref().err().and_then(ProvideErrorMetadata::code);
+        if code == Some("NotImplemented") {
+            return Ok(BTreeMap::new());
+        }
         let what = format!("tags of object {key} in bucket {bucket}");
         let answer = answer.map_err(|error| storage_error("GetObjectTagging", &what, &error))?;
         Ok(answer.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect())

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use holdfast_archive::manifest::ManifestSource;
+use holdfast_archive::{assembly::Numbering, manifest::ManifestSource};
 use holdfast_domain::{application::StorageService, id::ApplicationId};
 
 use crate::{
@@ -66,8 +66,7 @@ impl MediaEngine {
         application: ApplicationId,
         service: StorageService,
     ) -> Self {
-        let source =
-            Arc::new(Source { media, bucket: service.bucket.clone(), prefix: service.prefix.clone() });
+        let source = Arc::new(Source::new(media, &service.bucket, &service.prefix));
         Self { source, artifacts, clock, application, service, surveyed: Mutex::new(None) }
     }
 
@@ -79,7 +78,7 @@ impl MediaEngine {
             None => listing::survey(&self.source).await?,
         };
         let mut archive = Archive::new(self.artifacts.clone(), open, policy, source, out.clone());
-        let mut ahead = Ahead::new(self.source.clone(), out, policy, 1, listing);
+        let mut ahead = Ahead::new(self.source.clone(), out, policy, Numbering::new(policy), listing);
         while let Some((planned, next)) = ahead.next().await? {
             archive.add(&planned, next).await?;
         }
@@ -112,11 +111,6 @@ impl MediaEngine {
 impl Engine for MediaEngine {
     fn content_type(&self) -> &'static str {
         "application/x-tar"
-    }
-
-    /// Objects that vanish leave the numbers unused that were planned for them.
-    fn skips_numbers(&self) -> bool {
-        true
     }
 
     /// Lists the first page, so that a bucket that is missing or closed is found early. How much there is only the whole

@@ -22,8 +22,8 @@ use super::FakeMedia;
 /// The key that the fake encrypts with.
 pub const KEY_ARN: &str = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-4000-8000-000000000000";
 
-/// A versioned bucket in memory. It refuses what S3 refuses: wrong checksums, parts out of order, parts that are too
-/// small, uploads that are gone.
+/// A versioned bucket in memory. It refuses what S3 refuses: wrong checksums, parts out of order or with numbers left out, parts that are
+/// too small, uploads that are gone.
 #[derive(Default)]
 pub struct FakeArtifacts {
     state: Mutex<State>,
@@ -174,8 +174,8 @@ impl ArtifactStore for FakeArtifacts {
             return if *done == whole { Ok(()) } else { refuse("it was completed as something else") };
         }
         let open = state.upload(upload)?;
-        if parts.is_empty() || !parts.is_sorted_by(|a, b| a.number < b.number) {
-            return refuse("the parts are not in order");
+        if parts.is_empty() || !parts.iter().zip(1..).all(|(part, number)| part.number == number) {
+            return refuse("the numbers of its parts are not consecutive from 1 on");
         }
         let mut bytes = BytesMut::new();
         for (index, part) in parts.iter().enumerate() {

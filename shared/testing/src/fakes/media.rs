@@ -32,6 +32,7 @@ struct State {
 struct Bucket {
     region: Region,
     denied: bool,
+    tags_denied: bool,
     objects: BTreeMap<String, Object>,
 }
 
@@ -79,13 +80,19 @@ impl FakeMedia {
 
     /// Makes a bucket.
     pub fn make_bucket(&self, bucket: &str, region: &Region) {
-        let made = Bucket { region: region.clone(), denied: false, objects: BTreeMap::new() };
+        let made =
+            Bucket { region: region.clone(), denied: false, tags_denied: false, objects: BTreeMap::new() };
         self.state.lock().unwrap().buckets.insert(bucket.to_owned(), made);
     }
 
     /// Denies everything in a bucket.
     pub fn deny(&self, bucket: &str) {
         self.with_bucket(bucket, |bucket| bucket.denied = true);
+    }
+
+    /// Denies to read tags in a bucket, and so even how many there are.
+    pub fn deny_tags(&self, bucket: &str) {
+        self.with_bucket(bucket, |bucket| bucket.tags_denied = true);
     }
 
     /// Makes pages smaller.
@@ -273,12 +280,20 @@ impl MediaSource for FakeMedia {
             _ => None,
         };
         state.read += (end - offset).min(breaks.unwrap_or(usize::MAX)) as u64;
-        Ok(object.open(&what, offset..end, breaks))
+        let mut opened = object.open(&what, offset..end, breaks);
+        if state.bucket(bucket)?.tags_denied {
+            opened.tag_count = 0;
+        }
+        Ok(opened)
     }
 
     async fn tags(&self, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, StorageError> {
         let state = self.state.lock().unwrap();
-        let object = state.bucket(bucket)?.objects.get(key);
+        let found = state.bucket(bucket)?;
+        if found.tags_denied {
+            return Err(StorageError::Denied(format!("tags of object {key} in bucket {bucket}")));
+        }
+        let object = found.objects.get(key);
         let object =
             object.ok_or_else(|| StorageError::NotFound(format!("object {key} in bucket {bucket}")))?;
         Ok(object.tags.clone())

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     copied,
     failure::outgrown,
-    fetched::{self, Next},
+    fetched::{self, Fetched, GROWN_AHEAD_BYTES, Next},
     listing::Listing,
     object::{Source, relative},
     task::Task,
@@ -40,17 +40,17 @@ pub(super) struct Ahead {
 
 struct Waiting {
     planned: Entry,
-    fetching: Task<Result<Next, SliceError>>,
+    fetching: Task<Result<Fetched, SliceError>>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Ahead {
-    /// Looks ahead in `listing`, whose parts have numbers from `first` on.
+    /// Looks ahead in `listing`, whose parts get their numbers from `numbering`.
     pub(super) fn new(
         source: Arc<Source>,
         out: SegmentSender,
         policy: Policy,
-        first: u32,
+        numbering: Numbering,
         listing: Listing,
     ) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Ahead {
             out,
             policy,
             listing,
-            numbering: Numbering::starting_at(policy, first),
+            numbering,
             room: Arc::new(Semaphore::new(READ_AHEAD_KIB)),
             listed_all: false,
             held_back: None,
@@ -83,7 +83,11 @@ impl Ahead {
             }
         }
         let Some(Waiting { planned, fetching, .. }) = self.waiting.pop_front() else { return Ok(None) };
-        Ok(Some((planned, fetching.join().await??)))
+        let next = match fetching.join().await?? {
+            Fetched::Next(next) => next,
+            Fetched::Grown(object) => fetched::read_in_turn(self.source.clone(), self.policy, object).await?,
+        };
+        Ok(Some((planned, next)))
     }
 
     /// Begins to fetch an object, or gives it back for want of room.
@@ -112,7 +116,10 @@ impl Ahead {
             return Err(outgrown(&object.key));
         }
         let fetching = match &planned {
-            Entry::Read { .. } => Task::spawn(fetched::read(source, policy, object)),
+            Entry::Read { .. } => {
+                let room = object.size + GROWN_AHEAD_BYTES;
+                Task::spawn(fetched::read(source, policy, object, room))
+            }
             Entry::Copied { numbers, .. } => {
                 Task::spawn(copied::copy(source, self.out.clone(), policy, object, numbers.clone()))
             }

@@ -6,12 +6,13 @@ use holdfast_archive::{
     assembly::{Entry, Policy, Stretch},
     manifest::{ManifestFrames, ManifestLine, ManifestSource},
     media_tar::{Archived, MediaTar, ObjectEntry},
+    multipart::MAX_OBJECT_BYTES,
     tar::MemberNames,
 };
 use holdfast_domain::backup::{Contents, Skipped};
 
 use super::{
-    failure::{of_manifest, of_tar},
+    failure::{of_manifest, of_tar, outgrown_all},
     fetched::Next,
     object::{Head, relative},
     parts::PartWriter,
@@ -100,12 +101,11 @@ impl Archive {
         Self { tar, parts, ..self }
     }
 
-    /// Ends a stretch in a part that others can follow.
+    /// Ends a stretch in parts that others can follow, of all numbers that it has.
     pub(super) async fn finish_stretch(mut self) -> Result<(StoredStretch, EngineReport), SliceError> {
-        self.parts.allow(self.policy.max_parts);
-        let filler = self.tar.fill(self.parts.missing());
-        self.parts.write(&filler).await?;
-        let bytes = self.parts.finish().await?;
+        let last = self.policy.max_parts;
+        self.fill(last, 0).await?;
+        let bytes = self.parts.finish_at(last).await?;
         if bytes != self.tar.offset() {
             return Err(fault(&format!("a stretch has {bytes} bytes and should have {}", self.tar.offset())));
         }
@@ -156,9 +156,11 @@ impl Archive {
                 self.line(&line).await
             }
             (Next::Copied(object, head, first, copied), Entry::Copied { numbers, .. }) => {
+                let copies = *numbers.start();
+                self.fill(copies.saturating_sub(1), first.len() as u64).await?;
                 let archived = self.tar.copied(self.entry(&object, head), copied.whole);
                 let Archived { header, padding, line } = archived.map_err(|error| of_tar(&error))?;
-                self.parts.write_copied(&header, &first, numbers, copied.parts).await?;
+                self.parts.write_copied(&header, &first, copies, copied.parts).await?;
                 self.parts.write(&padding).await?;
                 self.line(&line).await
             }
@@ -175,6 +177,10 @@ impl Archive {
         let Frames::Staged(staged) = frames else { return Err(fault("its manifest is elsewhere")) };
         let ManifestSource { bucket, prefix, taken_at, .. } = source.clone();
         let manifest = lines.finish(source).map_err(|error| of_manifest(&error))?;
+        if tar.offset().saturating_add(manifest.total_bytes) > MAX_OBJECT_BYTES {
+            // It was not, when it was listed.
+            return Err(outgrown_all());
+        }
         let mut lines = staged.finish(&manifest, &out).await?;
         let end = tar.finish(manifest.total_bytes, taken_at);
         parts.allow(policy.max_parts);
@@ -201,6 +207,19 @@ impl Archive {
         }
         let line = self.tar.skip(relative(&self.source.prefix, &object.key), reason);
         self.line(&line).await
+    }
+
+    /// Fills in what says nothing, so that each number up to `last` has a part; `certain` bytes follow anyway. Never more
+    /// than there were bytes of what has vanished since it was listed.
+    async fn fill(&mut self, last: u32, certain: u64) -> Result<(), SliceError> {
+        loop {
+            let missing = self.parts.missing(last, certain);
+            if missing == 0 {
+                return Ok(());
+            }
+            let filler = self.tar.fill(missing.min(self.policy.head_bytes));
+            self.parts.fill(&filler, last).await?;
+        }
     }
 
     async fn line(&mut self, line: &ManifestLine) -> Result<(), SliceError> {

@@ -7,7 +7,7 @@ use holdfast_archive::{assembly::Policy, checksum::Crc64Nvme};
 
 use super::{
     failure::{of_copy, outgrown, torn},
-    fetched::{Copied, Next, whole},
+    fetched::{Copied, Fetched, GROWN_AHEAD_BYTES, Next, whole},
     object::{Body, Opened, ReadError, Source, TRIES},
 };
 use crate::{
@@ -24,18 +24,21 @@ pub(super) async fn copy(
     policy: Policy,
     object: ListedObject,
     numbers: RangeInclusive<u32>,
-) -> Result<Next, SliceError> {
+) -> Result<Fetched, SliceError> {
     let mut etag = Some(object.etag.clone());
     for _ in 0..TRIES {
         let opened = match source.open(&object, etag.as_deref(), Some(policy.head_bytes)).await? {
             Opened::Object(opened) => *opened,
-            Opened::Skipped(reason) => return Ok(Next::Skipped(object, reason)),
+            Opened::Skipped(reason) => return Ok(Fetched::Next(Next::Skipped(object, reason))),
         };
         // Whatever goes wrong from here on goes wrong with this version: the next try takes the one there is then.
         etag = None;
         if !policy.copies(opened.size) {
+            if opened.size > policy.head_bytes + GROWN_AHEAD_BYTES {
+                return Ok(Fetched::Grown(object));
+            }
             match whole(&source, policy, &object, opened).await {
-                Ok((head, bytes)) => return Ok(Next::Read(object, head, bytes)),
+                Ok((head, bytes)) => return Ok(Fetched::Next(Next::Read(object, head, bytes))),
                 Err(ReadError::Changed) => continue,
                 Err(ReadError::Failed(error)) => return Err(error),
             }
@@ -60,8 +63,12 @@ pub(super) async fn copy(
         let whole = parts
             .iter()
             .fold(Crc64Nvme::of(&first), |whole, part| Crc64Nvme::combine(whole, part.crc64nvme, part.size));
-        head.tags = source.tags(&object.key, tag_count).await?;
-        return Ok(Next::Copied(object, head, first, Copied { parts, whole }));
+        match source.tags(&object.key, tag_count).await {
+            Ok(tags) => head.tags = tags,
+            Err(ReadError::Changed) => continue,
+            Err(ReadError::Failed(error)) => return Err(error),
+        }
+        return Ok(Fetched::Next(Next::Copied(object, head, first, Copied { parts, whole })));
     }
     Err(torn(&object.key))
 }

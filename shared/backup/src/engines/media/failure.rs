@@ -51,6 +51,20 @@ pub(super) fn of_object(key: &str, error: StorageError) -> SliceError {
     }
 }
 
+/// What it means that the tags of an object could not be read.
+pub(super) fn of_tags(key: &str, error: StorageError) -> SliceError {
+    match error {
+        StorageError::Denied(_) => SliceError::permanent(
+            "tags_denied",
+            format!(
+                "the tags of the object {key:?} may not be read, and without them the backup would not be what is there; let the \
+                 worker's role do s3:GetObjectTagging on the bucket's objects, in the bucket's policy too"
+            ),
+        ),
+        other => of_object(key, other),
+    }
+}
+
 /// What it means that an object could not be copied, although it could be read.
 pub(super) fn of_copy(key: &str, error: StorageError) -> SliceError {
     match error {
@@ -73,6 +87,14 @@ pub(super) fn outgrown(key: &str) -> SliceError {
         format!(
             "the object {key:?} has become much larger since it was listed; the backup of its storage begins again"
         ),
+    )
+}
+
+/// The objects have together grown beyond what one object can hold.
+pub(super) fn outgrown_all() -> SliceError {
+    SliceError::transient(
+        "object_changed",
+        "the objects have become more since they were listed than one object can hold; the backup of their storage begins again",
     )
 }
 

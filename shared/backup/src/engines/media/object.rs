@@ -1,12 +1,19 @@
 //! One object, read in one version.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::BoxStream};
 
-use super::failure::{of_object, torn};
+use super::failure::{of_object, of_tags, torn};
 use crate::{
     error::SliceError,
     ports::{ListedObject, MediaObject, MediaSource, StorageError},
@@ -18,11 +25,16 @@ pub(super) const TRIES: u32 = 3;
 /// How long to wait before a broken body is resumed, doubled each time.
 const RESUME_AFTER: Duration = Duration::from_millis(100);
 
+/// Of so many objects that have no tags as far as is told, one is asked for them.
+const TAGS_ASKED_EVERY: u64 = 1_000;
+
 /// The bucket the objects are in.
 pub(super) struct Source {
     pub(super) media: Arc<dyn MediaSource>,
     pub(super) bucket: String,
     pub(super) prefix: String,
+    /// Objects so far of which no tags were told.
+    untagged: AtomicU64,
 }
 
 /// The key as the archive has it. A listing holds only keys with the prefix.
@@ -38,6 +50,12 @@ pub(super) enum Opened {
 }
 
 impl Source {
+    /// What stands below `prefix` in `bucket`.
+    pub(super) fn new(media: Arc<dyn MediaSource>, bucket: &str, prefix: &str) -> Self {
+        let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+        Self { media, bucket, prefix, untagged: AtomicU64::new(0) }
+    }
+
     /// Opens the version with this tag, or the one that has replaced it: its first `length` bytes at the least, where it
     /// has as many.
     pub(super) async fn open(
@@ -65,14 +83,19 @@ impl Source {
         Err(torn(&object.key))
     }
 
-    /// The tags of an object that had so many when it was read. One that is gone since has none to restore.
-    pub(super) async fn tags(&self, key: &str, count: u32) -> Result<BTreeMap<String, String>, SliceError> {
-        if count == 0 {
+    /// The tags of an object that had so many when it was read. Where it is gone since, so that nobody knows what it had,
+    /// it has changed.
+    ///
+    /// S3 tells the number of tags only to who may read them. So that a backup does not lose them without a word, some
+    /// objects are asked for theirs although none were told of.
+    pub(super) async fn tags(&self, key: &str, count: u32) -> Result<BTreeMap<String, String>, ReadError> {
+        if count == 0 && !self.untagged.fetch_add(1, Ordering::Relaxed).is_multiple_of(TAGS_ASKED_EVERY) {
             return Ok(BTreeMap::new());
         }
         match self.media.tags(&self.bucket, key).await {
-            Err(StorageError::NotFound(_)) => Ok(BTreeMap::new()),
-            tags => tags.map_err(|error| of_object(key, error)),
+            Ok(tags) => Ok(tags),
+            Err(StorageError::NotFound(_)) => Err(ReadError::Changed),
+            Err(error) => Err(ReadError::Failed(of_tags(key, error))),
         }
     }
 }

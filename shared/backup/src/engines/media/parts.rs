@@ -1,7 +1,5 @@
 //! The parts of the archive on their way to the upload.
 
-use std::ops::RangeInclusive;
-
 use holdfast_archive::{
     assembly::{LiteralParts, Outgrown, Policy},
     multipart::Segment,
@@ -27,9 +25,15 @@ impl PartWriter {
         Self { literal: LiteralParts::starting_at(policy, first), out, sent }
     }
 
-    /// How many bytes must follow for what has been written to end in a part that others can follow.
-    pub(super) fn missing(&self) -> u64 {
-        self.literal.missing()
+    /// How many bytes must be filled in, before `certain` ones that follow, for each number up to `last` to have a part.
+    pub(super) fn missing(&self, last: u32, certain: u64) -> u64 {
+        self.literal.missing(last, certain)
+    }
+
+    /// Adds bytes that are missing up to the number `last`.
+    pub(super) async fn fill(&mut self, filler: &[u8], last: u32) -> Result<(), SliceError> {
+        let segments = self.literal.push_filler(filler, last).map_err(outgrown)?;
+        self.send(segments).await
     }
 
     /// Lets parts have numbers up to this one.
@@ -43,15 +47,17 @@ impl PartWriter {
         self.send(segments).await
     }
 
-    /// Adds a header and the first bytes of an object, and the parts that were copied of it.
+    /// Adds a header and the first bytes of an object, and the parts that were copied of it, of which the first has the
+    /// number `copies`.
     pub(super) async fn write_copied(
         &mut self,
         header: &[u8],
         first: &[u8],
-        numbers: &RangeInclusive<u32>,
+        copies: u32,
         parts: Vec<StoredPart>,
     ) -> Result<(), SliceError> {
-        let before = self.literal.push_before_copies(header, first, *numbers.start(), *numbers.end());
+        let next = parts.last().map_or(copies, |part| part.number + 1);
+        let before = self.literal.push_before_copies(header, first, copies, next);
         self.send(before.map_err(outgrown)?).await?;
         for part in parts {
             self.sent += part.size;
@@ -66,6 +72,16 @@ impl PartWriter {
         if let Some(last) = literal.finish().map_err(outgrown)? {
             sent += last.bytes.len() as u64;
             out.send(last).await?;
+        }
+        Ok(sent)
+    }
+
+    /// Ends a stretch with the part of the number `last`; returns its bytes.
+    pub(super) async fn finish_at(self, last: u32) -> Result<u64, SliceError> {
+        let Self { literal, out, mut sent } = self;
+        for segment in literal.finish_at(last).map_err(outgrown)? {
+            sent += segment.bytes.len() as u64;
+            out.send(segment).await?;
         }
         Ok(sent)
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use holdfast_archive::{
-    assembly::{Divider, Division, Pace, Policy, Stretch},
+    assembly::{Divider, Division, Numbering, Pace, Policy, Stretch},
     manifest::{ManifestLine, parse_lines, unpack},
     tar::MemberNames,
 };
@@ -146,7 +146,8 @@ impl StretchEngine {
         let source = media.described(self.taken_at);
         let listing = Listing::between(&media.source, stretch.after.as_deref(), stretch.until.as_deref());
         let mut archive = Archive::of_stretch(*policy, stretch, source, out.clone());
-        let mut ahead = Ahead::new(media.source.clone(), out, *policy, stretch.first, listing);
+        let numbering = Numbering::continuing(*policy, stretch.names.clone(), stretch.first);
+        let mut ahead = Ahead::new(media.source.clone(), out, *policy, numbering, listing);
         while let Some((planned, next)) = ahead.next().await? {
             archive.add(&planned, next).await?;
         }
@@ -165,10 +166,6 @@ impl StretchEngine {
 impl Engine for StretchEngine {
     fn content_type(&self) -> &'static str {
         self.media.content_type()
-    }
-
-    fn skips_numbers(&self) -> bool {
-        true
     }
 
     async fn prepare(&self) -> Result<Option<u64>, SliceError> {
@@ -250,10 +247,6 @@ fn moved(mut line: ManifestLine, base: u64, names: &mut MemberNames) -> Result<M
 impl Engine for JoinEngine {
     fn content_type(&self) -> &'static str {
         self.media.content_type()
-    }
-
-    fn skips_numbers(&self) -> bool {
-        true
     }
 
     async fn prepare(&self) -> Result<Option<u64>, SliceError> {
