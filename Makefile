@@ -70,6 +70,11 @@ bench: build ## Time the retention planner on 1,000,000 records, and measure the
 bench-dump: build ## Time `holdfast dump` beside pg_dump, on four kinds of data
 	$(TOOLS)/python bench/dump.py
 
+.PHONY: bench-media
+bench-media: install ## Time a media archive beside `aws s3 sync`, `tar` and `aws s3 cp` (FLAGS="--scale 0.1 --runs 1", …)
+	cargo build $(CARGO_PROFILE) --locked --package holdfast-aws --examples
+	$(TOOLS)/python bench/media.py $(FLAGS)
+
 .PHONY: clean
 clean: ## Remove what was built and the state of a stopped local stack
 	@if [ -x $(TOOLS)/python ]; then $(TOOLS)/python local/stack.py down; fi

@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+"""A media archive, beside the tools one would use without Holdfast: `aws s3 sync`, `tar` and `aws s3 cp`.
+
+    bench/media.py [--scale 0.1] [--runs 3] [--latency 20] [--sets small,middling,large,many] [--alone]
+
+Each contestant archives the same bucket in turn, on one S3 endpoint that computes its objects (shared/aws/examples/synthetic_s3)
+and answers each request so many milliseconds later, as S3 does. Prints the medians: seconds by the wall and of CPU, the most
+memory, requests by kind, bytes through the program, and how its time compares with the model: to list, page after page, and
+then whichever takes longer, the bytes at 75 MB/s or the requests at 3,500 a second. The model's network is not there on
+loopback, so that a ratio below 1 says only that nothing else was in the way.
+
+`--scale` makes the sets smaller by leaving objects out. The rivals write the files to a temporary folder first: what does not
+fit there or in memory is said and left out. awscli is put into `.tools/awscli`, in the version that is pinned here.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from local.machine import free_port  # noqa: E402
+
+AWSCLI = "awscli==1.46.2"
+AWSCLI_FOLDER = ROOT / ".tools" / "awscli"
+EXAMPLES = ROOT / "target" / "release" / "examples"
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+# Objects, and the size of each.
+SETS = {
+    "small": (40_000, 16 * KIB),
+    "middling": (3_000, 5 * MIB),
+    "large": (20, 512 * MIB),
+    "many": (1_000_000, KIB),
+}
+LISTED_AT_ONCE = 1000
+BYTES_A_SECOND, REQUESTS_A_SECOND = 75_000_000, 3_500
+# The folder of the files and the tar beside it, with room to spare.
+ON_DISK = 2.2
+
+
+class BenchError(Exception):
+    """Why there is no measurement."""
+
+
+@dataclass
+class Run:
+    """What one run came to."""
+
+    wall: float
+    cpu: float
+    peak: int
+    requests: dict[str, int] = field(default_factory=dict)
+    received: int = 0
+    sent: int = 0
+    said: dict[str, str] = field(default_factory=dict)
+
+
+class Endpoint:
+    """The S3 that all contestants talk to."""
+
+    def __init__(self, latency: int) -> None:
+        self.port = free_port()
+        self.process = subprocess.Popen([EXAMPLES / "synthetic_s3", f"127.0.0.1:{self.port}", str(latency)], stdout=subprocess.PIPE)
+        self.process.stdout.readline()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def counts(self) -> dict[str, int]:
+        """What was asked since the last time; what was stored is forgotten."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{self.url}/_counts") as answer:
+            return {name: int(count) for name, count in (line.split() for line in answer.read().decode().splitlines())}
+
+    def __enter__(self) -> "Endpoint":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def environment(endpoint: Endpoint) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {
+        "AWS_ENDPOINT_URL": endpoint.url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # The rival's own checksums would cost it more.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+def measured(commands: list[list[str]], endpoint: Endpoint, folder: Path) -> Run:
+    """Runs commands one after the other."""
+    endpoint.counts()
+    run = Run(0.0, 0.0, 0)
+    for command in commands:
+        with open(folder / "said", "w+") as said:
+            began = time.monotonic()
+            process = subprocess.Popen(command, env=environment(endpoint), cwd=folder, stdout=said, stderr=subprocess.STDOUT)
+            try:
+                _, status, used = os.wait4(process.pid, 0)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+            run.wall += time.monotonic() - began
+            run.cpu += used.ru_utime + used.ru_stime
+            run.peak = max(run.peak, used.ru_maxrss * KIB)
+            said.seek(0)
+            text = said.read()
+        if os.waitstatus_to_exitcode(status):
+            raise BenchError(f"`{' '.join(map(str, command[:4]))} …` failed:\n{text[-2000:]}")
+        run.said |= dict(line.split(maxsplit=1) for line in text.splitlines() if re.fullmatch(r"[a-z_]+ \S+", line))
+    counts = endpoint.counts()
+    run.sent, run.received = counts.pop("bytes_received", 0), counts.pop("bytes_sent", 0)
+    run.requests = counts
+    return run
+
+
+def ours(bucket: str, endpoint: Endpoint, folder: Path, seconds: int = 300) -> Run:
+    return measured([[str(EXAMPLES / "archive_media"), bucket, "backups", str(seconds)]], endpoint, folder)
+
+
+def rival(bucket: str, endpoint: Endpoint, folder: Path) -> Run:
+    """The files, a tar of them, and its upload."""
+    aws = str(AWSCLI_FOLDER / "bin" / "aws")
+    files, archive = folder / "files", folder / "media.tar"
+    try:
+        return measured(
+            [
+                [aws, "s3", "sync", f"s3://{bucket}/", str(files), "--only-show-errors"],
+                ["tar", "-cf", str(archive), "-C", str(files), "."],
+                [aws, "s3", "cp", str(archive), "s3://backups/media.tar", "--only-show-errors"],
+            ],
+            endpoint,
+            folder,
+        )
+    finally:
+        shutil.rmtree(files, ignore_errors=True)
+        archive.unlink(missing_ok=True)
+
+
+def model(count: int, size: int, run: Run, latency: int) -> float:
+    """How long it takes at the least: to list, and then bytes or requests."""
+    pages = -(-count // LISTED_AT_ONCE)
+    requests = sum(run.requests.values())
+    return pages * latency / 1000 + max(max(run.received, run.sent) / BYTES_A_SECOND, requests / REQUESTS_A_SECOND)
+
+
+def median(runs: list[Run]) -> Run:
+    wall = statistics.median(run.wall for run in runs)
+    nearest = min(runs, key=lambda run: abs(run.wall - wall))
+    return Run(
+        wall,
+        statistics.median(run.cpu for run in runs),
+        max(run.peak for run in runs),
+        nearest.requests,
+        nearest.received,
+        nearest.sent,
+        nearest.said,
+    )
+
+
+def report(name: str, count: int, size: int, run: Run, latency: int) -> None:
+    ratio = run.wall / model(count, size, run, latency)
+    through = (run.received + run.sent) / MIB
+    print(
+        f"  {name:<24}{run.wall:>9.1f}{run.cpu:>9.1f}{run.peak / MIB:>9.0f}{through:>12,.0f}{sum(run.requests.values()):>11,}"
+        f"{ratio:>8.2f}"
+    )
+    print("    " + ", ".join(f"{kind} {number:,}" for kind, number in sorted(run.requests.items())))
+    if "page_seconds" in run.said:
+        print(f"    a page of its contents: {run.said['page_seconds']} s; one file of it: {run.said['file_seconds']} s")
+
+
+def room_for(folder: Path, count: int, size: int) -> str | None:
+    needed = int(count * max(size, 4 * KIB) * ON_DISK)
+    free = shutil.disk_usage(folder).free - 15 * GIB
+    if needed > free:
+        return f"left out: its files and their tar need {needed // MIB:,} MiB of disk"
+    return None
+
+
+def compare(wanted: argparse.Namespace, folder: Path) -> None:
+    with Endpoint(wanted.latency) as endpoint:
+        for name in wanted.sets.split(","):
+            whole, size = SETS[name]
+            count = max(1, int(whole * wanted.scale))
+            scaled = "" if count == whole else f" (of {whole:,}: --scale {wanted.scale:g})"
+            print(f"\n{name}: {count:,} objects of {size:,} bytes{scaled}, {wanted.latency} ms a request, medians of {wanted.runs}")
+            print(f"  {'':<24}{'wall s':>9}{'CPU s':>9}{'peak MiB':>9}{'through MiB':>12}{'requests':>11}{'/model':>8}")
+            bucket = f"set-{count}-{size}"
+            refused = room_for(folder, count, size)
+            contestants = {"holdfast": ours} if refused or wanted.alone else {"holdfast": ours, "sync, tar, cp": rival}
+            runs: dict[str, list[Run]] = {contestant: [] for contestant in contestants}
+            for _ in range(wanted.runs):
+                for contestant, archive in contestants.items():
+                    runs[contestant].append(archive(bucket, endpoint, folder))
+            for contestant, all_of_them in runs.items():
+                report(contestant, count, size, median(all_of_them), wanted.latency)
+            if refused and not wanted.alone:
+                print(f"  {'sync, tar, cp':<24}{refused}")
+            sys.stdout.flush()
+
+
+def prepare() -> None:
+    for program in ("synthetic_s3", "archive_media"):
+        if not (EXAMPLES / program).exists():
+            raise BenchError(f"{EXAMPLES / program} is missing: run `make bench-media`")
+    program = AWSCLI_FOLDER / "bin" / "aws"
+    version = AWSCLI.partition("==")[2]
+    if program.exists() and version in subprocess.run([program, "--version"], capture_output=True, text=True).stdout:
+        return
+    venv.create(AWSCLI_FOLDER, with_pip=True, clear=True)
+    subprocess.run([AWSCLI_FOLDER / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", AWSCLI], check=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="which part of each set's objects")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--latency", type=int, default=20, help="milliseconds before each answer")
+    parser.add_argument("--sets", default=",".join(SETS), help=f"of {', '.join(SETS)}")
+    parser.add_argument("--alone", action="store_true", help="without the rivals")
+    wanted = parser.parse_args()
+    if unknown := set(wanted.sets.split(",")) - set(SETS):
+        parser.error(f"no such set: {', '.join(sorted(unknown))}")
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
+    # Being told to end cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MIB
+    print(f"$ bench/media.py --scale {wanted.scale:g} --runs {wanted.runs} --latency {wanted.latency} --sets {wanted.sets}{' --alone' * wanted.alone}")
+    print(f"{os.cpu_count()} cores and {memory} MiB of memory, shared with the endpoint; {AWSCLI}")
+    try:
+        prepare()
+        compare(wanted, folder)
+        return 0
+    except (BenchError, subprocess.CalledProcessError) as error:
+        print(f"bench failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+//! Backs a bucket up as the worker does, with records in memory, and reads from what was stored: for bench/media.py.
+//!
+//! `archive_media SOURCE TARGET SECONDS`, with the endpoint and its credentials in the usual variables. What would take longer
+//! than SECONDS, at a guess, is divided into stretches, of which four are made side by side.
+#![expect(clippy::disallowed_macros, reason = "a program of its own, for people to read")]
+
+use std::{
+    env,
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use holdfast_aws::{
+    memory,
+    s3::{S3Artifacts, S3Media},
+    wire,
+};
+use holdfast_backup::{
+    engines::{Clients, media::Stretches},
+    files,
+    job::{Answer, Job, Range},
+    request::{self, BackupRequest},
+    slice::{Worker, slice},
+};
+use holdfast_domain::{application::Service, backup::Contents, id::BackupId};
+use holdfast_testing::{World, builders};
+
+/// The key that the endpoint says objects are encrypted with.
+const KEY_ARN: &str = "arn:aws:kms:eu-central-1:000000000000:key/00000000-0000-4000-8000-000000000000";
+
+/// Branches of the state machine that run at a time.
+const BRANCHES: usize = 4;
+
+const INVOCATION: Duration = Duration::from_mins(15);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [source, target, seconds] = arguments.as_slice() else {
+        return Err("usage: archive_media SOURCE TARGET SECONDS".into());
+    };
+    let s3 = wire::s3_client(&wire::sdk_from_env().await, true);
+    let world = World::new();
+    let mut ports = world.ports.clone();
+    ports.media = Arc::new(S3Media::new(s3.clone()));
+    ports.artifacts = Arc::new(S3Artifacts::new(s3, target.clone(), KEY_ARN.to_owned()));
+    let clients = Clients { postgres: "/nonexistent/{major}".parse()?, mysql: "/nonexistent".parse()? };
+    let worker = Worker { ports, clients, stretches: Stretches::of_seconds(seconds.parse()?) };
+
+    let mut record = builders::application("bench");
+    record.spec.services.retain(|service| matches!(service, Service::Storage(_)));
+    for service in &mut record.spec.services {
+        if let Service::Storage(storage) = service {
+            storage.bucket.clone_from(source);
+        }
+    }
+    world.records.insert_application(record.clone());
+    let requested =
+        request::create(&worker.ports, "bench", &record.id, BackupRequest::default(), None).await?;
+    let id = requested.backup.value.id;
+    let job = Job::Backup { application: record.id.clone(), id };
+
+    let began = Instant::now();
+    run(&worker, &job).await?;
+    let archived = began.elapsed();
+    let backup = world.backup(&record.id, id);
+    let artifact = backup.artifacts.first().ok_or("nothing was stored")?;
+    let Contents::MediaTar { files, bytes, .. } = &artifact.contents else { return Err("no tar".into()) };
+    println!("files {files}");
+    println!("media_bytes {bytes}");
+    println!("tar_bytes {}", artifact.object.size);
+    println!("seconds {:.3}", archived.as_secs_f64());
+    println!("peak_bytes {}", memory::peak_bytes().unwrap_or(0));
+    read(&worker, &record.id, id, &artifact.service).await
+}
+
+async fn run(worker: &Worker, job: &Job) -> Result<(), Box<dyn Error>> {
+    loop {
+        match slice(worker, job, None, INVOCATION).await? {
+            Answer::Done => return Ok(()),
+            Answer::Continue | Answer::Wait { .. } => {}
+            Answer::FanOut { ranges } => {
+                let branches = stream::iter(ranges).map(|range| branch(worker, job, range));
+                branches.buffer_unordered(BRANCHES).try_collect::<()>().await?;
+            }
+        }
+    }
+}
+
+async fn branch(worker: &Worker, job: &Job, range: Range) -> Result<(), Box<dyn Error>> {
+    while slice(worker, job, Some(&range), INVOCATION).await? != Answer::Done {}
+    Ok(())
+}
+
+/// Lists a page from the middle of the archive, and reads the last file of it.
+async fn read(
+    worker: &Worker,
+    application: &holdfast_domain::id::ApplicationId,
+    id: BackupId,
+    service: &holdfast_domain::id::ServiceName,
+) -> Result<(), Box<dyn Error>> {
+    let ports = &worker.ports;
+    let began = Instant::now();
+    let page = files::list(ports, application, id, service, "", None, 100).await?;
+    println!("page_seconds {:.3}", began.elapsed().as_secs_f64());
+    let Some(last) = page.items.last() else { return Ok(()) };
+    let began = Instant::now();
+    let file = files::find(ports, application, id, service, &last.key).await?;
+    println!("find_seconds {:.3}", began.elapsed().as_secs_f64());
+    if file.size() <= 16 << 20 {
+        let content = files::content(ports, &file).await?;
+        println!("file_bytes {}", content.len());
+    }
+    println!("file_seconds {:.3}", began.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Buckets of objects that nobody has stored.
+
+use std::{ops::Range, sync::LazyLock};
+
+use bytes::Bytes;
+use holdfast_archive::checksum::{Crc64Nvme, Crc64NvmeHasher};
+
+/// What objects are made of: 16 MiB that do not compress, each object beginning at another place.
+static NOISE: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = (0..2 * 1024 * 1024).flat_map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.collect::<Vec<_>>().into()
+});
+
+/// A bucket `set-COUNT-SIZE`.
+#[derive(Clone, Copy)]
+pub(crate) struct Set {
+    count: u64,
+    size: u64,
+}
+
+/// An object of a set.
+#[derive(Clone, Copy)]
+pub(crate) struct Object {
+    number: u64,
+    pub(crate) size: u64,
+}
+
+impl Set {
+    pub(crate) fn of(bucket: &str) -> Option<Self> {
+        let (count, size) = bucket.strip_prefix("set-")?.split_once('-')?;
+        Some(Self { count: count.parse().ok()?, size: size.parse().ok()? })
+    }
+
+    pub(crate) fn object(self, key: &str) -> Option<Object> {
+        let number: u64 = key.strip_prefix("media/")?.parse().ok().filter(|number| *number < self.count)?;
+        (key == Self::key(number)).then_some(Object { number, size: self.size })
+    }
+
+    pub(crate) fn key(number: u64) -> String {
+        format!("media/{number:09}")
+    }
+
+    /// The objects behind a key, as many as one page has, and whether there are more.
+    pub(crate) fn page(self, after: &str) -> (Vec<(String, Object)>, bool) {
+        let (mut from, mut to) = (0, self.count);
+        while from < to {
+            let middle = from.midpoint(to);
+            if Self::key(middle).as_str() > after { to = middle } else { from = middle + 1 }
+        }
+        let end = (from + 1000).min(self.count);
+        let objects = (from..end).map(|number| (Self::key(number), Object { number, size: self.size }));
+        (objects.collect(), end < self.count)
+    }
+}
+
+impl Object {
+    pub(crate) fn etag(self) -> String {
+        format!("\"{:016x}{:016x}\"", self.number, self.size)
+    }
+
+    /// The bytes of a range, in pieces that are not copied.
+    pub(crate) fn bytes(self, range: Range<u64>) -> Vec<Bytes> {
+        let (mut pieces, noise) = (Vec::new(), NOISE.len() as u64);
+        let mut at = range.start;
+        while at < range.end {
+            let place = (self.number * 8_191 + at) % noise;
+            let length = (noise - place).min(range.end - at);
+            // Both are within 16 MiB.
+            let place = usize::try_from(place).unwrap_or(0)..usize::try_from(place + length).unwrap_or(0);
+            pieces.push(NOISE.slice(place));
+            at += length;
+        }
+        pieces
+    }
+
+    pub(crate) fn checksum(self, range: Range<u64>) -> Crc64Nvme {
+        let mut hasher = Crc64NvmeHasher::new();
+        self.bytes(range).iter().for_each(|piece| hasher.update(piece));
+        hasher.finish()
+    }
+}

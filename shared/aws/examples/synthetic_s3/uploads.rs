@@ -1,0 +1,145 @@
+//! What is uploaded.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use bytes::Bytes;
+use holdfast_archive::checksum::Crc64Nvme;
+
+use super::sets::Object;
+
+/// Bytes of parts of tars that are kept; of what follows only the checksums are.
+const KEPT_TAR_BYTES: u64 = 2 << 30;
+
+/// A run of bytes.
+#[derive(Clone)]
+pub(crate) enum Part {
+    /// Here they are.
+    Held(Bytes),
+    /// They are those of an object of a set.
+    Copied(Object, Range<u64>),
+    /// They are not kept.
+    Dropped(u64),
+}
+
+impl Part {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Held(bytes) => bytes.len() as u64,
+            Self::Copied(_, range) => range.end - range.start,
+            Self::Dropped(size) => *size,
+        }
+    }
+
+    fn bytes(&self, range: Range<u64>) -> Option<Vec<Bytes>> {
+        let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
+        match self {
+            Self::Held(bytes) => Some(vec![bytes.slice(place(range.start)..place(range.end))]),
+            Self::Copied(object, whole) => {
+                Some(object.bytes(whole.start + range.start..whole.start + range.end))
+            }
+            Self::Dropped(_) => None,
+        }
+    }
+}
+
+/// What is stored, or being uploaded.
+#[derive(Clone, Default)]
+pub(crate) struct Stored {
+    parts: BTreeMap<u32, (Part, Crc64Nvme)>,
+}
+
+impl Stored {
+    pub(crate) fn whole(body: Bytes) -> Self {
+        let checksum = Crc64Nvme::of(&body);
+        Self { parts: BTreeMap::from([(1, (Part::Held(body), checksum))]) }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.parts.values().map(|(part, _)| part.size()).sum()
+    }
+
+    pub(crate) fn checksum(&self) -> Crc64Nvme {
+        let parts = self.parts.values();
+        parts.fold(Crc64Nvme::EMPTY, |whole, (part, checksum)| {
+            Crc64Nvme::combine(whole, *checksum, part.size())
+        })
+    }
+
+    /// Whether its numbers are consecutive.
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.parts.is_empty()
+            && self.parts.keys().copied().eq(1..=u32::try_from(self.parts.len()).unwrap_or(0))
+    }
+
+    /// The bytes of a range; none if they were not kept.
+    pub(crate) fn bytes(&self, range: &Range<u64>) -> Option<Vec<Bytes>> {
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        for (part, _) in self.parts.values() {
+            let (from, to) = (range.start.max(at), range.end.min(at + part.size()));
+            if from < to {
+                pieces.extend(part.bytes(from - at..to - at)?);
+            }
+            at += part.size();
+        }
+        Some(pieces)
+    }
+}
+
+/// All that is stored and being uploaded.
+#[derive(Default)]
+pub(crate) struct Uploads {
+    pub(crate) objects: BTreeMap<String, Stored>,
+    open: BTreeMap<String, (String, Stored)>,
+    begun: u64,
+    kept_tar_bytes: u64,
+}
+
+impl Uploads {
+    pub(crate) fn begin(&mut self, path: &str) -> String {
+        self.begun += 1;
+        let id = self.begun.to_string();
+        self.open.insert(id.clone(), (path.to_owned(), Stored::default()));
+        id
+    }
+
+    pub(crate) fn put(&mut self, id: &str, number: u32, body: Bytes) -> Option<Crc64Nvme> {
+        let checksum = Crc64Nvme::of(&body);
+        let (path, stored) = self.open.get_mut(id)?;
+        let size = body.len() as u64;
+        let is_kept = !path.ends_with(".tar") || self.kept_tar_bytes + size <= KEPT_TAR_BYTES;
+        if is_kept && path.ends_with(".tar") {
+            self.kept_tar_bytes += size;
+        }
+        let part = if is_kept { Part::Held(body) } else { Part::Dropped(size) };
+        stored.parts.insert(number, (part, checksum));
+        Some(checksum)
+    }
+
+    pub(crate) fn copy(
+        &mut self,
+        id: &str,
+        number: u32,
+        object: Object,
+        range: Range<u64>,
+        checksum: Crc64Nvme,
+    ) -> Option<()> {
+        self.open.get_mut(id)?.1.parts.insert(number, (Part::Copied(object, range), checksum));
+        Some(())
+    }
+
+    pub(crate) fn complete(&mut self, id: &str) -> Option<Stored> {
+        let (path, stored) = self.open.get(id).filter(|(_, stored)| stored.is_complete())?.clone();
+        self.open.remove(id);
+        self.objects.insert(path, stored.clone());
+        Some(stored)
+    }
+
+    pub(crate) fn give_up(&mut self, id: &str) {
+        self.open.remove(id);
+    }
+
+    /// Forgets what is stored, so that the next measurement begins as the first.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
