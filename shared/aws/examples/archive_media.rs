@@ -14,7 +14,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast_aws::{
     memory,
-    s3::{S3Artifacts, S3Media},
+    s3::{S3Artifacts, S3Media, Storing},
     wire,
 };
 use holdfast_backup::{
@@ -45,7 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let world = World::new();
     let mut ports = world.ports.clone();
     ports.media = Arc::new(S3Media::new(s3.clone()));
-    ports.artifacts = Arc::new(S3Artifacts::new(s3, target.clone(), KEY_ARN.to_owned()));
+    ports.artifacts =
+        Arc::new(S3Artifacts::new(s3, target.clone(), Storing::AsBackup { key_arn: KEY_ARN.to_owned() }));
     let clients = Clients { postgres: "/nonexistent/{major}".parse()?, mysql: "/nonexistent".parse()? };
     let worker = Worker { ports, clients, stretches: Stretches::of_seconds(seconds.parse()?) };
 
