@@ -11,6 +11,7 @@ use holdfast_backup::{
         Engine as _, EngineReport,
         postgres::{ClientTools, DumpAdvance, DumpOptions, PostgresEngine},
     },
+    error::SliceError,
     ports::DatabaseCredentials,
     upload::{Advance, Stored},
 };
