@@ -48,7 +48,7 @@ fn what_the_dsn_leaves_out_the_environment_says() {
 #[case("host=h password=my hunter2 user=me", "cannot be read")]
 #[case("host=h password=my hunter2=x user=me", "cannot be read")]
 #[case("postgresql://me:my?hunter2=x@h/shop", "cannot be read")]
-#[case("mysql://me:hunter2@h/shop", "dumps PostgreSQL only")]
+#[case("mysql://me:hunter2@h/shop", "for PostgreSQL only")]
 #[case("host=h", "nobody is named")]
 fn a_dsn_that_is_no_use_is_refused_and_not_repeated(#[case] dsn: &str, #[case] words: &str) {
     let Err(failure) = Connection::of(Some(dsn), &Environment::new()) else { panic!("{dsn} was taken") };
