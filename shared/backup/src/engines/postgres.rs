@@ -25,6 +25,7 @@ mod sessions;
 mod statement;
 mod tools;
 mod unit;
+mod view;
 mod window;
 mod wire;
 mod written;

@@ -10,12 +10,14 @@
 use std::{
     io,
     sync::{Arc, Mutex, atomic::AtomicUsize},
+    time::Duration,
 };
 
 use tokio::{
     process::Child,
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use super::{
@@ -41,6 +43,9 @@ use holdfast_archive::pg_custom::{Codec, Malformed};
 
 /// What waits to be written, at most: tables and pieces of `pg_dump`'s own archive.
 const ITEMS: usize = 256;
+
+/// How long a task may take to end that has failed: whoever it has left alone may be quicker to say so.
+const CAUSE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A dump to make.
 pub(super) struct Run<'a> {
@@ -99,12 +104,16 @@ impl Run<'_> {
         let (batches_sender, batches) = mpsc::channel(self.sessions);
         let (items_sender, items) = mpsc::channel(ITEMS);
         let (release, released) = oneshot::channel::<()>();
+        let (view_sender, view) = watch::channel(None);
+        let (sizes_sender, sizes) = oneshot::channel();
         let (codec_sender, codec) = watch::channel(Codec::None);
         let (window, progress) = (Arc::new(Window::default()), &self.progress);
 
         let wiring = Wiring {
             sessions: sessions.clone(),
             window: window.clone(),
+            view: view_sender,
+            sizes,
             recorded: recorded_sender,
             locked_out,
             released,
@@ -112,6 +121,8 @@ impl Run<'_> {
         tasks.spawn(relay.serve(wiring));
         let readers = Arc::new(Readers {
             sessions: sessions.clone(),
+            view,
+            sizes: Mutex::new(Some(sizes_sender)),
             batches: tokio::sync::Mutex::new(batches),
             locked_out: locked_out_sender,
             wanted: Mutex::default(),
@@ -154,7 +165,10 @@ impl Run<'_> {
                 Some(ended) = tasks.join_next() => ended.map_err(|error| {
                     SliceError::transient("dump_failed", format!("a part of the dump broke down: {error}"))
                 })??,
-                done = &mut working, if assembled.is_none() => assembled = Some(done?),
+                done = &mut working, if assembled.is_none() => match done {
+                    Ok(done) => assembled = Some(done),
+                    Err(error) => return Err(cause(tasks).await.unwrap_or(error)),
+                },
                 else => break,
             }
         }
@@ -202,4 +216,17 @@ impl Run<'_> {
             OutlineError::Failed(error) => error,
         }
     }
+}
+
+/// Why the relay or a session has failed, if one has.
+async fn cause(tasks: &mut JoinSet<Result<(), SliceError>>) -> Option<SliceError> {
+    let failed = async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Ok(Err(error)) = ended {
+                return Some(error);
+            }
+        }
+        None
+    };
+    timeout(CAUSE_WITHIN, failed).await.ok().flatten()
 }

@@ -296,7 +296,7 @@ impl Outline {
         loop {
             match self.recorded.try_recv() {
                 Ok(Recorded::Reading(reading)) => {
-                    self.progress.has_table_bytes(reading.table_bytes);
+                    self.progress.has_table_bytes(reading.sizes.table_bytes);
                     state.reading = Some(reading);
                 }
                 Ok(Recorded::Copy(statement)) if statement.feeds(definition, restoring) => {
@@ -341,7 +341,7 @@ impl Outline {
 
 fn size_of(reading: &Reading, statement: &CopyStatement) -> Option<TableSize> {
     let (schema, name) = statement.divisible()?;
-    reading.sizes.get(&(Bytes::copy_from_slice(schema), Bytes::copy_from_slice(name))).copied()
+    reading.sizes.divisible.get(&(Bytes::copy_from_slice(schema), Bytes::copy_from_slice(name))).copied()
 }
 
 /// What is known of the archive so far.
@@ -382,6 +382,7 @@ mod tests {
     use crate::engines::postgres::{
         sample::{header, table_data},
         statement::Statement,
+        view::{Sizes, View},
     };
 
     const COPY: &str = "COPY public.t (a) TO stdout;";
@@ -417,14 +418,15 @@ mod tests {
         #[case] words: Option<&str>,
     ) {
         let (recorded_sender, recorded) = mpsc::unbounded_channel();
-        let reading = Reading {
+        let view = View {
             startup: Bytes::new(),
             settings: Vec::new(),
             snapshot: Bytes::new(),
-            moment: Vec::new(),
-            sizes: HashMap::new(),
-            table_bytes: 0,
+            moment: Bytes::new(),
+            process: Bytes::new(),
         };
+        let (late_settings, sizes) = (Vec::new(), Sizes::default());
+        let reading = Reading { view: Arc::new(view), late_settings, sizes };
         recorded_sender.send(Recorded::Reading(Arc::new(reading))).unwrap();
         for sql in copied {
             let Ok(Statement::Copy(statement)) = Statement::of(sql.as_bytes()) else { panic!("{sql}") };

@@ -9,16 +9,17 @@ use std::{
     },
 };
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_postgres::error::SqlState;
 
 use super::{
     failure::{Fault, failure, of_refusal},
     login::Session,
-    relay::{MOMENT, Reading},
+    relay::Reading,
     session::StatementError,
     sessions::Sessions,
     unit::{Collector, Unit},
+    view::{MOMENT, Sizes, View},
     wire::Refusal,
 };
 use crate::error::SliceError;
@@ -32,9 +33,16 @@ const LOCK_WAIT: &[u8] = b"SET lock_timeout = '1s'";
 /// locked.
 const UNITS_OF_A_TRANSACTION: usize = 100;
 
+/// Ends a transaction.
+const ROLLBACK: &[u8] = b"ROLLBACK";
+
 /// What the readers of one dump share.
 pub(super) struct Readers {
     pub(super) sessions: Arc<Sessions>,
+    /// What they are to see, once it is known.
+    pub(super) view: watch::Receiver<Option<Arc<View>>>,
+    /// Where the first of them that has a session says how large the tables are. Dropped when none can.
+    pub(super) sizes: std::sync::Mutex<Option<oneshot::Sender<Sizes>>>,
     /// Units that are read with one query, in their order.
     pub(super) batches: Mutex<mpsc::Receiver<Vec<Unit>>>,
     /// To the session that holds the locks.
@@ -49,37 +57,48 @@ impl Readers {
     /// Reads units until there are none left. Where the server has no session to give, a reader leaves the work to the
     /// others; the last one has all of it done by the session that is always there.
     pub(super) async fn read(self: Arc<Self>) -> Result<(), SliceError> {
-        let mut session: Option<Session> = None;
-        let (mut crowded, mut read) = (false, 0);
+        // Before there is anything to read: to begin a session takes its time, and so does the question for sizes.
+        let (mut session, mut trouble) = match self.begin().await {
+            Ok(session) => (session, None),
+            Err(error) => {
+                // Nobody waits for what does not come.
+                self.sizes().take();
+                (None, Some(error))
+            }
+        };
+        let (mut read, mut is_set_up) = (0, false);
         loop {
             let next = self.batches.lock().await.recv().await;
             let Some(batch) = next else { break };
             let mut batch = VecDeque::from(batch);
-            while let Some(first) = batch.front() {
-                if crowded || self.is_wanted(first.entry) {
-                    self.hand_over(batch.pop_front()).await;
-                    continue;
+            // Only with something to read in hand: without, the snapshot may have gone because all is read.
+            match trouble.take() {
+                None => {}
+                Some(error) if is_crowded(&error) => {
+                    tracing::warn!(%error, "one session fewer reads the tables");
+                    self.hand_over(mem::take(&mut batch)).await;
+                    if self.leave() {
+                        return Ok(());
+                    }
                 }
-                let reading = first.reading.clone();
+                Some(error) => return Err(error),
+            }
+            while let Some(first) = batch.front() {
                 let open = match &mut session {
-                    Some(open) => open,
-                    none => match self.begin(&reading).await {
-                        Ok(begun) => none.insert(begun),
-                        Err(error) if is_crowded(&error) => {
-                            tracing::warn!(%error, "one session fewer reads the tables");
-                            self.hand_over(mem::take(&mut batch)).await;
-                            if self.leave() {
-                                return Ok(());
-                            }
-                            crowded = true;
-                            continue;
-                        }
-                        Err(error) => return Err(error),
-                    },
+                    Some(open) if !self.is_wanted(first.entry) => open,
+                    _ => {
+                        self.hand_over(batch.pop_front()).await;
+                        continue;
+                    }
                 };
+                let reading = first.reading.clone();
+                if !is_set_up {
+                    self.catch_up(open, &reading).await?;
+                    is_set_up = true;
+                }
                 if read >= UNITS_OF_A_TRANSACTION {
                     // Only with the next unit in hand: without one the snapshot may be gone by now.
-                    self.rejoin(open, &reading).await?;
+                    self.rejoin(open, &reading.view).await?;
                     read = 0;
                 }
                 let before = batch.len();
@@ -94,7 +113,7 @@ impl Readers {
                     {
                         let refused = batch.pop_front();
                         self.wanted().extend(refused.as_ref().map(|unit| unit.entry));
-                        self.rejoin(open, &reading).await?;
+                        self.rejoin(open, &reading.view).await?;
                         read = 0;
                         self.hand_over(refused).await;
                     }
@@ -112,22 +131,69 @@ impl Readers {
         Ok(())
     }
 
-    /// A session that sees what `pg_dump` sees, and as it sees it.
-    async fn begin(&self, reading: &Reading) -> Result<Session, SliceError> {
-        let mut session = self.sessions.log_in(&reading.startup).await?;
-        for setting in reading.settings.iter().map(Vec::as_slice).chain([LOCK_WAIT]) {
+    /// A session that sees what `pg_dump` sees, and as it sees it. None if there will be nothing to see.
+    async fn begin(&self) -> Result<Option<Session>, SliceError> {
+        let mut view = self.view.clone();
+        let Ok(Some(view)) = view.wait_for(Option::is_some).await.map(|view| view.clone()) else {
+            return Ok(None);
+        };
+        let mut session = self.sessions.log_in(&view.startup).await?;
+        self.set_up(&mut session, &view.settings).await?;
+        self.set_up(&mut session, &[LOCK_WAIT.to_vec()]).await?;
+        self.join(&mut session, &view).await?;
+        let tell = self.sizes().take();
+        if let Some(tell) = tell {
+            self.measure(&mut session, &view, tell).await?;
+        }
+        Ok(Some(session))
+    }
+
+    /// Makes the settings that `pg_dump` has made since; out of a transaction, for its end would take them back.
+    async fn catch_up(&self, session: &mut Session, reading: &Reading) -> Result<(), SliceError> {
+        if reading.late_settings.is_empty() {
+            return Ok(());
+        }
+        session.ask(ROLLBACK).await.map_err(|error| self.failed(error, ROLLBACK))?;
+        self.set_up(session, &reading.late_settings).await?;
+        self.join(session, &reading.view).await
+    }
+
+    async fn set_up(&self, session: &mut Session, settings: &[Vec<u8>]) -> Result<(), SliceError> {
+        for setting in settings {
             session.ask(setting).await.map_err(|error| self.failed(error, setting))?;
         }
-        self.join(&mut session, reading).await?;
-        Ok(session)
+        Ok(())
+    }
+
+    /// Tells how large the tables are, if the server says so.
+    async fn measure(
+        &self,
+        session: &mut Session,
+        view: &View,
+        tell: oneshot::Sender<Sizes>,
+    ) -> Result<(), SliceError> {
+        let question = view.sizes_question();
+        match session.ask(&question).await {
+            Ok(answer) => {
+                // It is not wanted any more only when everything is being stopped.
+                let _ = tell.send(Sizes::of(answer));
+                Ok(())
+            }
+            // Somebody waits for one of them. The session that has them locked is asked then.
+            Err(StatementError::Refused(_)) => {
+                drop(tell);
+                self.rejoin(session, view).await
+            }
+            Err(error) => Err(self.failed(error, &question)),
+        }
     }
 
     /// Begins a transaction that sees what `pg_dump` sees.
-    async fn join(&self, session: &mut Session, reading: &Reading) -> Result<(), SliceError> {
+    async fn join(&self, session: &mut Session, view: &View) -> Result<(), SliceError> {
         const BEGIN: &[u8] = b"BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
         session.ask(BEGIN).await.map_err(|error| self.failed(error, BEGIN))?;
         // The server's own words for it: digits and hyphens.
-        let import = [b"SET TRANSACTION SNAPSHOT '", &reading.snapshot[..], b"'"].concat();
+        let import = [b"SET TRANSACTION SNAPSHOT '", &view.snapshot[..], b"'"].concat();
         session.ask(&import).await.map_err(|error| match error {
             StatementError::Refused(refusal) if is_without_snapshot(&refusal) => {
                 let words = format!("the session that holds the snapshot has ended: {}", refusal.message);
@@ -137,7 +203,7 @@ impl Readers {
         })?;
         // Another server may have a snapshot of the same name, and of another moment.
         let seen = session.ask(MOMENT).await.map_err(|error| self.failed(error, MOMENT))?;
-        if seen != reading.moment {
+        if seen != [[Some(view.moment.clone())]] {
             let words = "a session sees another moment than that of pg_dump does";
             return Err(failure(&self.sessions.upstream.service, Fault::SeveralServers, words));
         }
@@ -145,9 +211,9 @@ impl Readers {
     }
 
     /// Begins a new transaction, without the locks of the one before; after a refusal that is good for nothing.
-    async fn rejoin(&self, session: &mut Session, reading: &Reading) -> Result<(), SliceError> {
-        session.ask(b"ROLLBACK").await.map_err(|error| self.failed(error, b"ROLLBACK"))?;
-        self.join(session, reading).await
+    async fn rejoin(&self, session: &mut Session, view: &View) -> Result<(), SliceError> {
+        session.ask(ROLLBACK).await.map_err(|error| self.failed(error, ROLLBACK))?;
+        self.join(session, view).await
     }
 
     async fn hand_over(&self, units: impl IntoIterator<Item = Unit>) {
@@ -178,6 +244,10 @@ impl Readers {
 
     fn is_wanted(&self, entry: i32) -> bool {
         self.wanted().contains(&entry)
+    }
+
+    fn sizes(&self) -> std::sync::MutexGuard<'_, Option<oneshot::Sender<Sizes>>> {
+        self.sizes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn wanted(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
@@ -238,8 +308,6 @@ fn shortened(sql: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use bytes::Bytes;
     use rstest::rstest;
     use tokio::net::TcpListener;
@@ -277,22 +345,23 @@ mod tests {
         let greeting = [request(0, b""), ready()].concat();
         // To the startup, to the time that locks are waited for, to BEGIN, and to the import.
         let serving = tokio::spawn(serve(listener, vec![greeting, ready(), ready(), imported, seen]));
+        let view = View {
+            startup: Bytes::from_static(&STARTUP),
+            settings: Vec::new(),
+            snapshot: Bytes::from_static(b"00000003-0000001B-1"),
+            moment: Bytes::from_static(b"7:9:8"),
+            process: Bytes::from_static(b"42"),
+        };
         let readers = Readers {
             sessions: Arc::new(sessions),
+            view: watch::channel(Some(Arc::new(view))).1,
+            sizes: std::sync::Mutex::default(),
             batches: Mutex::new(mpsc::channel(1).1),
             locked_out: mpsc::channel(1).0,
             wanted: std::sync::Mutex::default(),
             active: AtomicUsize::new(1),
         };
-        let reading = Reading {
-            startup: Bytes::from_static(&STARTUP),
-            settings: Vec::new(),
-            snapshot: Bytes::from_static(b"00000003-0000001B-1"),
-            moment: vec![vec![Some(Bytes::from_static(b"7:9:8"))]],
-            sizes: HashMap::new(),
-            table_bytes: 0,
-        };
-        match (readers.begin(&reading).await, code) {
+        match (readers.begin().await, code) {
             (Ok(_), None) => {}
             (Err(SliceError::Failed(failure)), Some(code)) => {
                 assert_eq!((failure.code.as_str(), failure.transient), (code, true), "{}", failure.message);

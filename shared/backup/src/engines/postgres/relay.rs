@@ -5,29 +5,24 @@
 //! Its session stays open as long as rows are read: it holds the snapshot that they all see, and the locks that keep the
 //! tables as they are.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::{
     net::UnixListener,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 use tokio_postgres::error::SqlState;
 
 use super::{
     failure::{Fault, failure, of_refusal},
     login::{SSL_REQUEST, Session, Upstream},
-    ranges::TableSize,
     session::{Rows, StatementError},
     sessions::Sessions,
     statement::{CopyStatement, Statement},
     unit::{Collector, Unit},
+    view::{Sizes, VIEW, View},
     window::Window,
     wire::{Message, Refusal, Wire, head, message},
 };
@@ -39,21 +34,6 @@ pub(super) const PORT: u16 = 5432;
 /// Asks for GSSAPI encryption (`NEGOTIATE_GSS_CODE`).
 const GSS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
 
-/// Sizes of the tables that this session has locked: those are the ones that are dumped, and nobody can keep it waiting. It has
-/// also locked the catalogs that it has read. Only what holds rows and their long values: `pg_table_size` looks for a dozen
-/// files of each table, which takes longer than to read a small one.
-const SIZES: &str = "
-    SELECT n.nspname, c.relname, a.amname,
-           pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::pg_catalog.int8,
-           pg_catalog.pg_relation_size(c.oid) + COALESCE(pg_catalog.pg_relation_size(c.reltoastrelid), 0)
-    FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_catalog.pg_am a ON a.oid = c.relam
-    WHERE c.relkind = 'r' AND n.nspname <> 'pg_catalog' AND c.oid IN (
-        SELECT l.relation FROM pg_catalog.pg_locks l
-        WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
-          AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))";
-
 /// How long this session waits for a lock when it reads by itself, as long as `pg_dump` does: it has the tables, and not
 /// their indexes, nor those of their long values.
 const LOCK_WAIT: &[u8] = b"SET LOCAL lock_timeout = '120s'";
@@ -62,27 +42,15 @@ const LOCK_WAIT: &[u8] = b"SET LOCAL lock_timeout = '120s'";
 /// sockets, so that neither side waits for the other to read.
 const LOCKS_AHEAD: usize = 64;
 
-/// Which transactions a session sees: the same in all that share a snapshot. Since version 13 it has another name too.
-pub(super) const MOMENT: &[u8] = b"SELECT pg_catalog.txid_current_snapshot()";
-
-/// The only access method whose tables are known to be divisible into blocks.
-const HEAP: &str = "heap";
-
-/// What every session needs to read the same rows in the same form.
+/// What is known when rows are about to be read.
 #[derive(Debug)]
 pub(super) struct Reading {
-    /// How `pg_dump` has begun its session.
-    pub(super) startup: Bytes,
-    /// The statements by which `pg_dump` has set it up.
-    pub(super) settings: Vec<Vec<u8>>,
-    /// The snapshot, by the name it was exported under.
-    pub(super) snapshot: Bytes,
-    /// What the server says of it.
-    pub(super) moment: Rows,
-    /// Sizes of tables that can be divided, by schema and name.
-    pub(super) sizes: HashMap<(Bytes, Bytes), TableSize>,
-    /// Bytes of all tables, on the server's disk.
-    pub(super) table_bytes: u64,
+    /// What to see.
+    pub(super) view: Arc<View>,
+    /// The statements by which `pg_dump` has changed its session since.
+    pub(super) late_settings: Vec<Vec<u8>>,
+    /// How large the tables are.
+    pub(super) sizes: Sizes,
 }
 
 /// What `pg_dump` has asked for, in its order.
@@ -104,6 +72,10 @@ pub(super) struct Relay {
 pub(super) struct Wiring {
     pub(super) sessions: Arc<Sessions>,
     pub(super) window: Arc<Window>,
+    /// Where it is said what there is to see.
+    pub(super) view: watch::Sender<Option<Arc<View>>>,
+    /// What another session has found out; closed if none can.
+    pub(super) sizes: oneshot::Receiver<Sizes>,
     /// Where what is written down goes.
     pub(super) recorded: mpsc::UnboundedSender<Recorded>,
     /// Units that only this session can read, since somebody waits to have their table for himself.
@@ -148,9 +120,11 @@ impl Relay {
             upstream,
             startup,
             settings: Vec::new(),
+            view: None,
             reading: None,
             last_refusal: None,
             locked_out: BTreeMap::new(),
+            has_locked: false,
             locks_ahead: 0,
             wiring,
         };
@@ -188,11 +162,15 @@ struct Conversation {
     server: Session,
     upstream: Arc<Upstream>,
     startup: Bytes,
+    /// The statements that have set it up, and that the view does not have.
     settings: Vec<Vec<u8>>,
+    view: Option<Arc<View>>,
     reading: Option<Arc<Reading>>,
     last_refusal: Option<Refusal>,
     /// Units to read under the locks of this session, by number.
     locked_out: BTreeMap<u64, Unit>,
+    /// Whether it has asked for locks.
+    has_locked: bool,
     /// Locks that the server has been asked for and has not answered.
     locks_ahead: usize,
     wiring: Wiring,
@@ -286,6 +264,10 @@ impl Conversation {
                     return Err(failure(&self.upstream.service, Fault::DumpFailed, &words));
                 }
                 Ok(Statement::Setting) => self.settings.push(sql.to_owned()),
+                // Once it has its tables it has long to do with them.
+                Ok(Statement::Other) if self.has_locked => {
+                    self.view().await?;
+                }
                 Ok(Statement::Other) => {}
                 Err(unknown) => {
                     return Err(failure(&self.upstream.service, Fault::DumpFailed, &unknown.to_string()));
@@ -306,6 +288,7 @@ impl Conversation {
         self.settle(LOCKS_AHEAD - 1).await?;
         let sent = self.server.wire.send(&asked.bytes).await;
         self.upstream.lost(sent)?;
+        self.has_locked = true;
         self.locks_ahead += 1;
         Ok(Left::when(client.send(&locked()).await.is_err()))
     }
@@ -388,26 +371,31 @@ impl Conversation {
         let _ = self.wiring.recorded.send(recorded);
     }
 
-    /// Exports the snapshot and asks for sizes, in `pg_dump`'s transaction: the server waits for its next query.
-    async fn begin_reading(&mut self) -> Result<Reading, SliceError> {
-        let snapshot = self.ask(b"SELECT pg_catalog.pg_export_snapshot()").await?;
-        let Some(Some(snapshot)) = snapshot.into_iter().next().and_then(|row| row.into_iter().next()) else {
+    /// Exports the snapshot, once, in `pg_dump`'s transaction: the server waits for its next query.
+    async fn view(&mut self) -> Result<Arc<View>, SliceError> {
+        if let Some(view) = &self.view {
+            return Ok(view.clone());
+        }
+        let answer = self.ask(VIEW).await?;
+        let settings = std::mem::take(&mut self.settings);
+        let Some(view) = View::of(self.startup.clone(), settings, answer).map(Arc::new) else {
             let words = "the server exported no snapshot";
             return Err(failure(&self.upstream.service, Fault::Refused, words));
         };
-        let moment = self.ask(MOMENT).await?;
-        let (mut sizes, mut table_bytes) = (HashMap::new(), 0);
-        for row in self.ask(SIZES.as_bytes()).await? {
-            if let [Some(schema), Some(name), Some(method), Some(blocks), Some(bytes)] = &row[..] {
-                let size = TableSize { blocks: number(blocks), bytes: number(bytes) };
-                table_bytes += size.bytes;
-                if method == HEAP.as_bytes() {
-                    sizes.insert((schema.clone(), name.clone()), size);
-                }
-            }
-        }
-        let (startup, settings) = (self.startup.clone(), self.settings.clone());
-        Ok(Reading { startup, settings, snapshot, moment, sizes, table_bytes })
+        self.view = Some(view.clone());
+        self.wiring.view.send_replace(Some(view.clone()));
+        Ok(view)
+    }
+
+    /// What is needed to read. Where no other session could say how large the tables are, since somebody waits for one or
+    /// the server has no session to give, this one can: it has them locked.
+    async fn begin_reading(&mut self) -> Result<Reading, SliceError> {
+        let view = self.view().await?;
+        let sizes = match (&mut self.wiring.sizes).await {
+            Ok(sizes) => sizes,
+            Err(_) => Sizes::of(self.ask(&view.sizes_question()).await?),
+        };
+        Ok(Reading { view, late_settings: std::mem::take(&mut self.settings), sizes })
     }
 
     async fn ask(&mut self, sql: &[u8]) -> Result<Rows, SliceError> {
@@ -435,11 +423,6 @@ impl Conversation {
             StatementError::Lost(error) => self.gone(&error),
         }
     }
-}
-
-/// A number that the server has written.
-fn number(digits: &[u8]) -> u64 {
-    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 /// Waits for the turn of the first unit, if there is one. Only then it is read: were this session busy with a later one, which
