@@ -72,7 +72,7 @@ bench-dump: build ## Time `holdfast dump` beside pg_dump, on four kinds of data
 
 .PHONY: bench-media
 bench-media: install ## Time a media archive beside `aws s3 sync`, `tar` and `aws s3 cp` (FLAGS="--scale 0.1 --runs 1", …)
-	cargo build $(CARGO_PROFILE) --locked --package holdfast-aws --examples
+	cargo build $(CARGO_PROFILE) --workspace --locked --features holdfast-aws/bench --examples
 	$(TOOLS)/python bench/media.py $(FLAGS)
 
 .PHONY: clean

@@ -1,6 +1,6 @@
 //! What is uploaded.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use bytes::Bytes;
 use holdfast_archive::checksum::Crc64Nvme;
@@ -106,8 +106,9 @@ impl Uploads {
         let checksum = Crc64Nvme::of(&body);
         let (path, stored) = self.open.get_mut(id)?;
         let size = body.len() as u64;
-        let is_kept = !path.ends_with(".tar") || self.kept_tar_bytes + size <= KEPT_TAR_BYTES;
-        if is_kept && path.ends_with(".tar") {
+        let is_tar = Path::new(path.as_str()).extension().is_some_and(|extension| extension == "tar");
+        let is_kept = !is_tar || self.kept_tar_bytes + size <= KEPT_TAR_BYTES;
+        if is_kept && is_tar {
             self.kept_tar_bytes += size;
         }
         let part = if is_kept { Part::Held(body) } else { Part::Dropped(size) };
