@@ -423,6 +423,7 @@ pub(crate) struct Archive {
 
 #[derive(Debug, Args)]
 #[command(after_help = DUMP_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Restore {
     /// The archive.
     #[arg(value_name = "FILE")]

@@ -1,4 +1,4 @@
-//! PostgreSQL databases, as `dump` and `restore` reach them.
+//! `PostgreSQL` databases, as `dump` and `restore` reach them.
 
 pub(crate) mod connection;
 pub(crate) mod environment;

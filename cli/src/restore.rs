@@ -140,13 +140,13 @@ fn text(plan: &RestorePlan) -> String {
     ];
     lines.extend(plan.steps.iter().enumerate().map(|(index, step)| format!("step {}:    {step}", index + 1)));
     lines.extend(plan.notes.iter().map(|note| format!("note:      {note}")));
-    lines.into_iter().map(|line| format!("{}\n", plain(&line))).collect()
+    lines.iter().flat_map(|line| [plain(line), "\n".to_owned()]).collect()
 }
 
 /// What was restored, for people.
 fn told(Restored { report, milliseconds }: &Restored) -> String {
     let compared = if report.rows_compared { ", as many as when it was dumped" } else { "" };
-    let mut text = format!(
+    let restored = format!(
         "{} is restored: {} rows in {} tables{compared}, in {}.{:01} s\n",
         plain(&report.database),
         report.rows,
@@ -154,18 +154,14 @@ fn told(Restored { report, milliseconds }: &Restored) -> String {
         milliseconds / 1000,
         milliseconds % 1000 / 100,
     );
-    match (&report.old_database, &report.old_not_dropped) {
-        (Some(old), None) => text.push_str(&format!("the database it replaced is kept as {}\n", plain(old))),
+    let replaced = match (&report.old_database, &report.old_not_dropped) {
+        (Some(old), None) => format!("the database it replaced is kept as {}\n", plain(old)),
         (Some(old), Some(why)) => {
-            text.push_str(&format!(
-                "the database it replaced is still there as {}: {}; drop it\n",
-                plain(old),
-                plain(why)
-            ));
+            format!("the database it replaced is still there as {}: {}; drop it\n", plain(old), plain(why))
         }
-        _ => {}
-    }
-    text
+        _ => String::new(),
+    };
+    restored + &replaced
 }
 
 /// How far the restore has come, for people.

@@ -12,7 +12,7 @@ use std::{
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The smallest archive there is: a header of PostgreSQL 15, and no entries.
+/// The smallest archive there is: a header of `PostgreSQL` 15, and no entries.
 fn empty_archive() -> Vec<u8> {
     let mut bytes = b"PGDMP\x01\x0e\x00\x04\x08\x01".to_vec();
     // Compression, seven fields of a time, and the lengths of three texts.

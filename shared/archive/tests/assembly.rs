@@ -97,9 +97,9 @@ fn assemble(policy: Policy, listed: &BTreeMap<String, Listed>) -> Result<Assembl
                 if missing == 0 {
                     break;
                 }
-                let filler = tar.fill(missing.min(policy.head_bytes));
-                filled += filler.len();
-                parts.store(literal.push_filler(&filler, first - 1)?);
+                let comment = tar.fill(missing.min(policy.head_bytes));
+                filled += comment.len();
+                parts.store(literal.push_filler(&comment, first - 1)?);
             }
             let mut whole = Crc64Nvme::of(head);
             for (number, offset, length) in ranges {

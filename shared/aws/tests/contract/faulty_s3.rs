@@ -189,7 +189,9 @@ async fn serve(mut client: TcpStream, s3: u16, state: Arc<Mutex<State>>) -> io::
 }
 
 fn reset(client: TcpStream) -> io::Result<()> {
-    Ok(set_socket_linger(&client, Some(Duration::ZERO))?)
+    set_socket_linger(&client, Some(Duration::ZERO))?;
+    drop(client);
+    Ok(())
 }
 
 /// An answer of S3 with this status, which says that it is out of order.

@@ -67,7 +67,7 @@ async fn an_object_is_stored_as_asked_for_under_any_key() {
 async fn what_comes_in_between_is_replaced_only_if_asked_for(#[case] replace: bool) {
     let (client, name) = bucket().await;
     let store = store(&client, &name, replace);
-    let outcome = upload(&store, "a", b"ours", put(&client, &name, "a", b"another's")).await;
+    let outcome = Box::pin(upload(&store, "a", b"ours", put(&client, &name, "a", b"another's"))).await;
     let put_beside = {
         put(&client, &name, "b", b"another's").await;
         store.put("b", "text/plain", Bytes::from_static(b"ours")).await

@@ -156,11 +156,11 @@ impl Archive {
                 self.line(&line).await
             }
             (Next::Copied(object, head, first, copied), Entry::Copied { numbers, .. }) => {
-                let copies = *numbers.start();
-                self.fill(copies.saturating_sub(1), first.len() as u64).await?;
+                let number = *numbers.start();
+                self.fill(number.saturating_sub(1), first.len() as u64).await?;
                 let archived = self.tar.copied(self.entry(&object, head), copied.whole);
                 let Archived { header, padding, line } = archived.map_err(|error| of_tar(&error))?;
-                self.parts.write_copied(&header, &first, copies, copied.parts).await?;
+                self.parts.write_copied(&header, &first, number, copied.parts).await?;
                 self.parts.write(&padding).await?;
                 self.line(&line).await
             }

@@ -21,6 +21,7 @@ const GROWN_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) const GROWN_AHEAD_BYTES: u64 = 64 * 1024;
 
 /// What came of reading an object ahead.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart as soon as it is there")]
 pub(super) enum Fetched {
     Next(Next),
     /// It has become larger than what was set aside for it, and is to be read when its turn comes: then it is the only one.
