@@ -19,9 +19,10 @@ use holdfast_domain::{
     application::StorageService,
     backup::{Contents, Skipped},
 };
+use indicatif::ProgressBar;
 use serde::Serialize;
 
-use self::{bar::Bar, counted::Counted, staging::Staging};
+use self::{counted::Counted, staging::Staging};
 use crate::{
     address::{Address, Target},
     arguments::{self, Archive, Connection},
@@ -85,9 +86,9 @@ pub(crate) async fn run(options: Archive, aws: &Connection, terminal: &Terminal)
     }
     let mut interrupts = Interrupts::new()?;
     let began = clock::now();
-    let bar = Bar::new(&source.to_string(), terminal);
+    let bar = terminal.bar(&source.to_string());
     let outcome = archive(&options, &output, aws, &mut interrupts, &bar).await;
-    bar.end();
+    bar.finish_and_clear();
     let (place, Stored { object, report }) = outcome?;
     let Contents::MediaTar { bucket, prefix, files, bytes, skipped, skipped_count } = report.contents else {
         return Err(Failure::new("the archive is of another kind than was asked for; please report this"));
@@ -116,7 +117,7 @@ async fn archive(
     output: &Target,
     aws: &Connection,
     interrupts: &mut Interrupts,
-    bar: &Bar,
+    bar: &ProgressBar,
 ) -> Result<(Place, Stored), Failure> {
     let Archive { source, stored, .. } = options;
     let stopper = interrupts.clone();
@@ -136,7 +137,7 @@ async fn archive(
         prepared = prepared => prepared?,
         () = interrupts.come() => return Err(interrupted()),
     };
-    let mut draw = |so_far| bar.show(&media, so_far);
+    let mut draw = |so_far| bar::show(bar, &media, so_far);
     match (store, output) {
         (Store::Files(staging), Target::File(target)) => {
             let key = key_of(target)?;
@@ -214,19 +215,15 @@ fn interrupted() -> Failure {
 
 /// A failure of the engine, with what to do about it here rather than in a registration.
 fn failed(error: &SliceError) -> Failure {
-    let SliceError::Failed(failure) = error else { return Failure::new(error.to_string()) };
-    let fix = match failure.code.as_str() {
-        "bucket_missing" => "check the address",
-        "bucket_denied" | "object_denied" => {
+    Failure::of_engine(error, |code| match code {
+        "bucket_missing" => Some("check the address"),
+        "bucket_denied" | "object_denied" => Some(
             "s3:ListBucket on the bucket, s3:GetObject and s3:GetObjectTagging on its objects, and the use of their KMS \
-             key are needed"
-        }
-        "object_changed" | "object_unavailable" | "bucket_unavailable" => "run it again",
-        _ => return Failure::new(&failure.message),
-    };
-    // The engine's own advice, which is for registered services, comes after the last semicolon.
-    let what = failure.message.rsplit_once("; ").map_or(failure.message.as_str(), |(what, _)| what);
-    Failure::new(what).fix(fix)
+             key are needed",
+        ),
+        "object_changed" | "object_unavailable" | "bucket_unavailable" => Some("run it again"),
+        _ => None,
+    })
 }
 
 fn print(report: &Report, source: &Address, terminal: &Terminal) -> Result<(), Failure> {

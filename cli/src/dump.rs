@@ -4,7 +4,7 @@ mod bar;
 mod file;
 mod part;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use holdfast_backup::{
     engines::{
@@ -19,7 +19,7 @@ use holdfast_domain::backup::Contents;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use self::{bar::Bar, part::PartFile};
+use self::part::PartFile;
 use crate::{
     address::{Address, Target},
     arguments::{self, Dump},
@@ -31,12 +31,9 @@ use crate::{
     place::Place,
     postgres::{connection::Connection, environment, failed},
     table::{plain, size},
-    terminal::Terminal,
+    terminal::{DRAW_EVERY, Terminal},
     upload,
 };
-
-/// How often progress is drawn.
-const DRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// What was dumped.
 #[derive(Serialize)]
@@ -98,12 +95,12 @@ pub(crate) async fn run(
     let mut interrupts = Interrupts::new()?;
     let began = clock::now();
     let progress = engine.progress();
-    let bar = Bar::new(&connection.database, terminal);
+    let bar = terminal.bar(&connection.database);
     let outcome = match &output {
         Target::File(target) => {
             let drawing = async {
                 loop {
-                    bar.show(&progress);
+                    bar::show(&bar, &progress);
                     tokio::time::sleep(DRAW_EVERY).await;
                 }
             };
@@ -115,12 +112,12 @@ pub(crate) async fn run(
             }
         }
         Target::Object(address) => {
-            let mut draw = |_| bar.show(&progress);
+            let mut draw = |_| bar::show(&bar, &progress);
             let stored = to_bucket(&engine, address, &options.stored, aws, &mut interrupts, &mut draw).await;
             stored.map(|stored| Written::Object(Place::of_object(address, stored.object.clone()), stored))
         }
     };
-    bar.end();
+    bar.finish_and_clear();
     let (place, bytes, crc64nvme, report) = outcome?.kept()?;
     let Contents::PostgresCustom { database, server_version, pg_dump_version } = report.contents else {
         return Err(Failure::new("the dump is of another kind than was asked for; please report this"));

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, process::ExitCode};
 
+use holdfast_backup::error::SliceError;
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -33,6 +34,15 @@ impl Failure {
     /// It failed.
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), fix: None, exit: Exit::Failed, status: None }
+    }
+
+    /// An engine failed. What `fix` knows by its code is to be done about it, not what the engine says: that is for
+    /// registered services, and comes after the last semicolon.
+    pub(crate) fn of_engine(error: &SliceError, fix: impl FnOnce(&str) -> Option<&'static str>) -> Self {
+        let SliceError::Failed(failure) = error else { return Self::new(error.to_string()) };
+        let Some(fix) = fix(&failure.code) else { return Self::new(&failure.message) };
+        let what = failure.message.rsplit_once("; ").map_or(failure.message.as_str(), |(what, _)| what);
+        Self::new(what).fix(fix)
     }
 
     /// It was asked for in the wrong way.

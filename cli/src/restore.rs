@@ -1,7 +1,5 @@
 //! `holdfast restore`: a database out of an archive in a file. Needs no API and no AWS.
 
-use std::time::Duration;
-
 use holdfast_backup::{
     engines::postgres::{
         ClientTools, PostgresRestore, RestoreAdvance, RestoreOptions, RestorePhase, RestorePlan,
@@ -21,11 +19,8 @@ use crate::{
     interrupts::Interrupts,
     postgres::{connection::Connection, environment, failed},
     table::{plain, size},
-    terminal::{Terminal, bar_style},
+    terminal::{DRAW_EVERY, Terminal},
 };
-
-/// How often progress is drawn.
-const DRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// What was planned and restored.
 #[derive(Serialize)]
@@ -75,10 +70,11 @@ pub(crate) async fn run(options: Restore, terminal: &Terminal) -> Result<(), Fai
         }
         return if plan.refusals.is_empty() { Ok(()) } else { Err(refused(&plan)) };
     }
-    let (progress, bar) = (prepared.progress(), Bar::new(&plan, terminal));
+    let (progress, bar) = (prepared.progress(), terminal.bar(&plan.database));
+    bar.set_length(plan.archive.data_bytes.max(1));
     let drawing = async {
         loop {
-            bar.show(&progress);
+            show(&bar, plan.archive.tables, &progress);
             tokio::time::sleep(DRAW_EVERY).await;
         }
     };
@@ -86,7 +82,7 @@ pub(crate) async fn run(options: Restore, terminal: &Terminal) -> Result<(), Fai
         outcome = prepared.run(interrupts.come()) => outcome,
         never = drawing => never,
     };
-    bar.end();
+    bar.finish_and_clear();
     let report = outcome.map_err(|error| match error {
         SliceError::Cancelled => interrupted(&connection.database),
         error => failed(&error),
@@ -164,41 +160,17 @@ fn told(Restored { report, milliseconds }: &Restored) -> String {
     restored + &replaced
 }
 
-/// How far the restore has come, for people.
-enum Bar {
-    Drawn { bar: ProgressBar, tables: usize },
-    Quiet,
-}
-
-impl Bar {
-    fn new(plan: &RestorePlan, terminal: &Terminal) -> Self {
-        if !terminal.is_watched() {
-            return Self::Quiet;
+/// Shows how far a restore of so many tables has come.
+fn show(bar: &ProgressBar, of: usize, progress: &RestoreProgress) {
+    let RestoreAdvance { phase, tables, raw_bytes, archive_bytes, .. } = progress.advance();
+    bar.set_position(archive_bytes);
+    bar.set_message(match phase {
+        RestorePhase::Schema => "schema".to_owned(),
+        RestorePhase::Rows => {
+            let seconds = bar.elapsed().as_secs().max(1);
+            format!("{}, {}/s, {tables} of {of} tables", size(raw_bytes), size(raw_bytes / seconds))
         }
-        let bar = ProgressBar::new(plan.archive.data_bytes.max(1));
-        bar.set_style(bar_style("{prefix} {bar:30} {percent:>3} %  {msg}"));
-        bar.set_prefix(plain(&plan.database));
-        Self::Drawn { bar, tables: plan.archive.tables }
-    }
-
-    fn show(&self, progress: &RestoreProgress) {
-        let Self::Drawn { bar, tables: of } = self else { return };
-        let RestoreAdvance { phase, tables, raw_bytes, archive_bytes, .. } = progress.advance();
-        bar.set_position(archive_bytes);
-        bar.set_message(match phase {
-            RestorePhase::Schema => "schema".to_owned(),
-            RestorePhase::Rows => {
-                let seconds = bar.elapsed().as_secs().max(1);
-                format!("{}, {}/s, {tables} of {of} tables", size(raw_bytes), size(raw_bytes / seconds))
-            }
-            RestorePhase::Indexes => "indexes and constraints".to_owned(),
-            RestorePhase::Swap => "swapping in".to_owned(),
-        });
-    }
-
-    fn end(&self) {
-        if let Self::Drawn { bar, .. } = self {
-            bar.finish_and_clear();
-        }
-    }
+        RestorePhase::Indexes => "indexes and constraints".to_owned(),
+        RestorePhase::Swap => "swapping in".to_owned(),
+    });
 }

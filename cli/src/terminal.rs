@@ -1,11 +1,17 @@
 //! The only place that prints.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::{
+    io::{self, ErrorKind, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
-use indicatif::ProgressStyle;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::{arguments::Output, failure::Failure};
+use crate::{arguments::Output, failure::Failure, table::plain};
+
+/// How often progress is drawn.
+pub(crate) const DRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// Standard output and standard error.
 pub(crate) struct Terminal {
@@ -31,6 +37,14 @@ impl Terminal {
     /// Whether somebody watches standard error, so that progress can be drawn there.
     pub(crate) fn is_watched(&self) -> bool {
         io::stderr().is_terminal()
+    }
+
+    /// A bar on standard error for what is done to `name`; hidden where nobody watches.
+    pub(crate) fn bar(&self, name: &str) -> ProgressBar {
+        let bar = if self.is_watched() { ProgressBar::new(1) } else { ProgressBar::hidden() };
+        bar.set_style(bar_style("{prefix} {bar:30} {percent:>3} %  {msg}"));
+        bar.set_prefix(plain(name));
+        bar
     }
 
     /// Whether standard output shows colours.

@@ -1,7 +1,5 @@
 //! From an engine to an object in somebody's bucket: all of it, or nothing.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use holdfast_aws::s3::S3Artifacts;
 use holdfast_backup::{
@@ -11,10 +9,7 @@ use holdfast_backup::{
     upload::{self, Advance, Observer, Stored},
 };
 
-use crate::{address::Address, failure::Failure, interrupts::Interrupts};
-
-/// How often progress is drawn.
-const DRAW_EVERY: Duration = Duration::from_millis(200);
+use crate::{address::Address, failure::Failure, interrupts::Interrupts, terminal::DRAW_EVERY};
 
 /// Makes sure that `key` is free, unless it may be replaced.
 pub(crate) async fn check(store: &S3Artifacts, address: &Address, overwrite: bool) -> Result<(), Failure> {
