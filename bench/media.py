@@ -23,19 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from local.machine import free_port  # noqa: E402
-
-AWSCLI = "awscli==1.46.2"
-AWSCLI_FOLDER = ROOT / ".tools" / "awscli"
-EXAMPLES = ROOT / "target" / "release" / "examples"
+from s3_endpoint import AWS, AWSCLI, EXAMPLES, Endpoint, install_awscli
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # Objects, and the size of each.
@@ -68,50 +59,6 @@ class Run:
     said: dict[str, str] = field(default_factory=dict)
 
 
-class Endpoint:
-    """The S3 that all contestants talk to."""
-
-    def __init__(self, latency: int) -> None:
-        self.port = free_port()
-        self.process = subprocess.Popen([EXAMPLES / "synthetic_s3", f"127.0.0.1:{self.port}", str(latency)], stdout=subprocess.PIPE)
-        self.process.stdout.readline()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def counts(self) -> dict[str, int]:
-        """What was asked since the last time; what was stored is forgotten."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.url}/_counts") as answer:
-            return {name: int(count) for name, count in (line.split() for line in answer.read().decode().splitlines())}
-
-    def __enter__(self) -> "Endpoint":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
-def environment(endpoint: Endpoint) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return kept | {
-        "AWS_ENDPOINT_URL": endpoint.url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "eu-central-1",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        # The rival's own checksums would cost it more.
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-        "NO_PROXY": "127.0.0.1",
-    }
-
-
 def measured(commands: list[list[str]], endpoint: Endpoint, folder: Path) -> Run:
     """Runs commands one after the other."""
     endpoint.counts()
@@ -119,7 +66,7 @@ def measured(commands: list[list[str]], endpoint: Endpoint, folder: Path) -> Run
     for command in commands:
         with open(folder / "said", "w+") as said:
             began = time.monotonic()
-            process = subprocess.Popen(command, env=environment(endpoint), cwd=folder, stdout=said, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(command, env=endpoint.environment, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
             try:
                 _, status, used = os.wait4(process.pid, 0)
             except BaseException:
@@ -146,14 +93,13 @@ def ours(bucket: str, endpoint: Endpoint, folder: Path, seconds: int = 300) -> R
 
 def rival(bucket: str, endpoint: Endpoint, folder: Path) -> Run:
     """The files, a tar of them, and its upload."""
-    aws = str(AWSCLI_FOLDER / "bin" / "aws")
     files, archive = folder / "files", folder / "media.tar"
     try:
         return measured(
             [
-                [aws, "s3", "sync", f"s3://{bucket}/", str(files), "--only-show-errors"],
+                [str(AWS), "s3", "sync", f"s3://{bucket}/", str(files), "--only-show-errors"],
                 ["tar", "-cf", str(archive), "-C", str(files), "."],
-                [aws, "s3", "cp", str(archive), "s3://backups/media.tar", "--only-show-errors"],
+                [str(AWS), "s3", "cp", str(archive), "s3://backups/media.tar", "--only-show-errors"],
             ],
             endpoint,
             folder,
@@ -230,12 +176,7 @@ def prepare() -> None:
     for program in ("synthetic_s3", "archive_media"):
         if not (EXAMPLES / program).exists():
             raise BenchError(f"{EXAMPLES / program} is missing: run `make bench-media`")
-    program = AWSCLI_FOLDER / "bin" / "aws"
-    version = AWSCLI.partition("==")[2]
-    if program.exists() and version in subprocess.run([program, "--version"], capture_output=True, text=True).stdout:
-        return
-    venv.create(AWSCLI_FOLDER, with_pip=True, clear=True)
-    subprocess.run([AWSCLI_FOLDER / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", AWSCLI], check=True)
+    install_awscli()
 
 
 def main() -> int:
