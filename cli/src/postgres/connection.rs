@@ -133,6 +133,7 @@ impl Connection {
             port: self.port,
             database: self.database.clone(),
             secret_arn: String::new(),
+            restore_secret_arn: None,
             tls: self.tls()?,
         })
     }

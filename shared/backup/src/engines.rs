@@ -7,6 +7,7 @@ pub mod media;
 pub mod mysql;
 pub mod postgres;
 mod process;
+pub mod restorer;
 pub mod segments;
 mod trust;
 mod unreached;

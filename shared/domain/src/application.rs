@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    id::{PlanId, ServiceName},
+    id::{ApplicationId, PlanId, ServiceName},
     invalid::Invalid,
     region::{self, Region},
 };
 
 /// Most services one application can have: each is a branch of the job, and a line in its picture.
 const SERVICES_MAX: usize = 20;
+
+/// Most applications that the backups of one may be restored into.
+const RESTORE_INTO_MAX: usize = 20;
 
 /// What a person registers: the plan the application subscribes to, the zone its days are counted in, its services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +31,9 @@ pub struct ApplicationSpec {
     pub time_zone: Tz,
     /// Databases and storages; a backup takes databases first, so that each file a row names exists.
     pub services: Vec<Service>,
+    /// Other applications that its backups may be restored into. Whoever may restore one of those can then have its data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restore_into: Vec<ApplicationId>,
 }
 
 /// One thing to back up.
@@ -57,6 +63,9 @@ pub struct PostgresService {
     pub database: String,
     /// ARN of the Secrets Manager secret that holds `{"username", "password"}`.
     pub secret_arn: String,
+    /// ARN of the secret with the credentials to restore with; those of `secret_arn` without it. They need more rights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_secret_arn: Option<String>,
     /// How the connection is protected.
     #[serde(default)]
     pub tls: Tls,
@@ -77,6 +86,9 @@ pub struct MysqlService {
     pub database: String,
     /// ARN of the Secrets Manager secret that holds `{"username", "password"}`.
     pub secret_arn: String,
+    /// ARN of the secret with the credentials to restore with; those of `secret_arn` without it. They need more rights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_secret_arn: Option<String>,
     /// How the connection is protected.
     #[serde(default)]
     pub tls: Tls,
@@ -170,26 +182,49 @@ impl ApplicationSpec {
                 ));
             }
             match service {
-                Service::Postgres(PostgresService { host, port, database, secret_arn, .. }) => {
-                    validate_database(host, (*port, postgres_port()), database, secret_arn, region)
+                Service::Postgres(PostgresService {
+                    host,
+                    port,
+                    database,
+                    secret_arn,
+                    restore_secret_arn,
+                    ..
+                }) => {
+                    let secrets = (secret_arn.as_str(), restore_secret_arn.as_deref());
+                    validate_database(host, (*port, postgres_port()), database, secrets, region)
                 }
-                Service::Mysql(MysqlService { host, port, database, secret_arn, .. }) => {
-                    validate_database(host, (*port, mysql_port()), database, secret_arn, region)
+                Service::Mysql(MysqlService {
+                    host, port, database, secret_arn, restore_secret_arn, ..
+                }) => {
+                    let secrets = (secret_arn.as_str(), restore_secret_arn.as_deref());
+                    validate_database(host, (*port, mysql_port()), database, secrets, region)
                 }
                 Service::Storage(storage) => storage.validate(backups),
             }
             .map_err(|invalid| invalid.within(&parent))?;
         }
+        if self.restore_into.len() > RESTORE_INTO_MAX {
+            return Err(Invalid::new(
+                "restore_into",
+                format!("has {} entries", self.restore_into.len()),
+                format!("name at most {RESTORE_INTO_MAX} applications"),
+            ));
+        }
         Ok(())
+    }
+
+    /// The service of that name.
+    pub fn service(&self, name: &ServiceName) -> Option<&Service> {
+        self.services.iter().find(|service| service.name() == name)
     }
 }
 
-/// Checks where a database is; `port` comes with the usual one.
+/// Checks where a database is; `port` comes with the usual one, and the secret to read with with that to restore with.
 fn validate_database(
     host: &str,
     port: (u16, u16),
     database: &str,
-    secret_arn: &str,
+    (secret_arn, restore_secret_arn): (&str, Option<&str>),
     region: &Region,
 ) -> Result<(), Invalid> {
     if host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace) {
@@ -218,7 +253,8 @@ fn validate_database(
     if database.is_empty() || database.contains('\0') {
         return Err(Invalid::new("database", "is empty", "give the name of the database"));
     }
-    region::of_secret(secret_arn, region)
+    region::of_secret("secret_arn", secret_arn, region)?;
+    restore_secret_arn.map_or(Ok(()), |arn| region::of_secret("restore_secret_arn", arn, region))
 }
 
 impl StorageService {

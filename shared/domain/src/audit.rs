@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{AuditId, BackupId};
+use crate::id::{AuditId, BackupId, RestoreId};
 
 /// One line of an application's (or a plan's) audit trail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,6 +19,9 @@ pub struct AuditEntry {
     pub action: Action,
     /// The backup it was done to, where it was one.
     pub backup: Option<BackupId>,
+    /// The restore it was done to, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreId>,
     /// From which state, label or version.
     pub from: Option<String>,
     /// To which state, label or version.
@@ -30,13 +33,29 @@ pub struct AuditEntry {
 impl AuditEntry {
     /// The entry that `actor` did `action` at `at`.
     pub fn new(id: AuditId, at: DateTime<Utc>, actor: impl Into<String>, action: Action) -> Self {
-        Self { id, at, actor: actor.into(), action, backup: None, from: None, to: None, reason: None }
+        Self {
+            id,
+            at,
+            actor: actor.into(),
+            action,
+            backup: None,
+            restore: None,
+            from: None,
+            to: None,
+            reason: None,
+        }
     }
 
     /// The same, done to a backup.
     #[must_use]
     pub fn to_backup(self, id: BackupId) -> Self {
         Self { backup: Some(id), ..self }
+    }
+
+    /// The same, done to a restore.
+    #[must_use]
+    pub fn to_restore(self, id: RestoreId) -> Self {
+        Self { restore: Some(id), ..self }
     }
 
     /// The same, changing a state, label, version or time.
@@ -64,13 +83,13 @@ pub enum Action {
     Remove,
     /// A plan was made or changed.
     PlanChange,
-    /// A backup was asked for.
+    /// A backup or a restore was asked for.
     Request,
-    /// A backup succeeded.
+    /// A backup or a restore succeeded.
     Succeed,
-    /// A backup failed.
+    /// A backup or a restore failed.
     Fail,
-    /// Somebody asked to cancel a backup.
+    /// Somebody asked to cancel a backup or a restore.
     Cancel,
     /// A policy raised a label.
     Relabel,

@@ -149,6 +149,11 @@ time_ordered_id!(
     "id"
 );
 time_ordered_id!(
+    /// The id of a restore; also the name of its execution.
+    RestoreId,
+    "id"
+);
+time_ordered_id!(
     /// The id of an audit entry.
     AuditId,
     "id"

@@ -12,5 +12,6 @@ pub mod id;
 pub mod invalid;
 pub mod plan;
 pub mod region;
+pub mod restore;
 pub mod retention;
 pub mod schedule;

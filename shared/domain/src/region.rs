@@ -36,29 +36,25 @@ pub fn of_database_host(host: &str) -> Option<Region> {
     Some(Region::new(region))
 }
 
-/// Accepts the ARN of a Secrets Manager secret in `region`, and says which other thing or region it names otherwise.
-pub fn of_secret(arn: &str, region: &Region) -> Result<(), Invalid> {
+/// Accepts the ARN of a Secrets Manager secret in `region`, which was given in `field`, and says which other thing or region it names otherwise.
+pub fn of_secret(field: &'static str, arn: &str, region: &Region) -> Result<(), Invalid> {
     let parts: Vec<&str> = arn.splitn(7, ':').collect();
     let &["arn", _partition, "secretsmanager", found, account, "secret", name] = parts.as_slice() else {
         return Err(Invalid::new(
-            "secret_arn",
+            field,
             "is not the ARN of a Secrets Manager secret",
             "give the full ARN, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME; the secret itself is never sent",
         ));
     };
     if found != region.as_str() {
         return Err(Invalid::new(
-            "secret_arn",
+            field,
             format!("names a secret in region {found}"),
             format!("use a secret in {region}, where this stack runs"),
         ));
     }
     if account.is_empty() || name.is_empty() {
-        return Err(Invalid::new(
-            "secret_arn",
-            "lacks the account or the name",
-            "give the full ARN of the secret",
-        ));
+        return Err(Invalid::new(field, "lacks the account or the name", "give the full ARN of the secret"));
     }
     Ok(())
 }
@@ -84,7 +80,7 @@ mod tests {
     #[case("hunter2", Some("not the ARN"))]
     #[case("arn:aws:ssm:eu-central-1:123456789012:parameter:x", Some("not the ARN"))]
     fn a_secret_is_an_arn_in_the_stacks_region(#[case] arn: &str, #[case] problem: Option<&str>) {
-        let outcome = of_secret(arn, &Region::new("eu-central-1"));
+        let outcome = of_secret("secret_arn", arn, &Region::new("eu-central-1"));
         match problem {
             None => assert_eq!(outcome, Ok(())),
             Some(problem) => assert!(outcome.unwrap_err().problem.contains(problem)),

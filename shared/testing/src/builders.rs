@@ -53,6 +53,7 @@ pub fn application_spec(id: &str) -> ApplicationSpec {
                 secret_arn: format!(
                     "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{id}/database-AbCdEf"
                 ),
+                restore_secret_arn: None,
                 tls: Tls::default(),
             }),
             Service::Storage(StorageService {
@@ -61,6 +62,7 @@ pub fn application_spec(id: &str) -> ApplicationSpec {
                 prefix: "media/".to_owned(),
             }),
         ],
+        restore_into: vec![],
     }
 }
 
@@ -136,6 +138,7 @@ pub fn audit_entry(id: AuditId, backup: &Backup) -> AuditEntry {
         actor: backup.requested_by.clone(),
         action: Action::Request,
         backup: Some(backup.id),
+        restore: None,
         from: None,
         to: Some("queued".to_owned()),
         reason: None,

@@ -177,6 +177,7 @@ impl Server {
             port: self.port,
             database: database.to_owned(),
             secret_arn: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop".to_owned(),
+            restore_secret_arn: None,
             tls: Tls::Disable,
         }
     }

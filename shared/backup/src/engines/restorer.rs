@@ -1,0 +1,63 @@
+//! The restorers: each puts what one artifact holds into one service. The other way round from an [`Engine`](super::Engine).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use holdfast_domain::restore::{Preflight, Restored};
+
+use crate::error::SliceError;
+
+/// Puts what one artifact holds into one service.
+#[async_trait]
+pub trait Restorer: Send + Sync {
+    /// Looks at the artifact and at the target, and says what would be done and what stands in the way. Changes nothing. What
+    /// cannot be looked at for now is a transient error; what stands in the way is a refusal, and no error.
+    async fn preflight(&self) -> Result<Preflight, SliceError>;
+
+    /// Restores, from where an earlier slice has stopped if there is a `cursor`, for at most `time`. A restorer that cannot
+    /// stop and go on ends with the permanent error `slice_too_short` when its time is up, with the target as it was. So it is
+    /// after every error, unless the preflight has said that it cannot be; and it has refused what the preflight refuses.
+    async fn restore(
+        &self,
+        cursor: Option<&str>,
+        time: Duration,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<Outcome, SliceError>;
+
+    /// Removes what a restore into this target has left that was killed: half a database, open uploads. Harmless when there is
+    /// nothing, and when it is repeated.
+    async fn clean_up(&self) -> Result<(), SliceError>;
+}
+
+/// How far a slice of a restore came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// To the end.
+    Done(Restored),
+    /// To where `cursor` says, which is for the restorer alone to understand.
+    Paused {
+        /// Where to go on.
+        cursor: String,
+    },
+}
+
+/// How far a restore has come.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restoring {
+    /// Bytes of the artifact that were restored.
+    pub bytes: u64,
+    /// Bytes there are to restore, where they are known.
+    pub of_bytes: Option<u64>,
+    /// What it is doing, in a word or two: `schema`, `rows`, `indexes`, `files`.
+    pub doing: &'static str,
+    /// Where a slice would go on that came after this one, if it was killed now.
+    pub cursor: Option<String>,
+}
+
+/// Who follows a restore: writes down how far it has come, and can stop it by answering with an error, such as
+/// [`SliceError::Cancelled`] or [`SliceError::Fenced`].
+#[async_trait]
+pub trait RestoreObserver: Send {
+    /// The restore has come so far. To be called about every two seconds, and before what cannot be taken back.
+    async fn advanced(&mut self, so_far: Restoring) -> Result<(), SliceError>;
+}
