@@ -67,8 +67,10 @@ bench: build ## Time the retention planner on 1,000,000 records, and measure the
 	$(TOOLS)/python bench/worker_memory.py
 
 .PHONY: bench-dump
-bench-dump: build ## Time `holdfast dump` beside pg_dump, on four kinds of data
-	$(TOOLS)/python bench/dump.py
+bench-dump: install ## Time `holdfast dump` beside pg_dump, on four kinds of data (FLAGS="--sets big --to file", …)
+	cargo build $(CARGO_PROFILE) --workspace --bins --locked
+	cargo build $(CARGO_PROFILE) --workspace --locked --features holdfast-aws/bench --examples
+	$(TOOLS)/python bench/dump.py $(FLAGS)
 
 .PHONY: bench-media
 bench-media: install ## Time a media archive beside `aws s3 sync`, `tar` and `aws s3 cp` (FLAGS="--scale 0.1 --runs 1", …)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """How much memory the worker needs: the real function, backing up a large database and much media.
 
-    bench/worker_memory.py [--mib 2048]
+    bench/worker_memory.py [--mib 2048] [--mysql]
 
 Starts a local stack and a PostgreSQL of its own in a temporary folder, fills a database with `--mib` MiB that do not
 compress and a bucket with as many in small, middling and large files, backs both up, and prints what the worker's process
-and its pg_dump held at the most: by the worker's own figure, which it logs, and as seen from outside. Seconds are printed
-to show that it ran; they measure the local stack, not S3.
+and its pg_dump held at the most: by the worker's own figure, which it logs, and as seen from outside. With `--mysql` the
+database is a MariaDB, and there are no files. Seconds are printed to show that it ran; they measure the local stack, not S3.
 """
 
 import argparse
@@ -20,6 +20,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 import psycopg  # noqa: E402
 
+from local.mariadb import MariaDb, MariaDbError  # noqa: E402
 from local.postgres import Postgres, PostgresError  # noqa: E402
 from local.stack import Stack, StackError  # noqa: E402
 
@@ -35,6 +39,10 @@ LIMIT_MIB = 256
 BUCKET = "bench-media"
 # Bytes of a row: 128 of them are a MiB.
 ROW = 8192
+# The most that MariaDB's RANDOM_BYTES gives.
+RANDOM_BYTES = 1024
+# MiB that one statement puts into MariaDB.
+AT_ONCE = 64
 # Sizes of files, and which share of all bytes is in files of that size.
 FILES = [(16 * 1024, 0.02), (4 * MIB, 0.48), (64 * MIB, 0.50)]
 # What the local stack holds of a byte that is stored, roughly, and how often each is stored.
@@ -64,7 +72,37 @@ class Peaks(threading.Thread):
                         self.bytes[name] = max(self.bytes[name], int(peak[1]) * 1024)
 
 
-def fill_database(server: Postgres, mib: int) -> None:
+@dataclass
+class Database:
+    """A database to back up: its service, who may read it, and the program that dumps it."""
+
+    service: dict[str, object]
+    account: dict[str, str]
+    program: str
+
+
+@contextmanager
+def postgres(folder: Path, mib: int) -> Iterator[Database]:
+    with Postgres(folder / "postgres") as server:
+        fill_postgres(server, mib)
+        service = {"kind": "postgres", "host": server.host, "port": server.port}
+        yield Database(service, {"username": "postgres", "password": server.password}, "pg_dump")
+
+
+@contextmanager
+def mariadb(mib: int) -> Iterator[Database]:
+    with MariaDb() as server:
+        server.create_database("bench", "CREATE TABLE noise (n INT PRIMARY KEY, bytes LONGBLOB)")
+        bytes_ = f"CONCAT({', '.join([f'RANDOM_BYTES({RANDOM_BYTES})'] * (ROW // RANDOM_BYTES))})"
+        rows, step = mib * MIB // ROW, AT_ONCE * MIB // ROW
+        for first in range(1, rows + 1, step):
+            numbers = f"seq_{first}_to_{min(first + step - 1, rows)}"
+            server.run_sql(f"INSERT INTO noise SELECT seq, {bytes_} FROM {numbers}", "bench")
+        service = {"kind": "mysql", "host": server.host, "port": server.port}
+        yield Database(service, {"username": server.user, "password": server.password}, "mariadb-dump")
+
+
+def fill_postgres(server: Postgres, mib: int) -> None:
     server.create_database("bench")
     with psycopg.connect(server.dsn_for("bench", "postgres", server.password)) as connection:
         # Random bytes gain nothing from the server's own compression either.
@@ -87,17 +125,14 @@ def fill_bucket(s3, region: str, mib: int) -> int:
     return count
 
 
-def register(stack: Stack, server: Postgres, folder: Path) -> None:
+def register(stack: Stack, database: Database, files: int, folder: Path) -> None:
     secret = stack.client("secretsmanager").create_secret(
-        Name="holdfast/bench", SecretString=json.dumps({"username": "postgres", "password": server.password})
+        Name="holdfast/bench", SecretString=json.dumps(database.account)
     )["ARN"]
-    database = {
-        "kind": "postgres", "name": "DEFAULT", "host": server.host, "port": server.port, "database": "bench",
-        "secret_arn": secret, "tls": {"mode": "disable"},
-    }
+    more = {"name": "DEFAULT", "database": "bench", "secret_arn": secret, "tls": {"mode": "disable"}}
     storage = {"kind": "storage", "name": "MEDIA", "bucket": BUCKET, "prefix": "media/"}
     document = folder / "bench.json"
-    document.write_text(json.dumps({"services": [database, storage]}))
+    document.write_text(json.dumps({"services": [database.service | more] + [storage] * bool(files)}))
     holdfast(stack, "apps", "put", "bench", "--file", str(document))
 
 
@@ -131,14 +166,13 @@ def check_room(folder: Path, mib: int) -> None:
         raise StackError(f"up to {needed // MIB} MiB of disk are needed in {folder}, {disk // MIB} are free: use a smaller --mib")
 
 
-def measure(folder: Path, mib: int) -> int:
+def measure(folder: Path, mib: int, is_mysql: bool) -> int:
     check_room(folder, mib)
-    with Stack(folder / "stack") as stack, Postgres(folder / "postgres") as server:
+    with Stack(folder / "stack") as stack, mariadb(mib) if is_mysql else postgres(folder, mib) as database:
         stack.deploy()
-        fill_database(server, mib)
-        files = fill_bucket(stack.client("s3"), stack.region, mib)
-        register(stack, server, folder)
-        peaks = Peaks(("bootstrap", "pg_dump"))
+        files = 0 if is_mysql else fill_bucket(stack.client("s3"), stack.region, mib)
+        register(stack, database, files, folder)
+        peaks = Peaks(("bootstrap", database.program))
         peaks.start()
         began = time.monotonic()
         backup = holdfast(stack, "backup", "create", "bench")
@@ -146,8 +180,9 @@ def measure(folder: Path, mib: int) -> int:
         peaks.done.set()
         own = own_figure(stack)
 
-    print(f"$ bench/worker_memory.py --mib {mib}")
-    print(f"{mib} MiB of database, {mib} MiB of media in {files} files; backed up in {seconds:.0f} s")
+    print(f"$ bench/worker_memory.py --mib {mib}{' --mysql' * is_mysql}")
+    media = "no media" if is_mysql else f"{mib} MiB of media in {files} files"
+    print(f"{mib} MiB of database, {media}; backed up in {seconds:.0f} s")
     print(f"{os.cpu_count()} cores and {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // MIB} MiB of memory, shared")
     print("with the database server and the local stack, whose speed the seconds show; they say nothing of S3.")
     print(f"  {'artifact':<24}{'bytes':>16}{'seconds':>10}")
@@ -156,22 +191,24 @@ def measure(folder: Path, mib: int) -> int:
     print(f"  {'peak memory':<24}{'MiB':>16}")
     print(f"  {'worker, its own figure':<24}{own / MIB:>16.1f}")
     print(f"  {'worker, from outside':<24}{peaks.bytes['bootstrap'] / MIB:>16.1f}    (the largest function on this machine)")
-    print(f"  {'pg_dump, from outside':<24}{peaks.bytes['pg_dump'] / MIB:>16.1f}")
-    total = own + peaks.bytes["pg_dump"]
-    print(f"  {'worker and pg_dump':<24}{total / MIB:>16.1f}    of {LIMIT_MIB} MiB")
+    dumping = peaks.bytes[database.program]
+    print(f"  {database.program + ', from outside':<24}{dumping / MIB:>16.1f}")
+    total = own + dumping
+    print(f"  {'both together':<24}{total / MIB:>16.1f}    of {LIMIT_MIB} MiB")
     return 0 if total <= LIMIT_MIB * MIB else 1
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mib", type=int, default=2048, help="MiB of database, and of media")
+    parser.add_argument("--mysql", action="store_true", help="a MariaDB, and no media")
     wanted = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
     # Being told to end cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return measure(folder, wanted.mib)
-    except (StackError, PostgresError) as error:
+        return measure(folder, wanted.mib, wanted.mysql)
+    except (StackError, PostgresError, MariaDbError) as error:
         print(f"bench failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

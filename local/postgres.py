@@ -86,9 +86,10 @@ class Postgres:
 
     `tls` has it offer TLS with a certificate for localhost and 127.0.0.1, signed by a CA made for this
     cluster alone (`ca_file`, `ca_pem`). `outlive` leaves the server running when this process ends.
-    `settings` are further lines of its configuration. An existing cluster made by this class is reused; a
-    folder that holds anything else is refused. As root, a folder that the server's user cannot reach is
-    replaced by a temporary one: see `folder`.
+    `settings` are further lines of its configuration. `programs` is the folder of its programs, where they are
+    not those of an installed server. An existing cluster made by this class is reused; a folder that holds
+    anything else is refused. As root, a folder that the server's user cannot reach is replaced by a temporary
+    one: see `folder`.
     """
 
     def __init__(
@@ -100,8 +101,9 @@ class Postgres:
         major: int | None = None,
         outlive: bool = False,
         settings: dict[str, str] | None = None,
+        programs: Path | None = None,
     ) -> None:
-        self.programs = find_programs(major)
+        self.programs = programs or find_programs(major)
         self.tls = tls
         self.settings = settings or {}
         self.host = "127.0.0.1"

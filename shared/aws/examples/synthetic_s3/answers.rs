@@ -37,6 +37,11 @@ impl Endpoint {
             let lines = counts.iter().map(|(name, count)| format!("{name} {count}\n"));
             return Answer::text(200, lines.collect());
         }
+        if request.path == "/_stored" {
+            let stored = self.uploads();
+            let lines = stored.objects.iter().map(|(path, object)| format!("{path} {}\n", object.size()));
+            return Answer::text(200, lines.collect());
+        }
         tokio::time::sleep(self.latency).await;
         let (operation, answer) = self.operation(request);
         let sent = answer.body.iter().map(|piece| piece.len() as u64).sum::<u64>();

@@ -4,7 +4,8 @@
 //! `synthetic_s3 ADDRESS [MILLISECONDS]` listens there, answers each request so much later, and signs nothing and checks no
 //! signature. The bucket `set-COUNT-SIZE` has that many objects of that size, `media/000000000` and on. Any other bucket
 //! keeps what is uploaded: all but parts of files that end in `.tar` beyond 2 GiB, of which only the checksums are kept.
-//! `GET /_counts` says what was asked since it was asked last.
+//! `GET /_stored` says the size of each object that was uploaded, `GET /_counts` what was asked since it was asked last, and
+//! forgets what is stored.
 #![expect(clippy::disallowed_macros, reason = "a program of its own, for people to read")]
 
 mod answers;
