@@ -84,6 +84,7 @@ pub struct Mapping {
 /// How a restore goes about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own, by its name in a request")]
 pub struct RestoreOptions {
     /// Only look: say what would be done, and what stands in the way.
     pub dry_run: bool,
