@@ -1,6 +1,6 @@
 //! One slice of a job, or its abort: what the state machine calls the worker for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use holdfast_aws::{
     config::{ClientsConfig, LogConfig, MediaConfig},
@@ -8,6 +8,7 @@ use holdfast_aws::{
 };
 use holdfast_backup::{
     abort,
+    engines::restorer::EngineRestorers,
     error::SliceError,
     job::{Answer, Call},
     slice::{self, Worker},
@@ -20,10 +21,13 @@ const SPARE: Duration = Duration::from_secs(15);
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::start(&LogConfig::from_env()?);
+    let ports = wire::ports_from_env().await?;
+    let clients = ClientsConfig::from_env()?.clients;
     let worker = Worker {
-        ports: wire::ports_from_env().await?,
-        clients: ClientsConfig::from_env()?.clients,
+        restorers: Arc::new(EngineRestorers::new(ports.clone(), clients.clone())),
         stretches: MediaConfig::from_env()?.stretches,
+        ports,
+        clients,
     };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&worker, event).await)).await
 }
@@ -36,7 +40,7 @@ async fn answer(
         Call::Slice { job, range } => {
             slice::slice(worker, job, range.as_ref(), time_left(worker, context.deadline)).await
         }
-        Call::Abort { job, error } => abort::abort(&worker.ports, job, error).await,
+        Call::Abort { job, error } => abort::abort(worker, job, error).await,
     };
     tracing::info!(?call, ?outcome, peak_memory_bytes = memory::peak_bytes(), "called");
     outcome.map_err(Refusal)

@@ -18,7 +18,7 @@ use holdfast_aws::{
     wire,
 };
 use holdfast_backup::{
-    engines::{Clients, media::Stretches},
+    engines::{Clients, media::Stretches, restorer::EngineRestorers},
     files,
     job::{Answer, Job, Range},
     request::{self, BackupRequest},
@@ -48,7 +48,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ports.artifacts =
         Arc::new(S3Artifacts::new(s3, target.clone(), Storing::AsBackup { key_arn: KEY_ARN.to_owned() }));
     let clients = Clients { postgres: "/nonexistent/{major}".parse()?, mysql: "/nonexistent".parse()? };
-    let worker = Worker { ports, clients, stretches: Stretches::of_seconds(seconds.parse()?) };
+    let restorers = Arc::new(EngineRestorers::new(ports.clone(), clients.clone()));
+    let worker = Worker { ports, clients, stretches: Stretches::of_seconds(seconds.parse()?), restorers };
 
     let mut record = builders::application("bench");
     record.spec.services.retain(|service| matches!(service, Service::Storage(_)));

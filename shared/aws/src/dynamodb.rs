@@ -7,12 +7,16 @@
 //! | `APP#{application}` | `SLOT#{moment}` | the backup of a slot |
 //! | `APP#{application}` | `TURN#{trigger}` | the open backup of a trigger |
 //! | `APP#{application}` | `IDEMPOTENCY#{key}` | what a key was used for; goes by itself after 48 hours |
+//! | `APP#{application}` | `RESTORE#{id}` | a restore; in the index `open` while it is queued or running |
+//! | `APP#{application}` | `TURN#restore` | the open restore |
+//! | `APP#{application}` | `RESTORE-IDEMPOTENCY#{key}` | what a key was used for among restores; goes by itself after 48 hours |
 //! | `APP#{application}` | `AUDIT#{id}` | a line of the audit trail |
 //! | `APPS` | slug | which applications there are |
 //! | `REMOVED` | slug | which applications were removed and still have something to look after |
 //! | `PLANS` | slug | a plan |
 //! | `PLAN#{plan}` | `AUDIT#{id}` | a line of a plan's audit trail |
 //! | `BACKUP#{id}` | `SOURCE` | what a backup is made of; goes by itself after 90 days |
+//! | `RESTORE#{id}` | `SOURCE` | what is restored; goes by itself after 90 days |
 //! | `BACKUP#{id}` | `SERVICE#{name}` | how far a backup has come with one service |
 //!
 //! Every write is a transaction, even one of a single item: its token makes the SDK's own repetition of a write whose
@@ -28,6 +32,7 @@ mod key;
 mod plan;
 mod read;
 mod records;
+mod restore;
 mod service_run;
 mod source;
 mod stored;

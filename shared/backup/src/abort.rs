@@ -8,18 +8,22 @@ use holdfast_domain::{
 use crate::{
     error::SliceError,
     job::{Answer, Caught, Job},
-    ports::{Ports, Versioned},
+    ports::Versioned,
+    restoring,
+    slice::Worker,
     undelete, upload,
 };
 
 /// Brings a job to its end as failed or cancelled. Repeating it is harmless; a job that has ended is left as it is.
-pub async fn abort(ports: &Ports, job: &Job, caught: &Caught) -> Result<Answer, SliceError> {
+pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer, SliceError> {
+    let ports = &worker.ports;
     let (application, id) = match job {
         Job::Backup { application, id } => (application, id),
         Job::Undelete { application, id, asked_at } => {
             undelete::give_up(ports, application, *id, *asked_at, &caught.failure().message).await?;
             return Ok(Answer::Done);
         }
+        Job::Restore { application, id } => return restoring::abort(worker, application, *id, caught).await,
     };
     let Some(Versioned { value: mut backup, version }) = ports.records.backup(application, *id).await? else {
         return Err(SliceError::permanent(

@@ -114,7 +114,7 @@ pub async fn list(
     Ok(ports.records.applications(after, limit).await?)
 }
 
-/// Removes an application. Its running backups must have ended. Killed in between, repeating it finishes the work: the
+/// Removes an application. Its running backups and restores must have ended. Killed in between, repeating it finishes the work: the
 /// registration goes last.
 pub async fn remove(
     ports: &Ports,
@@ -136,6 +136,7 @@ pub async fn remove(
             open.value.id
         )));
     }
+    refuse_while_restored(ports, id).await?;
     if fate == Fate::Delete {
         // Before the first one goes.
         backups.iter().try_for_each(|backup| hold::refuse_held(&backup.value))?;
@@ -173,6 +174,18 @@ pub async fn remove(
             Fate::Delete => "backups are deleted",
         });
     Ok(ports.records.delete_application(id, application.version, &audit).await?)
+}
+
+/// Refuses to remove what a restore goes into. One is open at a time, so it is the newest.
+async fn refuse_while_restored(ports: &Ports, id: &ApplicationId) -> Result<(), RequestError> {
+    let newest = ports.records.restores(id, None, 1).await?.items;
+    match newest.into_iter().find(|restore| restore.value.state.is_open()) {
+        Some(open) => Err(RequestError::Conflict(format!(
+            "the restore {} into {id} has not ended yet; cancel it or wait for its end, then remove the application",
+            open.value.id
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The first slot after `after`, where the plan has a schedule.

@@ -20,7 +20,7 @@ pub enum RequestError {
     /// There is no such thing (404).
     #[error("there is no {what} {name:?}")]
     NotFound {
-        /// `application`, `plan`, `backup` or `artifact`.
+        /// `application`, `plan`, `backup`, `artifact` or `restore`.
         what: &'static str,
         /// Its name or id.
         name: String,
@@ -72,7 +72,7 @@ pub enum SliceError {
     #[error("{}", .0.message)]
     Failed(Failure),
     /// Somebody cancelled the job.
-    #[error("the backup was cancelled")]
+    #[error("the job was cancelled")]
     Cancelled,
     /// Another slice has taken over, or the job has ended: this one must not touch anything any more.
     #[error("another slice of the same job has taken over")]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
     backup::Failure,
-    id::{ApplicationId, BackupId, ServiceName},
+    id::{ApplicationId, BackupId, RestoreId, ServiceName},
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,13 @@ pub enum Job {
         /// When that was asked for: a backup can be deleted and brought back more than once.
         asked_at: DateTime<Utc>,
     },
+    /// Restore a backup.
+    Restore {
+        /// The application that is restored.
+        application: ApplicationId,
+        /// The restore.
+        id: RestoreId,
+    },
 }
 
 impl Job {
@@ -34,6 +41,7 @@ impl Job {
     pub fn execution_name(&self) -> String {
         match self {
             Self::Backup { id, .. } => id.to_string(),
+            Self::Restore { id, .. } => id.to_string(),
             Self::Undelete { id, asked_at, .. } => {
                 format!("{id}-undelete-{}", asked_at.format("%Y%m%dT%H%M%S"))
             }

@@ -16,6 +16,8 @@ pub mod job;
 pub mod plans;
 pub mod ports;
 pub mod request;
+pub mod restores;
+mod restoring;
 pub mod retain;
 pub mod service;
 pub mod share;

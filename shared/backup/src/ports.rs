@@ -4,6 +4,7 @@ mod clock;
 mod executions;
 mod media;
 mod records;
+mod restores;
 mod secrets;
 mod storage;
 
@@ -19,6 +20,7 @@ pub use records::{
     ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, NewBackup, Page, PlanRecord, Records,
     RecordsError, ServiceRun, Share, Versioned,
 };
+pub use restores::{NewRestore, RestoreCreation};
 pub use secrets::{DatabaseCredentials, SecretError, Secrets};
 pub use storage::{
     ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, beside, is_within_a_backup, named_after,
@@ -27,7 +29,7 @@ pub use storage::{
 /// Everything the use cases need, wired once by each function's main.
 #[derive(Clone)]
 pub struct Ports {
-    /// Records of applications, plans, backups, slots and audit entries.
+    /// Records of applications, plans, backups, restores, slots and audit entries.
     pub records: Arc<dyn Records>,
     /// The bucket that backups are kept in.
     pub artifacts: Arc<dyn ArtifactStore>,

@@ -8,7 +8,7 @@
 //! end, and is not tried again. A storage that is too large for one slice is divided: a first slice plans its stretches,
 //! branches store them, as many in each slice as it has time for, and a last one joins them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use holdfast_domain::{
     application::{ApplicationSpec, Service},
@@ -19,12 +19,12 @@ use holdfast_domain::{
 };
 
 use crate::{
-    engines::{Clients, media::Stretches},
+    engines::{Clients, media::Stretches, restorer::Restorers},
     error::{RequestError, SliceError},
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
-    service, share, undelete, upload,
+    restoring, service, share, undelete, upload,
 };
 
 /// What a worker works with.
@@ -36,6 +36,8 @@ pub struct Worker {
     pub clients: Clients,
     /// When media are divided between branches.
     pub stretches: Stretches,
+    /// Who restores.
+    pub restorers: Arc<dyn Restorers>,
 }
 
 /// Does the next slice of `job`, or of the share of it that `range` names, within `time`, and says how to go on. A job
@@ -50,6 +52,9 @@ pub async fn slice(
         Job::Backup { application, id } => (application, id),
         Job::Undelete { application, id, asked_at } => {
             return undelete::slice(&worker.ports, application, *id, *asked_at).await;
+        }
+        Job::Restore { application, id } => {
+            return restoring::slice(worker, application, *id, time).await;
         }
     };
     let backup = load(&worker.ports, application, *id).await?;

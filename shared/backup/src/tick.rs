@@ -6,7 +6,8 @@ use futures::{StreamExt, stream};
 use holdfast_domain::{
     audit::Action,
     backup::{Backup, State},
-    id::{ApplicationId, BackupId},
+    id::{ApplicationId, BackupId, RestoreId},
+    restore::RestoreState,
     schedule::Slot,
 };
 use serde::Serialize;
@@ -21,6 +22,9 @@ use crate::{
 
 /// Applications and backups read from each shard of an index in one tick; the rest waits for the next.
 const PER_SHARD: usize = 100;
+
+/// Open restores read in one tick; an application has one at a time.
+const OPEN_RESTORES: usize = 1000;
 
 /// How many applications or backups a tick works on at a time.
 const SIDE_BY_SIDE: usize = 16;
@@ -37,11 +41,11 @@ pub struct TickSummary {
     pub held_back: usize,
     /// Applications that were not due by their plan any more, and moved on.
     pub moved_on: usize,
-    /// Queued backups whose execution had not been started, and now is.
+    /// Queued backups and restores whose execution had not been started, and now is.
     pub restarted: usize,
-    /// Backups whose execution had ended without their record: they are brought to an end.
+    /// Backups and restores whose execution had ended without their record: they are brought to an end.
     pub aborted: usize,
-    /// Applications and backups that could not be looked at; the next tick tries again.
+    /// Applications, backups and restores that could not be looked at; the next tick tries again.
     pub failed: usize,
 }
 
@@ -72,7 +76,7 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
 
     let open = ports.records.open_backups(PER_SHARD).await?;
     let looks = stream::iter(open).map(async |(application, id)| {
-        let outcome = look_after(ports, &application, id, now).await;
+        let outcome = look_after_backup(ports, &application, id, now).await;
         if let Err(error) = &outcome {
             tracing::error!(%application, backup = %id, %error, "could not look after the backup");
         }
@@ -80,7 +84,17 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
     });
     let looks: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).collect().await;
 
-    for outcome in starts.into_iter().chain(looks) {
+    let restores = ports.records.open_restores(OPEN_RESTORES).await?;
+    let restores = stream::iter(restores).map(async |(application, id)| {
+        let outcome = look_after_restore(ports, &application, id, now).await;
+        if let Err(error) = &outcome {
+            tracing::error!(%application, restore = %id, %error, "could not look after the restore");
+        }
+        outcome
+    });
+    let restores: Vec<_> = restores.buffer_unordered(SIDE_BY_SIDE).collect().await;
+
+    for outcome in starts.into_iter().chain(looks).chain(restores) {
         match outcome {
             Ok(Outcome::Started) => summary.started += 1,
             Ok(Outcome::HeldBack) => summary.held_back += 1,
@@ -183,8 +197,8 @@ async fn move_on(
     }
 }
 
-/// Starts the execution of a backup that was recorded and then forgotten, and ends one whose execution is over.
-async fn look_after(
+/// Looks after a backup that has not ended.
+async fn look_after_backup(
     ports: &Ports,
     application: &ApplicationId,
     id: BackupId,
@@ -193,27 +207,59 @@ async fn look_after(
     let Some(Versioned { value: backup, .. }) = ports.records.backup(application, id).await? else {
         return Ok(Outcome::Nothing);
     };
-    let since = backup.started_at.unwrap_or(backup.created_at);
-    if !backup.state.is_open() || now - since < TimeDelta::seconds(GRACE_SECONDS) {
+    if !backup.state.is_open() {
         return Ok(Outcome::Nothing);
     }
     let job = Job::Backup { application: application.clone(), id };
+    let is_queued = backup.state == State::Queued;
+    look_after(ports, &job, is_queued, backup.started_at.unwrap_or(backup.created_at), now).await
+}
+
+/// Looks after a restore that has not ended.
+async fn look_after_restore(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: RestoreId,
+    now: DateTime<Utc>,
+) -> Result<Outcome, RequestError> {
+    let Some(Versioned { value: restore, .. }) = ports.records.restore(application, id).await? else {
+        return Ok(Outcome::Nothing);
+    };
+    if !restore.state.is_open() {
+        return Ok(Outcome::Nothing);
+    }
+    let job = Job::Restore { application: application.clone(), id };
+    let is_queued = restore.state == RestoreState::Queued;
+    look_after(ports, &job, is_queued, restore.started_at.unwrap_or(restore.created_at), now).await
+}
+
+/// Starts the execution of a job that was recorded and then forgotten, and ends one whose execution is over.
+async fn look_after(
+    ports: &Ports,
+    job: &Job,
+    is_queued: bool,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Outcome, RequestError> {
+    if now - since < TimeDelta::seconds(GRACE_SECONDS) {
+        return Ok(Outcome::Nothing);
+    }
     let unreachable = |error: crate::ports::ExecutionsError| RequestError::Unavailable(error.to_string());
     let abort = async |reason: Option<Caught>| {
         let reason = reason.unwrap_or_else(|| Caught {
             error: "ExecutionEnded".to_owned(),
             cause: "the execution of the job ended without recording the job's end".to_owned(),
         });
-        ports.executions.start_abort(&job, &reason, now).await.map_err(unreachable)?;
+        ports.executions.start_abort(job, &reason, now).await.map_err(unreachable)?;
         Ok(Outcome::Aborted)
     };
-    match (ports.executions.status(&job).await.map_err(unreachable)?, backup.state) {
-        (ExecutionStatus::Running, _) => Ok(Outcome::Nothing),
-        (ExecutionStatus::Missing, State::Queued) => {
-            ports.executions.start(&job).await.map_err(unreachable)?;
+    match ports.executions.status(job).await.map_err(unreachable)? {
+        ExecutionStatus::Running => Ok(Outcome::Nothing),
+        ExecutionStatus::Missing if is_queued => {
+            ports.executions.start(job).await.map_err(unreachable)?;
             Ok(Outcome::Restarted)
         }
-        (ExecutionStatus::Missing, _) => abort(None).await,
-        (ExecutionStatus::Ended(reason), _) => abort(reason).await,
+        ExecutionStatus::Missing => abort(None).await,
+        ExecutionStatus::Ended(reason) => abort(reason).await,
     }
 }

@@ -52,7 +52,7 @@ pub struct Restore {
     pub safety_backup: Option<BackupId>,
     /// How far it has come with each service, in the order of `services`.
     pub runs: Vec<RestoreRun>,
-    /// Why it failed.
+    /// Why it failed, and what is as it was and what is not; of one that was cancelled once it had begun, too.
     pub failure: Option<Failure>,
 }
 
@@ -144,6 +144,38 @@ pub struct RestoreRun {
 }
 
 impl Restore {
+    /// A restore `into` an application that has been asked for and not yet started.
+    pub fn queued(
+        id: RestoreId,
+        into: ApplicationId,
+        from: Origin,
+        services: Vec<Mapping>,
+        options: RestoreOptions,
+        requested_by: String,
+        created_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            application: into,
+            from,
+            services,
+            options,
+            state: RestoreState::Queued,
+            undoes: None,
+            requested_by,
+            created_at,
+            started_at: None,
+            finished_at: None,
+            cancel_requested_at: None,
+            aborting_at: None,
+            attempt: 0,
+            preflight: Vec::new(),
+            safety_backup: None,
+            runs: Vec::new(),
+            failure: None,
+        }
+    }
+
     /// Moves to `state`, or says why that cannot be.
     pub fn transition(&mut self, state: RestoreState) -> Result<(), IllegalTransition> {
         self.state = self.state.to(state)?;

@@ -11,9 +11,10 @@ use holdfast_domain::{
     audit::{Action, AuditEntry},
     backup::{Artifact, Backup, Contents, Encryption, Label, State, StoredObject},
     cost::{Architecture, Prices},
-    id::{ApplicationId, AuditId, BackupId, PlanId, ServiceName},
+    id::{ApplicationId, AuditId, BackupId, PlanId, RestoreId, ServiceName},
     plan::PlanSpec,
     region::Region,
+    restore::{Mapping, Origin, Restore, RestoreOptions},
     schedule::Slot,
 };
 
@@ -108,6 +109,24 @@ pub fn succeeded(application: &ApplicationId, id: BackupId, at: DateTime<Utc>, s
     backup.finished_at = Some(at + TimeDelta::seconds(60));
     backup.artifacts = vec![database_artifact(&backup), media_artifact(&backup)];
     backup
+}
+
+/// A queued restore of both services of [`application_spec`] into the application that the backup is of.
+pub fn queued_restore(
+    application: &ApplicationId,
+    id: RestoreId,
+    backup: BackupId,
+    at: DateTime<Utc>,
+) -> Restore {
+    let origin = Origin { application: application.clone(), backup };
+    let services = vec![mapping("DEFAULT", "DEFAULT"), mapping("MEDIA", "MEDIA")];
+    let asked_by = "arn:aws:iam::123456789012:user/anna".to_owned();
+    Restore::queued(id, application.clone(), origin, services, RestoreOptions::default(), asked_by, at)
+}
+
+/// All of the service `from` of a backup goes into the service `to`.
+pub fn mapping(from: &str, to: &str) -> Mapping {
+    Mapping { from: service_name(from), to: service_name(to), tables: Vec::new(), files: Vec::new() }
 }
 
 /// What [`queued`] backups claim, with or without a key.

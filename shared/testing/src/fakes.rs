@@ -6,6 +6,7 @@ mod entropy;
 mod executions;
 mod media;
 mod records;
+mod restorers;
 mod secrets;
 
 pub use artifacts::{FakeArtifacts, KEY_ARN};
@@ -14,4 +15,5 @@ pub use entropy::SeededEntropy;
 pub use executions::FakeExecutions;
 pub use media::{FakeMedia, Surprise};
 pub use records::FakeRecords;
+pub use restorers::FakeRestorers;
 pub use secrets::FakeSecrets;

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use holdfast_backup::ports::{ExecutionsError, RecordsError, SecretError, StorageError};
+use holdfast_backup::{
+    error::SliceError,
+    ports::{ExecutionsError, RecordsError, SecretError, StorageError},
+};
 
 use crate::fakes::SeededEntropy;
 
@@ -107,7 +110,8 @@ impl Faults {
         self.0.lock().unwrap().rules.push(Rule { call: call.to_owned(), after, moment, fault });
     }
 
-    async fn around<T, E: Injected>(
+    /// Does `effect` as the call of that name, unless something goes wrong with it.
+    pub(crate) async fn around<T, E: Injected>(
         &self,
         call: &'static str,
         effect: impl Future<Output = Result<T, E>>,
@@ -164,7 +168,7 @@ async fn meet<E: Injected>(fault: Option<Fault>, call: &str) -> Result<(), E> {
 }
 
 /// An error that a fault can make.
-trait Injected {
+pub(crate) trait Injected {
     fn injected(fault: Fault, call: &str) -> Self;
 }
 
@@ -192,6 +196,16 @@ impl Injected for SecretError {
         match fault {
             Fault::Denied => Self::Denied(format!("{call} (injected)")),
             _ => Self::Unavailable(format!("injected into {call}")),
+        }
+    }
+}
+
+impl Injected for SliceError {
+    fn injected(fault: Fault, call: &str) -> Self {
+        match fault {
+            Fault::Conflict => Self::Fenced,
+            Fault::Denied => Self::permanent("injected", format!("{call} was refused (injected)")),
+            _ => Self::transient("injected", format!("{call} was out of reach (injected)")),
         }
     }
 }

@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use holdfast_backup::{
     abort::abort,
     engines::{Clients, media::Stretches},
     error::SliceError,
     job::{Answer, Caught, Job, Range},
-    ports::ApplicationRecord,
+    ports::{ApplicationRecord, Records as _},
     retain,
     slice::{Worker, slice},
 };
 use holdfast_domain::{
     application::Service,
     backup::Backup,
-    id::{ApplicationId, BackupId},
+    id::{ApplicationId, BackupId, RestoreId},
+    restore::Restore,
 };
 
 use crate::{World, builders};
@@ -29,7 +31,8 @@ pub const INVOCATION: Duration = Duration::from_mins(15);
 pub fn worker(world: &World) -> Worker {
     let clients =
         Clients { postgres: "/nonexistent/{major}".parse().unwrap(), mysql: "/nonexistent".parse().unwrap() };
-    Worker { ports: world.ports.clone(), clients, stretches: Stretches::default() }
+    let ports = world.ports.clone();
+    Worker { ports, clients, stretches: Stretches::default(), restorers: world.restorers.clone() }
 }
 
 /// Registers `id` with its storage only, and a few files in it.
@@ -66,13 +69,49 @@ pub async fn drive_worker(
         Err(error) => {
             let caught = caught(&error);
             for _ in 0..=RETRIES {
-                if abort(&worker.ports, &job, &caught).await.is_ok() {
+                if abort(worker, &job, &caught).await.is_ok() {
                     break;
                 }
             }
         }
     }
     world.backup(application, id)
+}
+
+/// Drives a restore to its end, as the state machine does. Whatever backup it waits for succeeds meanwhile.
+pub async fn drive_restore(world: &World, application: &ApplicationId, id: RestoreId) -> Restore {
+    let worker = worker(world);
+    let job = Job::Restore { application: application.clone(), id };
+    if let Err(error) = restore_slices(world, &worker, &job).await {
+        let caught = caught(&error);
+        for _ in 0..=RETRIES {
+            if abort(&worker, &job, &caught).await.is_ok() {
+                break;
+            }
+        }
+    }
+    world.restore(application, id).await
+}
+
+async fn restore_slices(world: &World, worker: &Worker, job: &Job) -> Result<(), SliceError> {
+    loop {
+        match retried(worker, job, None).await? {
+            Answer::Done => return Ok(()),
+            Answer::Continue => {}
+            Answer::Wait { seconds } => {
+                world.clock.advance(TimeDelta::seconds(i64::from(seconds)));
+                complete_open(world).await;
+            }
+            Answer::FanOut { .. } => panic!("a restore has no branches"),
+        }
+    }
+}
+
+/// Lets every backup that is open succeed.
+pub async fn complete_open(world: &World) {
+    for (application, id) in world.records.open_backups(100).await.unwrap() {
+        world.complete(&application, id).await;
+    }
 }
 
 async fn slices(worker: &Worker, job: &Job) -> Result<(), SliceError> {

@@ -1,17 +1,21 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use holdfast_backup::ports::{ApplicationRecord, Ports, Versioned};
+use holdfast_backup::ports::{ApplicationRecord, Ports, Records as _, Versioned};
 use holdfast_domain::{
     application::{MysqlService, PostgresService, Service},
     backup::Backup,
-    id::{ApplicationId, BackupId},
+    id::{ApplicationId, BackupId, RestoreId},
     region::Region,
+    restore::Restore,
 };
 
 use crate::{
     builders,
-    fakes::{FakeArtifacts, FakeClock, FakeExecutions, FakeMedia, FakeRecords, FakeSecrets, SeededEntropy},
+    fakes::{
+        FakeArtifacts, FakeClock, FakeExecutions, FakeMedia, FakeRecords, FakeRestorers, FakeSecrets,
+        SeededEntropy,
+    },
     faults::{Faults, Faulty},
 };
 
@@ -29,6 +33,8 @@ pub struct World {
     pub media: Arc<FakeMedia>,
     /// The databases' credentials.
     pub secrets: Arc<FakeSecrets>,
+    /// Who restores, and what is restored.
+    pub restorers: Arc<FakeRestorers>,
     /// The state machine.
     pub executions: Arc<FakeExecutions>,
     /// The time: [`builders::now`] at first.
@@ -48,6 +54,7 @@ impl World {
         let media = Arc::new(FakeMedia::default());
         let artifacts = Arc::new(FakeArtifacts::beside(media.clone()));
         let secrets = Arc::new(FakeSecrets::default());
+        let restorers = Arc::new(FakeRestorers::new(&faults));
         let executions = Arc::new(FakeExecutions::default());
         let clock = Arc::new(FakeClock::at(builders::now()));
         let ports = Ports {
@@ -59,7 +66,7 @@ impl World {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
         };
-        Self { ports, faults, records, artifacts, media, secrets, executions, clock }
+        Self { ports, faults, records, artifacts, media, secrets, restorers, executions, clock }
     }
 
     /// Registers [`builders::application`] `id`, and makes the bucket and the secret that it names.
@@ -88,6 +95,28 @@ impl World {
         self.artifacts.insert(&format!("{}backup.json", backup.prefix()), "{}");
         self.records.insert_backup(backup.clone());
         backup
+    }
+
+    /// Lets a backup that is open succeed, with its objects in the bucket.
+    pub async fn complete(&self, application: &ApplicationId, id: BackupId) -> Backup {
+        let Versioned { value: mut backup, version } =
+            self.records.backup(application, id).await.unwrap().expect("the backup has a record");
+        let made = builders::succeeded(application, id, backup.created_at, false);
+        backup.state = made.state;
+        (backup.started_at, backup.taken_at) = (made.started_at, made.taken_at);
+        backup.finished_at = made.finished_at;
+        backup.artifacts = made.artifacts;
+        backup.artifacts.retain(|artifact| backup.services.contains(&artifact.service));
+        for artifact in &mut backup.artifacts {
+            artifact.object = self.artifacts.insert(&artifact.object.key, artifact.object.key.clone());
+        }
+        self.records.update_backup(&backup, version, &[]).await.unwrap();
+        backup
+    }
+
+    /// What the records say about a restore now.
+    pub async fn restore(&self, application: &ApplicationId, id: RestoreId) -> Restore {
+        self.records.restore(application, id).await.unwrap().expect("the restore has a record").value
     }
 
     /// What the records say about a backup now.

@@ -11,6 +11,10 @@ mod records {
     holdfast_testing::records_contract!(super::ready(super::fakes::FakeRecords::default()));
 }
 
+mod restores {
+    holdfast_testing::restores_contract!(super::ready(super::fakes::FakeRecords::default()));
+}
+
 mod artifacts {
     holdfast_testing::artifacts_contract!(super::ready(super::fakes::FakeArtifacts::default()));
 }

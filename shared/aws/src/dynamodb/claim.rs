@@ -9,7 +9,7 @@ use super::{
 };
 
 /// How long a key is remembered: twice the day that callers may count on.
-const IDEMPOTENCY_KEPT: TimeDelta = TimeDelta::hours(48);
+pub(super) const IDEMPOTENCY_KEPT: TimeDelta = TimeDelta::hours(48);
 
 /// What a slot and a turn say: whose they are.
 #[derive(Serialize, Deserialize)]

@@ -3,6 +3,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 /// How many partitions each index has, so that no single one takes the writes of a whole region.
 pub(super) const SHARDS: u64 = 8;
 
+/// The partition of open restores in the index `open`, which has backups in its shards. There are few at a time.
+pub(super) const OPEN_RESTORES: &str = "restores";
+
 /// The shard of what is called `name`: FNV-1a of 64 bits, <https://datatracker.ietf.org/doc/html/rfc9923>, modulo the
 /// number of shards. It must stay as it is, for it is stored.
 pub(super) fn shard(name: &str) -> String {

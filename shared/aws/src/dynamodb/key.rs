@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use holdfast_backup::ports::RecordsError;
 use holdfast_domain::{
     backup::Trigger,
-    id::{ApplicationId, BackupId, PlanId, ServiceName},
+    id::{ApplicationId, BackupId, PlanId, RestoreId, ServiceName},
 };
 
 /// An item's attributes.
@@ -21,6 +21,8 @@ pub(super) const PLANS: &str = "PLANS";
 pub(super) const APPLICATION: &str = "APP";
 /// What the sort keys of backups begin with.
 pub(super) const BACKUP: &str = "BACKUP#";
+/// What the sort keys of restores begin with.
+pub(super) const RESTORE: &str = "RESTORE#";
 /// What the sort keys of audit entries begin with.
 pub(super) const AUDIT: &str = "AUDIT#";
 /// What the sort keys of services' runs begin with.
@@ -71,6 +73,22 @@ impl Key {
         Self { pk: application_partition(application), sk: format!("IDEMPOTENCY#{key}") }
     }
 
+    pub(super) fn restore(application: &ApplicationId, id: RestoreId) -> Self {
+        Self { pk: application_partition(application), sk: format!("{RESTORE}{id}") }
+    }
+
+    pub(super) fn restore_turn(application: &ApplicationId) -> Self {
+        Self { pk: application_partition(application), sk: "TURN#restore".to_owned() }
+    }
+
+    pub(super) fn restore_idempotency(application: &ApplicationId, key: &str) -> Self {
+        Self { pk: application_partition(application), sk: format!("RESTORE-IDEMPOTENCY#{key}") }
+    }
+
+    pub(super) fn restore_target(restore: RestoreId) -> Self {
+        Self { pk: format!("{RESTORE}{restore}"), sk: "SOURCE".to_owned() }
+    }
+
     pub(super) fn service_run(backup: BackupId, service: &ServiceName) -> Self {
         Self { pk: service_runs_partition(backup), sk: format!("{SERVICE}{service}") }
     }
@@ -112,6 +130,12 @@ pub(super) fn backup_of(item: &Item) -> Result<BackupId, RecordsError> {
     found.ok_or_else(|| RecordsError::Malformed(format!("an item with the sort key {:?}", item.get("sk"))))
 }
 
+/// The restore that an item's sort key names.
+pub(super) fn restore_of(item: &Item) -> Result<RestoreId, RecordsError> {
+    let found = text(item, "sk").and_then(|sk| sk.strip_prefix(RESTORE)).and_then(|id| id.parse().ok());
+    found.ok_or_else(|| RecordsError::Malformed(format!("an item with the sort key {:?}", item.get("sk"))))
+}
+
 /// An attribute that is text.
 pub(super) fn text<'a>(item: &'a Item, attribute: &str) -> Option<&'a str> {
     item.get(attribute)?.as_s().ok().map(String::as_str)
@@ -138,5 +162,16 @@ mod tests {
         let listing = Key::listing(&application).into_item();
         assert!(matches!(application_of(&listing), Err(RecordsError::Malformed(_))));
         assert!(matches!(backup_of(&listing), Err(RecordsError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_restores_key_says_which_it_is_and_a_used_key_is_none() {
+        let application = "shop".parse().unwrap();
+        let id = RestoreId::new(DateTime::UNIX_EPOCH, [1; 10]);
+        let item = Key::restore(&application, id).into_item();
+        assert_eq!((application_of(&item).unwrap(), restore_of(&item).unwrap()), (application.clone(), id));
+        let used = Key::restore_idempotency(&application, &id.to_string());
+        assert!(!used.sk.starts_with(RESTORE), "it would be listed among the restores");
+        assert!(matches!(restore_of(&used.into_item()), Err(RecordsError::Malformed(_))));
     }
 }

@@ -87,21 +87,27 @@ impl DynamoRecords {
 
     /// The items of the index `due` up to a moment, at most `limit` a shard.
     pub(super) async fn search_due(&self, until: &str, limit: usize) -> Result<Vec<Item>, RecordsError> {
-        self.search_index(&DUE, Some(until), limit).await
+        self.search_index(&DUE, index::shards().collect(), Some(until), limit).await
     }
 
-    /// The items of the index `open`, at most `limit` a shard.
+    /// The items of backups in the index `open`, at most `limit` a shard.
     pub(super) async fn search_open(&self, limit: usize) -> Result<Vec<Item>, RecordsError> {
-        self.search_index(&OPEN, None, limit).await
+        self.search_index(&OPEN, index::shards().collect(), None, limit).await
+    }
+
+    /// The items of restores in the index `open`, at most `limit`.
+    pub(super) async fn search_open_restores(&self, limit: usize) -> Result<Vec<Item>, RecordsError> {
+        self.search_index(&OPEN, vec![index::OPEN_RESTORES.to_owned()], None, limit).await
     }
 
     async fn search_index(
         &self,
         index: &Index,
+        shards: Vec<String>,
         until: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Item>, RecordsError> {
-        let shards = index::shards().map(|shard| {
+        let shards = shards.into_iter().map(|shard| {
             let mut query = self
                 .client
                 .query()

@@ -1,23 +1,25 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use holdfast_backup::ports::{
-    ApplicationRecord, Creation, NewBackup, Page, PlanRecord, Records, RecordsError, ServiceRun, Versioned,
+    ApplicationRecord, Creation, NewBackup, NewRestore, Page, PlanRecord, Records, RecordsError,
+    RestoreCreation, ServiceRun, Versioned,
 };
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::AuditEntry,
     backup::{Backup, Trigger},
-    id::{ApplicationId, BackupId, PlanId},
+    id::{ApplicationId, BackupId, PlanId, RestoreId},
+    restore::Restore,
 };
 
 use super::{
     DynamoRecords, application, audit, backup,
     claim::UsedKey,
     index::sortable,
-    key::{self, AUDIT, BACKUP, Item, Key, SERVICE, application_partition, plan_partition},
+    key::{self, AUDIT, BACKUP, Item, Key, RESTORE, SERVICE, application_partition, plan_partition},
     plan,
     read::{Range, Search},
-    service_run,
+    restore, service_run,
     source::Source,
     stored::{self, read_versioned},
     transaction::Condition,
@@ -70,10 +72,11 @@ impl Records for DynamoRecords {
     ) -> Result<(), RecordsError> {
         let mut transaction = self.transaction();
         transaction.delete(Key::application(id), Condition::Version(expected))?;
-        // Nobody has asked for a backup since it was looked for one that is open.
+        // Nobody has asked for a backup or a restore since it was looked for one that is open.
         for trigger in [Trigger::Scheduled, Trigger::OnDemand] {
             transaction.check(Key::turn(id, trigger), Condition::Absent)?;
         }
+        transaction.check(Key::restore_turn(id), Condition::Absent)?;
         transaction.delete(Key::listing(id), Condition::Any)?;
         transaction.put(Key::removed(id).into_item(), Condition::Any)?;
         transaction.put(audit::item(application_partition(id), audit)?, Condition::Any)?;
@@ -216,6 +219,62 @@ impl Records for DynamoRecords {
         transaction.put(service_run::item(backup, run, version)?, Condition::expected(expected))?;
         transaction.commit().await?;
         Ok(version)
+    }
+
+    async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError> {
+        self.make_restore(new).await
+    }
+
+    async fn restore_target(&self, restore: RestoreId) -> Result<Option<ApplicationSpec>, RecordsError> {
+        let found = self.get(Key::restore_target(restore)).await?;
+        let found = found.map(stored::read_plain::<Source>).transpose()?;
+        Ok(found.map(|target| target.registration))
+    }
+
+    async fn restore_idempotency(
+        &self,
+        application: &ApplicationId,
+        key: &str,
+    ) -> Result<Option<(RestoreId, String)>, RecordsError> {
+        let used = self.get(Key::restore_idempotency(application, key)).await?;
+        let used = used.map(stored::read_plain::<restore::UsedKey>).transpose()?;
+        Ok(used.map(|used| (used.restore, used.fingerprint)))
+    }
+
+    async fn restore(
+        &self,
+        application: &ApplicationId,
+        id: RestoreId,
+    ) -> Result<Option<Versioned<Restore>>, RecordsError> {
+        self.get(Key::restore(application, id)).await?.map(read_versioned).transpose()
+    }
+
+    async fn restores(
+        &self,
+        application: &ApplicationId,
+        before: Option<RestoreId>,
+        limit: usize,
+    ) -> Result<Page<Versioned<Restore>, RestoreId>, RecordsError> {
+        let before = before.map(|before| before.to_string());
+        let partition = application_partition(application);
+        let found = self.search_before(partition, RESTORE, before.as_deref(), limit).await?;
+        let found: Vec<Versioned<Restore>> =
+            found.into_iter().map(read_versioned).collect::<Result<_, _>>()?;
+        Ok(page(found, limit, |last| last.value.id))
+    }
+
+    async fn update_restore(
+        &self,
+        restore: &Restore,
+        expected: u64,
+        audit: &[AuditEntry],
+    ) -> Result<u64, RecordsError> {
+        self.write_restore(restore, expected, audit).await
+    }
+
+    async fn open_restores(&self, limit: usize) -> Result<Vec<(ApplicationId, RestoreId)>, RecordsError> {
+        let found = self.search_open_restores(limit).await?;
+        found.iter().map(|item| Ok((key::application_of(item)?, key::restore_of(item)?))).collect()
     }
 
     async fn plan_audit(

@@ -1,5 +1,5 @@
-use chrono::TimeDelta;
-use holdfast_backup::ports::{NewBackup, RecordsError};
+use chrono::{DateTime, TimeDelta, Utc};
+use holdfast_backup::ports::{NewBackup, NewRestore, RecordsError};
 use holdfast_domain::application::ApplicationSpec;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::{
 /// How long it is remembered: as long as an execution of Step Functions is; no job lasts longer.
 const KEPT: TimeDelta = TimeDelta::days(90);
 
-/// What a backup is made of.
+/// What a backup is made of, or a restore goes into.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Source {
     pub(super) registration: ApplicationSpec,
@@ -21,7 +21,15 @@ pub(super) struct Source {
 
 /// The item of what a new backup is made of.
 pub(super) fn item(new: &NewBackup) -> Result<Item, RecordsError> {
-    let ttl = (new.backup.created_at + KEPT).timestamp();
-    let source = Source { registration: new.source.clone(), ttl };
-    stored::plain_item(Key::source(new.backup.id), &source)
+    kept(Key::source(new.backup.id), &new.source, new.backup.created_at)
+}
+
+/// The item of what a new restore goes into.
+pub(super) fn target_item(new: &NewRestore) -> Result<Item, RecordsError> {
+    kept(Key::restore_target(new.restore.id), &new.target, new.restore.created_at)
+}
+
+fn kept(key: Key, registration: &ApplicationSpec, since: DateTime<Utc>) -> Result<Item, RecordsError> {
+    let source = Source { registration: registration.clone(), ttl: (since + KEPT).timestamp() };
+    stored::plain_item(key, &source)
 }

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
     },
 };
 use holdfast_backup::ports::RecordsError;
-use holdfast_domain::id::BackupId;
+use holdfast_domain::id::{BackupId, RestoreId};
 
 use super::{
     DynamoRecords,
@@ -34,6 +34,8 @@ pub(super) enum Condition {
     Version(u64),
     /// The item is claimed by this backup.
     ClaimedBy(BackupId),
+    /// The item is claimed by this restore.
+    ClaimedByRestore(RestoreId),
 }
 
 impl Condition {
@@ -53,6 +55,9 @@ impl Condition {
             }
             Self::ClaimedBy(backup) => {
                 Some(("#a = :v", "backup", Some(AttributeValue::S(backup.to_string()))))
+            }
+            Self::ClaimedByRestore(restore) => {
+                Some(("#a = :v", "restore", Some(AttributeValue::S(restore.to_string()))))
             }
         }
     }

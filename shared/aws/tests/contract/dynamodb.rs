@@ -12,6 +12,7 @@ use holdfast_testing::builders;
 use crate::emulator;
 
 holdfast_testing::records_contract!(records());
+holdfast_testing::restores_contract!(records());
 
 /// More applications than one batch of reads holds come in one page.
 #[tokio::test]

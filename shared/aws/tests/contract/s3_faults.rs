@@ -142,7 +142,7 @@ impl Scene {
         let mut backup = backup;
         if backup.state.is_open() {
             let job = Job::Backup { application: self.shop.clone(), id: self.id };
-            abort(&self.worker.ports, &job, &Caught::default()).await.unwrap();
+            abort(&self.worker, &job, &Caught::default()).await.unwrap();
             backup = self.world.backup(&self.shop, self.id);
         }
         match backup.state {

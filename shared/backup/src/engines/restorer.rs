@@ -3,9 +3,72 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use holdfast_domain::restore::{Preflight, Restored};
+use holdfast_domain::{
+    application::Service,
+    backup::Artifact,
+    restore::{Mapping, Preflight, RestoreOptions, Restored},
+};
 
-use crate::error::SliceError;
+use crate::{engines::Clients, error::SliceError, ports::Ports};
+
+/// Who restores what.
+#[async_trait]
+pub trait Restorers: Send + Sync {
+    /// The restorer that puts what `mapping` names of `artifact` into `target`, which is of the same kind.
+    async fn open(
+        &self,
+        target: &Service,
+        artifact: &Artifact,
+        mapping: &Mapping,
+        options: &RestoreOptions,
+    ) -> Result<Box<dyn Restorer>, SliceError>;
+}
+
+/// The restorers of databases and storages.
+pub struct EngineRestorers {
+    ports: Ports,
+    clients: Clients,
+}
+
+impl EngineRestorers {
+    /// Restorers that reach the outside world through `ports`, and databases with `clients`.
+    pub fn new(ports: Ports, clients: Clients) -> Self {
+        Self { ports, clients }
+    }
+}
+
+#[async_trait]
+impl Restorers for EngineRestorers {
+    async fn open(
+        &self,
+        target: &Service,
+        artifact: &Artifact,
+        mapping: &Mapping,
+        options: &RestoreOptions,
+    ) -> Result<Box<dyn Restorer>, SliceError> {
+        open(&self.ports, &self.clients, target, artifact, mapping, options).await
+    }
+}
+
+/// The restorer that puts what `mapping` names of `artifact` into `target`. A database's credentials are read here.
+#[expect(clippy::unused_async, reason = "credentials are read here")]
+pub async fn open(
+    ports: &Ports,
+    clients: &Clients,
+    target: &Service,
+    artifact: &Artifact,
+    mapping: &Mapping,
+    options: &RestoreOptions,
+) -> Result<Box<dyn Restorer>, SliceError> {
+    let _ = (ports, clients, artifact, mapping, options);
+    Err(SliceError::permanent(
+        "not_restorable_yet",
+        format!(
+            "a service of the kind {} cannot be restored from here yet; download the backup",
+            target.kind()
+        ),
+    ))
+}
 
 /// Puts what one artifact holds into one service.
 #[async_trait]

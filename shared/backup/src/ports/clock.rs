@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use holdfast_domain::id::{AuditId, BackupId};
+use holdfast_domain::id::{AuditId, BackupId, RestoreId};
 
 /// The time.
 pub trait Clock: Send + Sync {
@@ -15,6 +15,11 @@ pub trait Entropy: Send + Sync {
     /// A new id for a backup made at `at`.
     fn backup_id(&self, at: DateTime<Utc>) -> BackupId {
         BackupId::new(at, self.bytes())
+    }
+
+    /// A new id for a restore asked for at `at`.
+    fn restore_id(&self, at: DateTime<Utc>) -> RestoreId {
+        RestoreId::new(at, self.bytes())
     }
 
     /// A new id for an audit entry made at `at`.

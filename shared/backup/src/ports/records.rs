@@ -4,14 +4,15 @@ use holdfast_domain::{
     application::ApplicationSpec,
     audit::AuditEntry,
     backup::{Artifact, Backup, Phase, Progress},
-    id::{ApplicationId, BackupId, PlanId, ServiceName},
+    id::{ApplicationId, BackupId, PlanId, RestoreId, ServiceName},
     plan::PlanSpec,
+    restore::Restore,
 };
 use serde::{Deserialize, Serialize};
 
-use super::OpenUpload;
+use super::{NewRestore, OpenUpload, RestoreCreation};
 
-/// Records of applications, plans, backups, slots and audit entries. Every write is conditional: on a version, or on
+/// Records of applications, plans, backups, restores, slots and audit entries. Every write is conditional: on a version, or on
 /// absence; who loses gets [`RecordsError::Conflict`] and nothing of the write happens.
 #[async_trait]
 pub trait Records: Send + Sync {
@@ -37,7 +38,7 @@ pub trait Records: Send + Sync {
         audit: &AuditEntry,
     ) -> Result<u64, RecordsError>;
 
-    /// Removes an application's registration, unless a backup of it is open; its backups' records stay, and its slug is
+    /// Removes an application's registration, unless a backup of it or a restore into it is open; its backups' records stay, and its slug is
     /// among the removed ones.
     async fn delete_application(
         &self,
@@ -124,6 +125,47 @@ pub trait Records: Send + Sync {
         run: &ServiceRun,
         expected: Option<u64>,
     ) -> Result<u64, RecordsError>;
+
+    /// Creates a restore in one transaction with what it claims: its idempotency key, and the turn (one open restore of an
+    /// application). The application must be registered.
+    async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError>;
+
+    /// What is restored: the registration as it was when the restore was asked for. Kept for at least 90 days.
+    async fn restore_target(&self, restore: RestoreId) -> Result<Option<ApplicationSpec>, RecordsError>;
+
+    /// What an idempotency key was used for among restores, if it was: the restore, and the fingerprint of the request.
+    async fn restore_idempotency(
+        &self,
+        application: &ApplicationId,
+        key: &str,
+    ) -> Result<Option<(RestoreId, String)>, RecordsError>;
+
+    /// One restore into an application.
+    async fn restore(
+        &self,
+        application: &ApplicationId,
+        id: RestoreId,
+    ) -> Result<Option<Versioned<Restore>>, RecordsError>;
+
+    /// Restores into an application, newest first, from before `before` on.
+    async fn restores(
+        &self,
+        application: &ApplicationId,
+        before: Option<RestoreId>,
+        limit: usize,
+    ) -> Result<Page<Versioned<Restore>, RestoreId>, RecordsError>;
+
+    /// Writes a restore that has version `expected`. It is in the `open` index exactly while its state is open; leaving an
+    /// open state gives back the turn, in the same transaction as the audit entries.
+    async fn update_restore(
+        &self,
+        restore: &Restore,
+        expected: u64,
+        audit: &[AuditEntry],
+    ) -> Result<u64, RecordsError>;
+
+    /// Restores that no job has brought to an end yet, oldest first, at most `limit`.
+    async fn open_restores(&self, limit: usize) -> Result<Vec<(ApplicationId, RestoreId)>, RecordsError>;
 
     /// A plan's audit trail, newest first, from before `before` on.
     async fn plan_audit(

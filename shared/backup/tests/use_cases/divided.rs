@@ -329,7 +329,7 @@ async fn an_abort_in_mid_run_leaves_nothing() {
     let worker = dividing(&world);
     let ranges = divided(&worker, &job).await;
     slice(&worker, &job, Some(&ranges[0]), INVOCATION).await.unwrap();
-    abort(&world.ports, &job, &Caught::default()).await.unwrap();
+    abort(&worker, &job, &Caught::default()).await.unwrap();
     assert_nothing(&world, &shop, id, "aborted");
     assert!(slice(&worker, &job, Some(&ranges[1]), INVOCATION).await.is_err());
     assert_nothing(&world, &shop, id, "after a late branch");
@@ -345,7 +345,7 @@ async fn chaos_ends_in_a_whole_backup_or_in_nothing() {
         world.faults.clear();
         let job = Job::Backup { application: shop.clone(), id };
         if world.backup(&shop, id).state.is_open() {
-            abort(&world.ports, &job, &Caught::default()).await.unwrap();
+            abort(&worker(&world), &job, &Caught::default()).await.unwrap();
         }
         let backup = world.backup(&shop, id);
         if backup.state == State::Succeeded {

@@ -142,7 +142,7 @@ async fn an_abort_that_dies_at_any_call_is_repeated_and_leaves_nothing(
     world.faults.on(call, 1, moment, Fault::Unavailable);
     let caught = Caught { error: "Lambda.Unknown".to_owned(), cause: "the process ended".to_owned() };
     let mut attempts = 0;
-    while abort(&world.ports, &job, &caught).await.is_err() {
+    while abort(&worker(&world), &job, &caught).await.is_err() {
         attempts += 1;
         assert!(attempts < 4);
     }
@@ -160,7 +160,7 @@ async fn an_abort_that_comes_too_late_touches_nothing() {
     let (shop, id) = requested(&world).await;
     let succeeded = drive(&world, &shop, id).await;
     let job = Job::Backup { application: shop.clone(), id };
-    assert_eq!(abort(&world.ports, &job, &Caught::default()).await.unwrap(), Answer::Done);
+    assert_eq!(abort(&worker(&world), &job, &Caught::default()).await.unwrap(), Answer::Done);
     assert_eq!(world.backup(&shop, id), succeeded);
     assert_whole(&world, &succeeded, "after a late abort");
 }
@@ -194,7 +194,7 @@ async fn chaos_ends_in_a_whole_backup_or_in_nothing() {
             world.clock.advance(TimeDelta::minutes(5));
             let summary = holdfast_backup::tick::tick(&world.ports).await.unwrap();
             assert_eq!(summary.aborted, 1, "seed {seed}");
-            abort(&world.ports, &job, &Caught::default()).await.unwrap();
+            abort(&worker(&world), &job, &Caught::default()).await.unwrap();
         }
         let backup = world.backup(&shop, id);
         if backup.state == State::Succeeded {
@@ -244,7 +244,7 @@ async fn a_branch_that_begins_during_an_abort_leaves_nothing(#[case] late: &str)
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         // Until the late branch has done all it can, the abort stands before its last write.
         world.faults.on("artifacts.purge", 1, Moment::After, Fault::Delay(std::time::Duration::from_mins(1)));
-        abort(&world.ports, &job, &Caught::default()).await
+        abort(&worker, &job, &Caught::default()).await
     };
     let (branch, aborted) = tokio::join!(branch, abort);
     aborted.unwrap();

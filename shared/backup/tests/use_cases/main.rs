@@ -7,9 +7,14 @@ mod divided;
 mod holds;
 mod killed;
 mod requests;
+mod restore_killed;
+mod restore_requests;
+mod restoring;
+mod restoring_safety;
 mod retention;
 mod retention_chaos;
 mod schedule;
+mod shop;
 mod undelete;
 
 use holdfast_testing::machine;

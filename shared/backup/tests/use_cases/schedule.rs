@@ -20,7 +20,7 @@ use holdfast_testing::{
     faults::{Fault, Moment},
 };
 
-use crate::machine::{drive, register_media_only};
+use crate::machine::{drive, register_media_only, worker};
 
 #[tokio::test]
 async fn a_tick_delivered_twice_starts_a_slot_once() {
@@ -140,7 +140,7 @@ async fn an_abort_that_fails_for_good_is_tried_again_within_the_hour_and_keeps_i
     world.clock.advance(TimeDelta::hours(1));
     tick(&world.ports).await.unwrap();
     assert_eq!(world.executions.aborts().len(), 2);
-    abort(&world.ports, &job, &error).await.unwrap();
+    abort(&worker(&world), &job, &error).await.unwrap();
     assert_eq!(world.backup(&shop, id).failure.unwrap().code, "timed_out");
     world.clock.advance(TimeDelta::days(1));
     assert_eq!(tick(&world.ports).await.unwrap().started, 1, "its turn was given back");

@@ -153,7 +153,7 @@ async fn a_deletion_that_comes_late_takes_nothing_from_a_backup_that_is_back(#[c
     world.clock.advance(TimeDelta::minutes(15));
     let asked_at = match world.executions.started().pop().unwrap() {
         Job::Undelete { asked_at, .. } => asked_at,
-        other @ Job::Backup { .. } => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     };
     let job = Job::Undelete { application: shop.clone(), id: backup.id, asked_at };
     assert_eq!(run(&world, &job).await.unwrap(), Answer::Done);
@@ -177,7 +177,7 @@ async fn an_attempt_that_was_given_up_leaves_nothing_when_it_goes_on() {
     );
     let given_up = async {
         tokio::time::sleep(std::time::Duration::from_mins(1)).await;
-        abort(&world.ports, &job, &Caught::default()).await.unwrap();
+        abort(&worker(&world), &job, &Caught::default()).await.unwrap();
         assert_eq!(world.backup(&shop, before.id).state, State::Expired);
     };
     let (slice, ()) = tokio::join!(run(&world, &job), given_up);
@@ -201,7 +201,7 @@ async fn giving_up_one_attempt_leaves_another_alone() {
     let second = job(&world, &shop, before.id);
     assert_eq!(world.executions.started(), [first.clone(), second.clone()]);
     assert_eq!(run(&world, &first).await.unwrap(), Answer::Done, "nobody wants the first any more");
-    abort(&world.ports, &first, &Caught::default()).await.unwrap();
+    abort(&worker(&world), &first, &Caught::default()).await.unwrap();
     assert!(world.backup(&shop, before.id).undelete.is_some());
     run(&world, &second).await.unwrap();
     assert_eq!(world.backup(&shop, before.id).hold.unwrap().by, "bob");
@@ -238,7 +238,7 @@ async fn what_is_not_whole_any_more_goes_again_with_the_reason() {
         if let Some(call) = fault {
             world.faults.on(call, world.faults.count(call) + 1, Moment::After, Fault::Unavailable);
         }
-        let _ = abort(&world.ports, &job, &caught(&error)).await;
+        let _ = abort(&worker(&world), &job, &caught(&error)).await;
     }
     let after = world.backup(&shop, before.id);
     assert_eq!((after.state, after.undelete), (State::Expired, None));
@@ -270,7 +270,7 @@ async fn objects_that_are_gone_for_good_are_told_and_nothing_is_called_good() {
     let job = job(&world, &shop, before.id);
     let error = run(&world, &job).await.unwrap_err();
     assert!(error.to_string().contains("choose another"), "{error}");
-    abort(&world.ports, &job, &caught(&error)).await.unwrap();
+    abort(&worker(&world), &job, &caught(&error)).await.unwrap();
     assert_eq!(world.backup(&shop, before.id).state, State::Expired);
 }
 

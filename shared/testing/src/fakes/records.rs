@@ -1,3 +1,5 @@
+mod restores;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
@@ -7,14 +9,15 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use holdfast_backup::ports::{
-    ApplicationRecord, Claim, Creation, NewBackup, Page, PlanRecord, Records, RecordsError, ServiceRun,
-    Versioned,
+    ApplicationRecord, Claim, Creation, NewBackup, NewRestore, Page, PlanRecord, Records, RecordsError,
+    RestoreCreation, ServiceRun, Versioned,
 };
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::AuditEntry,
     backup::{Backup, Trigger},
-    id::{ApplicationId, AuditId, BackupId, PlanId, ServiceName},
+    id::{ApplicationId, AuditId, BackupId, PlanId, RestoreId, ServiceName},
+    restore::Restore,
 };
 
 /// Records in memory, with every condition of the port. All of them are in one shard.
@@ -34,6 +37,7 @@ struct State {
     turns: BTreeMap<(ApplicationId, Trigger), BackupId>,
     idempotency: BTreeMap<(ApplicationId, String), UsedKey>,
     runs: BTreeMap<BackupId, BTreeMap<ServiceName, Versioned<ServiceRun>>>,
+    restores: restores::Restores,
     audit: BTreeMap<ApplicationId, BTreeMap<AuditId, AuditEntry>>,
     plan_audit: BTreeMap<PlanId, BTreeMap<AuditId, AuditEntry>>,
 }
@@ -140,7 +144,7 @@ impl Records for FakeRecords {
     ) -> Result<(), RecordsError> {
         let mut state = self.state.lock().unwrap();
         check(&state.applications, id, Some(expected))?;
-        if state.turns.keys().any(|(application, _)| application == id) {
+        if state.turns.keys().any(|(application, _)| application == id) || state.restores.is_open(id) {
             return Err(RecordsError::Conflict);
         }
         state.applications.remove(id);
@@ -284,6 +288,57 @@ impl Records for FakeRecords {
     ) -> Result<u64, RecordsError> {
         let mut state = self.state.lock().unwrap();
         write(state.runs.entry(backup).or_default(), &run.service, run, expected)
+    }
+
+    async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError> {
+        self.state.lock().unwrap().create_restore(new)
+    }
+
+    async fn restore_target(&self, restore: RestoreId) -> Result<Option<ApplicationSpec>, RecordsError> {
+        Ok(self.state.lock().unwrap().restores.target(restore))
+    }
+
+    async fn restore_idempotency(
+        &self,
+        application: &ApplicationId,
+        key: &str,
+    ) -> Result<Option<(RestoreId, String)>, RecordsError> {
+        Ok(self.state.lock().unwrap().restores.used_for(application, key))
+    }
+
+    async fn restore(
+        &self,
+        application: &ApplicationId,
+        id: RestoreId,
+    ) -> Result<Option<Versioned<Restore>>, RecordsError> {
+        Ok(self.state.lock().unwrap().restores.one(application, id))
+    }
+
+    async fn restores(
+        &self,
+        application: &ApplicationId,
+        before: Option<RestoreId>,
+        limit: usize,
+    ) -> Result<Page<Versioned<Restore>, RestoreId>, RecordsError> {
+        Ok(self.state.lock().unwrap().restores.page(application, before, limit))
+    }
+
+    async fn update_restore(
+        &self,
+        restore: &Restore,
+        expected: u64,
+        audit: &[AuditEntry],
+    ) -> Result<u64, RecordsError> {
+        let mut state = self.state.lock().unwrap();
+        let version = state.restores.update(restore, expected)?;
+        for entry in audit {
+            state.note(&restore.application, entry);
+        }
+        Ok(version)
+    }
+
+    async fn open_restores(&self, limit: usize) -> Result<Vec<(ApplicationId, RestoreId)>, RecordsError> {
+        Ok(self.state.lock().unwrap().restores.open(limit))
     }
 
     async fn plan_audit(

@@ -8,17 +8,18 @@ use holdfast_backup::{
     job::{Caught, Job},
     ports::{
         ApplicationRecord, ArtifactStore, Creation, DatabaseCredentials, ExecutionStatus, Executions,
-        ExecutionsError, MediaObject, MediaPage, MediaSource, NewBackup, OpenUpload, Page, PartCopy,
-        PlanRecord, Records, RecordsError, SecretError, Secrets, ServiceRun, StorageError, StoredPart,
-        Versioned,
+        ExecutionsError, MediaObject, MediaPage, MediaSource, NewBackup, NewRestore, OpenUpload, Page,
+        PartCopy, PlanRecord, Records, RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun,
+        StorageError, StoredPart, Versioned,
     },
 };
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::AuditEntry,
     backup::{Backup, StoredObject},
-    id::{ApplicationId, BackupId, PlanId},
+    id::{ApplicationId, BackupId, PlanId, RestoreId},
     region::Region,
+    restore::Restore,
 };
 use secrecy::SecretString;
 
@@ -168,6 +169,54 @@ impl<P: Records + ?Sized> Records for Faulty<P> {
     ) -> Result<u64, RecordsError> {
         let effect = self.inner.put_service_run(backup, run, expected);
         self.faults.around("records.put_service_run", effect).await
+    }
+
+    async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError> {
+        self.faults.around("records.create_restore", self.inner.create_restore(new)).await
+    }
+
+    async fn restore_target(&self, restore: RestoreId) -> Result<Option<ApplicationSpec>, RecordsError> {
+        self.faults.around("records.restore_target", self.inner.restore_target(restore)).await
+    }
+
+    async fn restore_idempotency(
+        &self,
+        application: &ApplicationId,
+        key: &str,
+    ) -> Result<Option<(RestoreId, String)>, RecordsError> {
+        let effect = self.inner.restore_idempotency(application, key);
+        self.faults.around("records.restore_idempotency", effect).await
+    }
+
+    async fn restore(
+        &self,
+        application: &ApplicationId,
+        id: RestoreId,
+    ) -> Result<Option<Versioned<Restore>>, RecordsError> {
+        self.faults.around("records.restore", self.inner.restore(application, id)).await
+    }
+
+    async fn restores(
+        &self,
+        application: &ApplicationId,
+        before: Option<RestoreId>,
+        limit: usize,
+    ) -> Result<Page<Versioned<Restore>, RestoreId>, RecordsError> {
+        self.faults.around("records.restores", self.inner.restores(application, before, limit)).await
+    }
+
+    async fn update_restore(
+        &self,
+        restore: &Restore,
+        expected: u64,
+        audit: &[AuditEntry],
+    ) -> Result<u64, RecordsError> {
+        let effect = self.inner.update_restore(restore, expected, audit);
+        self.faults.around("records.update_restore", effect).await
+    }
+
+    async fn open_restores(&self, limit: usize) -> Result<Vec<(ApplicationId, RestoreId)>, RecordsError> {
+        self.faults.around("records.open_restores", self.inner.open_restores(limit)).await
     }
 
     async fn plan_audit(

@@ -1,0 +1,236 @@
+//! One slice of a restore.
+//!
+//! First it looks at every service and its artifact, and goes no further if anything stands in the way, or if only a look was
+//! asked for. Then it has what is there backed up, and waits for that. Only then it changes anything: one service after the
+//! other, databases first. Everything a slice knows is in the restore's record, so that the next one goes on wherever this
+//! one was killed; who writes the record raises its version, and whoever is late learns so from that.
+
+mod abort;
+mod checkpoint;
+mod place;
+mod report;
+mod safety;
+
+use std::time::Duration;
+
+use holdfast_domain::{
+    audit::Action,
+    backup::Failure,
+    id::{ApplicationId, RestoreId, ServiceName},
+    restore::{Preflight, Refusal, Restore, RestoreState},
+};
+use tokio::time::Instant;
+
+use crate::{
+    engines::restorer::Outcome,
+    error::SliceError,
+    job::Answer,
+    ports::{Ports, Versioned},
+    restores,
+    restoring::{checkpoint::Checkpoint, place::Place},
+    slice::Worker,
+};
+
+pub(crate) use abort::abort;
+
+/// What is left of a slice for a restorer to clean up in, once the time it was given is over.
+const SPARE: Duration = Duration::from_secs(20);
+
+/// Most lines of each kind that a record keeps of a preflight, and the longest line, in characters.
+const LINES_MAX: usize = 50;
+const LINE_MAX: usize = 1000;
+
+/// Does the next slice of a restore within `time`, and says how to go on.
+pub(crate) async fn slice(
+    worker: &Worker,
+    application: &ApplicationId,
+    id: RestoreId,
+    time: Duration,
+) -> Result<Answer, SliceError> {
+    let began = Instant::now();
+    let ports = &worker.ports;
+    let found = load(ports, application, id).await?;
+    match found.value.state {
+        RestoreState::Succeeded => return Ok(Answer::Done),
+        RestoreState::Failed | RestoreState::Cancelled => return Err(SliceError::Fenced),
+        RestoreState::Queued | RestoreState::Running => {}
+    }
+    if found.value.aborting_at.is_some() {
+        return Err(SliceError::Fenced);
+    }
+    if found.value.cancel_requested_at.is_some() {
+        return Err(SliceError::Cancelled);
+    }
+    let mut run = Checkpoint::begin(ports, found).await?;
+    let place = Place::find(ports, &run.restore).await?;
+
+    let looked = look(worker, &mut run, &place).await?;
+    if run.restore.options.dry_run {
+        finish(run).await?;
+        return Ok(Answer::Done);
+    }
+    refuse(&run.restore.application, run.restore.refusals())?;
+    if looked {
+        // What comes has all the time of a slice for itself.
+        return Ok(Answer::Continue);
+    }
+    if let Some(answer) = safety::stand_by(&mut run, &place).await? {
+        return Ok(answer);
+    }
+    let Some(index) = run.next_service(&place) else {
+        finish(run).await?;
+        return Ok(Answer::Done);
+    };
+    let left = time.saturating_sub(began.elapsed());
+    restore_one(worker, &mut run, &place, index, left).await?;
+    Ok(Answer::Continue)
+}
+
+async fn load(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: RestoreId,
+) -> Result<Versioned<Restore>, SliceError> {
+    ports.records.restore(application, id).await?.ok_or_else(|| {
+        SliceError::permanent(
+            "no_such_restore",
+            format!("there is no restore {id} into the application {application}"),
+        )
+    })
+}
+
+/// Looks at every service that no slice has looked at, and writes down what it finds. Says whether there was any.
+async fn look(worker: &Worker, run: &mut Checkpoint<'_>, place: &Place) -> Result<bool, SliceError> {
+    let mut looked = false;
+    while let Some(mapping) = run.restore.services.get(run.restore.preflight.len()).cloned() {
+        let found = async {
+            let restorer = place.restorer(worker, &run.restore, &mapping).await?;
+            restorer.preflight().await
+        };
+        let found: Preflight =
+            found.await.map_err(|error| error.of(&run.restore.application, &mapping.to))?;
+        let mut found = bounded(Preflight { service: mapping.to.clone(), ..found });
+        found.notes.extend(safety::uncovered(&run.restore, &place.target, &mapping.to));
+        run.restore.preflight.push(found);
+        run.write().await?;
+        looked = true;
+    }
+    Ok(looked)
+}
+
+/// As much of a preflight as fits into the record.
+fn bounded(mut found: Preflight) -> Preflight {
+    let shorten = |text: &mut String| {
+        if let Some((end, _)) = text.char_indices().nth(LINE_MAX) {
+            text.truncate(end);
+            text.push('…');
+        }
+    };
+    for lines in [&mut found.steps, &mut found.notes] {
+        lines.truncate(LINES_MAX);
+        lines.iter_mut().for_each(shorten);
+    }
+    found.refusals.truncate(LINES_MAX);
+    for refusal in &mut found.refusals {
+        shorten(&mut refusal.what);
+        shorten(&mut refusal.fix);
+    }
+    found
+}
+
+/// Ends the job if anything stands in the way.
+fn refuse<'a>(
+    application: &ApplicationId,
+    refusals: impl Iterator<Item = (&'a ServiceName, &'a Refusal)>,
+) -> Result<(), SliceError> {
+    let all: Vec<(&ServiceName, &Refusal)> = refusals.collect();
+    let Some((first, _)) = all.first() else { return Ok(()) };
+    let lines = all.iter().map(|(service, refusal)| {
+        format!("{application}, service {service}: {}; {}", refusal.what, refusal.fix)
+    });
+    Err(SliceError::Failed(Failure {
+        code: "restore_refused".to_owned(),
+        message: lines.collect::<Vec<_>>().join(". "),
+        service: all.iter().all(|(service, _)| service == first).then(|| (*first).clone()),
+        transient: false,
+    }))
+}
+
+/// Restores a service, or goes on with it, and writes down how far it came.
+async fn restore_one(
+    worker: &Worker,
+    run: &mut Checkpoint<'_>,
+    place: &Place,
+    index: usize,
+    time: Duration,
+) -> Result<(), SliceError> {
+    let Some(mapping) = run.restore.services.get(index).cloned() else { return Ok(()) };
+    let name = mapping.to.clone();
+    let application = run.restore.application.clone();
+    let work = async {
+        let began = Instant::now();
+        let restorer = place.restorer(worker, &run.restore, &mapping).await?;
+        let before = run.restore.runs.get(index).cloned();
+        let is_begun = before.as_ref().is_some_and(|before| before.doing.is_some());
+        let cursor = before.and_then(|before| before.cursor);
+        if is_begun {
+            // An earlier slice may have been killed in the middle of it.
+            restorer.clean_up().await?;
+        }
+        if cursor.is_none() {
+            // What was free when it was looked at may not be any more.
+            let found = restorer.preflight().await?;
+            let refusals = found.refusals.iter().map(|refusal| (&name, refusal));
+            refuse(&application, refusals)
+                .map_err(|error| if is_begun { interrupted(error) } else { error })?;
+        }
+        run.begin_service(index).await?;
+        let left = time.saturating_sub(began.elapsed());
+        let given = left.saturating_sub(SPARE).max(left / 2);
+        let mut observer = run.observer(index);
+        let outcome = restorer.restore(cursor.as_deref(), given, &mut observer);
+        tokio::time::timeout(left, outcome).await.unwrap_or_else(|_| Err(too_short(time)))
+    };
+    match work.await.map_err(|error| error.of(&application, &name))? {
+        Outcome::Done(restored) => {
+            tracing::info!(%application, service = %name, ?restored, "the service is restored");
+            run.end_service(index, restored).await
+        }
+        Outcome::Paused { cursor } => run.pause_service(index, cursor).await,
+    }
+}
+
+/// A slice was killed, and what it left is not what was there before: it may have come to its end before it could say so.
+fn interrupted(error: SliceError) -> SliceError {
+    match error {
+        SliceError::Failed(mut failure) => {
+            report::INTERRUPTED.clone_into(&mut failure.code);
+            failure.message = format!(
+                "{} (an earlier slice of this restore was killed, perhaps after the service was restored: look at it first)",
+                failure.message
+            );
+            SliceError::Failed(failure)
+        }
+        other => other,
+    }
+}
+
+fn too_short(time: Duration) -> SliceError {
+    SliceError::permanent(
+        "slice_too_short",
+        format!("it could not be restored within the {} seconds that one invocation has", time.as_secs()),
+    )
+}
+
+/// Makes the restore succeed: of a dry run, everything was looked at; of another, every service is restored.
+async fn finish(mut run: Checkpoint<'_>) -> Result<(), SliceError> {
+    let was = run.restore.state;
+    run.restore
+        .transition(RestoreState::Succeeded)
+        .map_err(|error| SliceError::permanent("illegal_transition", error.to_string()))?;
+    run.restore.finished_at = Some(run.ports.clock.now());
+    let audit = restores::audit_of(run.ports, Action::Succeed, &run.restore, was);
+    run.write_with(&[audit]).await?;
+    tracing::info!(application = %run.restore.application, restore = %run.restore.id, "the restore succeeded");
+    Ok(())
+}

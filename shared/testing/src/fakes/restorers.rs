@@ -1,0 +1,224 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use holdfast_backup::{
+    engines::restorer::{Outcome, RestoreObserver, Restorer, Restorers, Restoring},
+    error::SliceError,
+};
+use holdfast_domain::{
+    application::Service,
+    backup::Artifact,
+    restore::{Mapping, MediaChanges, Preflight, Refusal, RestoreOptions, Restored},
+};
+
+use crate::faults::Faults;
+
+/// Files of every artifact of a storage; a slice restores [`FILES_A_SLICE`] of them.
+const FILES: usize = 5;
+const FILES_A_SLICE: usize = 2;
+
+/// Restorers of databases and storages that are in memory. A database changes all at once, at the end; the files of a
+/// storage come one by one, over several slices. Each of their steps can go wrong: `restorers.open`, `restorer.preflight`,
+/// `restorer.clean_up`, `restorer.step` (each database has two, each file one) and `restorer.swap`.
+pub struct FakeRestorers {
+    state: Arc<Mutex<State>>,
+    faults: Faults,
+}
+
+#[derive(Default)]
+struct State {
+    places: BTreeMap<String, Held>,
+    refusals: Vec<Refusal>,
+}
+
+/// What a database or the place of a storage holds: for each file, or for the database, the key of what it came from.
+#[derive(Default)]
+struct Held {
+    contents: BTreeMap<String, String>,
+    scratch: usize,
+}
+
+impl FakeRestorers {
+    /// Restorers that fail as `faults` say.
+    pub fn new(faults: &Faults) -> Self {
+        Self { state: Arc::default(), faults: faults.clone() }
+    }
+
+    /// Lets a service hold something that is in no backup.
+    pub fn fill(&self, service: &Service, with: &str) {
+        let names =
+            if service.is_database() { vec![String::new()] } else { vec!["0".to_owned(), "own".to_owned()] };
+        let contents = names.into_iter().map(|name| (name, with.to_owned())).collect();
+        self.state.lock().unwrap().places.insert(place(service, None), Held { contents, scratch: 0 });
+    }
+
+    /// What a service holds: one entry for a database, one for each file of a storage; where each came from.
+    pub fn holds(&self, service: &Service) -> BTreeMap<String, String> {
+        let state = self.state.lock().unwrap();
+        state.places.get(&place(service, None)).map(|held| held.contents.clone()).unwrap_or_default()
+    }
+
+    /// Half-made databases and open uploads that nobody has removed.
+    pub fn scratch(&self) -> usize {
+        self.state.lock().unwrap().places.values().map(|held| held.scratch).sum()
+    }
+
+    /// Lets every preflight from now on find this in the way.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.state.lock().unwrap().refusals.push(refusal);
+    }
+}
+
+#[async_trait]
+impl Restorers for FakeRestorers {
+    async fn open(
+        &self,
+        target: &Service,
+        artifact: &Artifact,
+        mapping: &Mapping,
+        options: &RestoreOptions,
+    ) -> Result<Box<dyn Restorer>, SliceError> {
+        assert_eq!((target.name(), &artifact.service), (&mapping.to, &mapping.from));
+        let opened = FakeRestorer {
+            place: place(target, options.into_prefix.as_deref()),
+            target: target.clone(),
+            from: artifact.object.key.clone(),
+            options: options.clone(),
+            state: self.state.clone(),
+            faults: self.faults.clone(),
+        };
+        self.faults.around("restorers.open", async { Ok(Box::new(opened) as Box<dyn Restorer>) }).await
+    }
+}
+
+fn place(service: &Service, prefix: Option<&str>) -> String {
+    match service {
+        Service::Postgres(database) => format!("{}/{}", database.host, database.database),
+        Service::Mysql(database) => format!("{}/{}", database.host, database.database),
+        Service::Storage(storage) => format!("{}/{}", storage.bucket, prefix.unwrap_or(&storage.prefix)),
+    }
+}
+
+struct FakeRestorer {
+    place: String,
+    target: Service,
+    from: String,
+    options: RestoreOptions,
+    state: Arc<Mutex<State>>,
+    faults: Faults,
+}
+
+impl FakeRestorer {
+    fn with<T>(&self, work: impl FnOnce(&mut Held) -> T) -> T {
+        work(self.state.lock().unwrap().places.entry(self.place.clone()).or_default())
+    }
+
+    fn changes(&self) -> MediaChanges {
+        let mut changes = MediaChanges::default();
+        self.with(|held| {
+            for name in names(&self.target) {
+                match held.contents.get(&name) {
+                    None => changes.added += 1,
+                    Some(from) if *from == self.from => changes.unchanged += 1,
+                    Some(_) => changes.replaced += 1,
+                }
+            }
+        });
+        changes
+    }
+
+    async fn step(&self, name: &'static str, work: impl FnOnce(&mut Held) + Send) -> Result<(), SliceError> {
+        let effect = async {
+            self.with(work);
+            Ok(())
+        };
+        self.faults.around(name, effect).await
+    }
+}
+
+fn names(target: &Service) -> Vec<String> {
+    if target.is_database() {
+        vec![String::new()]
+    } else {
+        (0..FILES).map(|number| number.to_string()).collect()
+    }
+}
+
+#[async_trait]
+impl Restorer for FakeRestorer {
+    async fn preflight(&self) -> Result<Preflight, SliceError> {
+        let changes = self.changes();
+        let mut refusals = self.state.lock().unwrap().refusals.clone();
+        if changes.replaced > 0 && !self.options.overwrite {
+            refusals.push(Refusal::new("not_empty", "there is something in it", "ask for `overwrite`"));
+        }
+        let found = Preflight {
+            service: self.target.name().clone(),
+            target: self.place.clone(),
+            is_occupied: self.with(|held| !held.contents.is_empty()),
+            steps: vec!["restores it".to_owned()],
+            notes: Vec::new(),
+            refusals,
+            bytes: 4096,
+            estimated_seconds: 1,
+            changes: (!self.target.is_database()).then_some(changes),
+        };
+        self.faults.around("restorer.preflight", async { Ok(found) }).await
+    }
+
+    async fn restore(
+        &self,
+        cursor: Option<&str>,
+        _time: Duration,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<Outcome, SliceError> {
+        let from = self.from.clone();
+        if self.target.is_database() {
+            observer.advanced(Restoring { doing: "schema", ..Restoring::default() }).await?;
+            self.step("restorer.step", |held| held.scratch = 1).await?;
+            observer.advanced(Restoring { bytes: 4000, doing: "rows", ..Restoring::default() }).await?;
+            self.step("restorer.step", |_| ()).await?;
+            observer.advanced(Restoring { bytes: 4096, doing: "swap", ..Restoring::default() }).await?;
+            let swap = |held: &mut Held| {
+                held.contents.insert(String::new(), from);
+                held.scratch = 0;
+            };
+            self.step("restorer.swap", swap).await?;
+            return Ok(Outcome::Done(restored(None)));
+        }
+        let first: usize = cursor.map_or(0, |cursor| cursor.parse().unwrap());
+        for number in first..FILES {
+            if number >= first + FILES_A_SLICE {
+                return Ok(Outcome::Paused { cursor: number.to_string() });
+            }
+            let so_far = Restoring {
+                bytes: u64::try_from(number).unwrap(),
+                doing: "files",
+                cursor: Some(number.to_string()),
+                ..Restoring::default()
+            };
+            observer.advanced(so_far).await?;
+            let put = |held: &mut Held| {
+                held.contents.insert(number.to_string(), from.clone());
+            };
+            self.step("restorer.step", put).await?;
+        }
+        if self.options.media == holdfast_domain::restore::MediaMode::Mirror {
+            let kept = names(&self.target);
+            self.with(|held| held.contents.retain(|name, _| kept.contains(name)));
+        }
+        Ok(Outcome::Done(restored(Some(MediaChanges { added: 5, ..MediaChanges::default() }))))
+    }
+
+    async fn clean_up(&self) -> Result<(), SliceError> {
+        self.step("restorer.clean_up", |held| held.scratch = 0).await
+    }
+}
+
+fn restored(changes: Option<MediaChanges>) -> Restored {
+    Restored { tables: None, rows: None, rows_compared: false, changes, notes: Vec::new() }
+}
