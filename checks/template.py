@@ -38,6 +38,7 @@ ROUTES = {
     "POST /v1/applications/{app}/backups",
     "POST /v1/applications/{app}/backups/{id}/cancel",
     "POST /v1/applications/{app}/backups/{id}/undelete",
+    "POST /v1/applications/{app}/backups/{id}/verify",
     "POST /v1/retention/preview",
     "PUT /v1/applications/{app}",
     "PUT /v1/applications/{app}/backups/{id}/hold",

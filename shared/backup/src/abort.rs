@@ -11,7 +11,7 @@ use crate::{
     ports::Versioned,
     restoring,
     slice::Worker,
-    undelete, upload,
+    undelete, upload, verify,
 };
 
 /// Brings a job to its end as failed or cancelled. Repeating it is harmless; a job that has ended is left as it is.
@@ -24,6 +24,10 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
             return Ok(Answer::Done);
         }
         Job::Restore { application, id } => return restoring::abort(worker, application, *id, caught).await,
+        Job::Verify { application, id, asked_at } => {
+            verify::give_up(ports, application, *id, *asked_at, caught.failure()).await?;
+            return Ok(Answer::Done);
+        }
     };
     let Some(Versioned { value: mut backup, version }) = ports.records.backup(application, *id).await? else {
         return Err(SliceError::permanent(

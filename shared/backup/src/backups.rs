@@ -34,6 +34,8 @@ pub struct Filter {
     pub since: Option<DateTime<Utc>>,
     /// Created before.
     pub until: Option<DateTime<Utc>>,
+    /// Not found to be damaged.
+    pub undamaged: bool,
 }
 
 impl Filter {
@@ -43,6 +45,7 @@ impl Filter {
             && self.label.is_none_or(|label| backup.label == Some(label))
             && self.since.is_none_or(|since| backup.created_at >= since)
             && self.until.is_none_or(|until| backup.created_at < until)
+            && !(self.undamaged && backup.is_damaged())
     }
 }
 
@@ -118,9 +121,9 @@ pub async fn get(
     Ok(BackupView { backup, progress })
 }
 
-/// The newest backup that succeeded.
+/// The newest backup that succeeded and was not found to be damaged since.
 pub async fn latest(ports: &Ports, application: &ApplicationId) -> Result<Versioned<Backup>, RequestError> {
-    let filter = Filter { states: vec![State::Succeeded], ..Filter::default() };
+    let filter = Filter { states: vec![State::Succeeded], undamaged: true, ..Filter::default() };
     let page = list(ports, application, &filter, None, 1).await?;
     page.items.into_iter().next().ok_or_else(|| RequestError::not_found("backup", &"latest"))
 }

@@ -34,6 +34,15 @@ pub enum Job {
         /// The restore.
         id: RestoreId,
     },
+    /// Read a backup again, from its first byte to its last.
+    Verify {
+        /// The application.
+        application: ApplicationId,
+        /// The backup.
+        id: BackupId,
+        /// When that was asked for: a backup can be verified more than once.
+        asked_at: DateTime<Utc>,
+    },
 }
 
 impl Job {
@@ -45,6 +54,7 @@ impl Job {
             Self::Undelete { id, asked_at, .. } => {
                 format!("{id}-undelete-{}", asked_at.format("%Y%m%dT%H%M%S"))
             }
+            Self::Verify { id, asked_at, .. } => format!("{id}-verify-{}", asked_at.format("%Y%m%dT%H%M%S")),
         }
     }
 

@@ -22,6 +22,8 @@ pub mod retain;
 pub mod service;
 pub mod share;
 pub mod slice;
+mod stored_reader;
 pub mod tick;
 pub mod undelete;
 pub mod upload;
+pub mod verify;

@@ -18,7 +18,7 @@ use crate::{
     error::RequestError,
     plans,
     ports::{ApplicationRecord, Ports, Versioned},
-    undelete,
+    undelete, verify,
 };
 
 /// Applications read at a time.
@@ -43,6 +43,8 @@ pub struct RetentionSummary {
     pub discarded: usize,
     /// Backups that would have been discarded and are being downloaded; a later run takes them.
     pub in_use: usize,
+    /// Backups that are being verified from now on, by their plan.
+    pub verifying: usize,
     /// Backups or applications that could not be dealt with; the next run tries again.
     pub failed: usize,
 }
@@ -110,7 +112,18 @@ async fn registered(
     if plans::align(ports, &plan, application).await? {
         tracing::warn!(application = %id, "its next run was not what its plan says, and was put right");
     }
-    run(ports, &id).await
+    let mut summary = run(ports, &id).await?;
+    if let Some(days) = plan.spec.verify_days {
+        // In the night, and not after each backup.
+        match verify::ask_when_due(ports, &id, days).await {
+            Ok(asked) => summary.verifying += usize::from(asked),
+            Err(error) => {
+                tracing::error!(application = %id, %error, "its verification is left to the next run");
+                summary.failed += 1;
+            }
+        }
+    }
+    Ok(summary)
 }
 
 /// An application that was removed: no policy applies to what it kept.
@@ -215,6 +228,7 @@ impl RetentionSummary {
         self.relabelled += other.relabelled;
         self.discarded += other.discarded;
         self.in_use += other.in_use;
+        self.verifying += other.verifying;
         self.failed += other.failed;
     }
 }

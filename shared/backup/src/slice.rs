@@ -24,7 +24,7 @@ use crate::{
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
-    restoring, service, share, undelete, upload,
+    restoring, service, share, undelete, upload, verify,
 };
 
 /// What a worker works with.
@@ -55,6 +55,9 @@ pub async fn slice(
         }
         Job::Restore { application, id } => {
             return restoring::slice(worker, application, *id, time).await;
+        }
+        Job::Verify { application, id, asked_at } => {
+            return verify::slice(worker, application, *id, *asked_at, time).await;
         }
     };
     let backup = load(&worker.ports, application, *id).await?;

@@ -103,4 +103,6 @@ pub enum Action {
     Release,
     /// Somebody had a deleted backup brought back.
     Undelete,
+    /// A backup was read again, from its first byte to its last.
+    Verify,
 }

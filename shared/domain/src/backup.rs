@@ -5,6 +5,7 @@ mod failure;
 mod hold;
 mod progress;
 mod state;
+mod verification;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub use failure::Failure;
 pub use hold::{Hold, Undelete};
 pub use progress::{Phase, Progress};
 pub use state::{IllegalTransition, State};
+pub use verification::{Verification, VerificationState, VerifiedArtifact};
 
 /// Days for which a deleted or discarded backup can be brought back. The bucket keeps what was deleted for as long.
 pub const GRACE_DAYS: i64 = 7;
@@ -108,6 +110,9 @@ pub struct Backup {
     pub undelete: Option<Undelete>,
     /// When the last download link that was given out stops working; no policy discards it before.
     pub link_until: Option<DateTime<Utc>>,
+    /// The last look at all of it since it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
 }
 
 impl Backup {
@@ -144,6 +149,7 @@ impl Backup {
             hold: None,
             undelete: None,
             link_until: None,
+            verification: None,
         }
     }
 
@@ -170,6 +176,16 @@ impl Backup {
     /// Files that were left out of all its artifacts, because they vanished or could not be read.
     pub fn skipped(&self) -> u64 {
         self.artifacts.iter().map(|artifact| artifact.contents.skipped()).sum()
+    }
+
+    /// Whether something of it was found not to be what it should be: then it is good for nothing that others are kept for.
+    pub fn is_damaged(&self) -> bool {
+        self.verification.as_ref().is_some_and(|last| last.state == VerificationState::Damaged)
+    }
+
+    /// Whether a look at all of it is under way.
+    pub fn is_being_verified(&self) -> bool {
+        self.verification.as_ref().is_some_and(|last| last.state == VerificationState::Running)
     }
 
     /// The prefix in the bucket that holds this backup and nothing else.

@@ -9,6 +9,9 @@ use crate::{
     schedule::Schedule,
 };
 
+/// Most days between two verifications.
+const VERIFY_DAYS_MAX: u32 = 366;
+
 /// A plan: schedule, the two retention policies, limits. Every part has a default, and the default plan has them all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -21,6 +24,9 @@ pub struct PlanSpec {
     pub on_demand: OnDemandPolicy,
     /// How much a subscriber may ask for.
     pub limits: Limits,
+    /// After so many days the newest good backup is read again, from its first byte to its last, in the night; never without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_days: Option<u32>,
 }
 
 /// How much a subscriber may ask for.
@@ -50,6 +56,13 @@ impl PlanSpec {
         }
         self.scheduled.validate().map_err(|invalid| invalid.within("scheduled"))?;
         self.on_demand.validate().map_err(|invalid| invalid.within("on_demand"))?;
+        if self.verify_days.is_some_and(|days| !(1..=VERIFY_DAYS_MAX).contains(&days)) {
+            return Err(Invalid::new(
+                "verify_days",
+                format!("is not a number from 1 to {VERIFY_DAYS_MAX}"),
+                "give the days between two verifications, or leave it out for none",
+            ));
+        }
         if self.limits.on_demand_per_day == 0 {
             return Err(Invalid::new(
                 "limits.on_demand_per_day",

@@ -61,21 +61,29 @@ pub async fn drive_worker(
     id: BackupId,
 ) -> Backup {
     let job = Job::Backup { application: application.clone(), id };
-    match slices(worker, &job).await {
-        Ok(()) => {
-            // What goes wrong here is left to the nightly run.
-            let _ = retain::run(&worker.ports, application).await;
-        }
-        Err(error) => {
-            let caught = caught(&error);
-            for _ in 0..=RETRIES {
-                if abort(worker, &job, &caught).await.is_ok() {
-                    break;
-                }
-            }
-        }
+    if drive_job(worker, &job, INVOCATION).await.is_ok() {
+        // What goes wrong here is left to the nightly run.
+        let _ = retain::run(&worker.ports, application).await;
     }
     world.backup(application, id)
+}
+
+/// Drives any job to its end, in invocations of so much time. Of one that fails, why.
+pub async fn drive_job(worker: &Worker, job: &Job, time: Duration) -> Result<(), SliceError> {
+    let outcome = slices(worker, job, time).await;
+    if let Err(error) = &outcome {
+        give_up(worker, job, error).await;
+    }
+    outcome
+}
+
+async fn give_up(worker: &Worker, job: &Job, error: &SliceError) {
+    let caught = caught(error);
+    for _ in 0..=RETRIES {
+        if abort(worker, job, &caught).await.is_ok() {
+            break;
+        }
+    }
 }
 
 /// Drives a restore to its end, as the state machine does. Whatever backup it waits for succeeds meanwhile.
@@ -83,19 +91,14 @@ pub async fn drive_restore(world: &World, application: &ApplicationId, id: Resto
     let worker = worker(world);
     let job = Job::Restore { application: application.clone(), id };
     if let Err(error) = restore_slices(world, &worker, &job).await {
-        let caught = caught(&error);
-        for _ in 0..=RETRIES {
-            if abort(&worker, &job, &caught).await.is_ok() {
-                break;
-            }
-        }
+        give_up(&worker, &job, &error).await;
     }
     world.restore(application, id).await
 }
 
 async fn restore_slices(world: &World, worker: &Worker, job: &Job) -> Result<(), SliceError> {
     loop {
-        match retried(worker, job, None).await? {
+        match retried(worker, job, None, INVOCATION).await? {
             Answer::Done => return Ok(()),
             Answer::Continue => {}
             Answer::Wait { seconds } => {
@@ -114,24 +117,29 @@ pub async fn complete_open(world: &World) {
     }
 }
 
-async fn slices(worker: &Worker, job: &Job) -> Result<(), SliceError> {
+async fn slices(worker: &Worker, job: &Job, time: Duration) -> Result<(), SliceError> {
     loop {
-        match retried(worker, job, None).await? {
+        match retried(worker, job, None, time).await? {
             Answer::Done => return Ok(()),
             Answer::Continue | Answer::Wait { .. } => {}
             Answer::FanOut { ranges } => {
                 for range in &ranges {
-                    while retried(worker, job, Some(range)).await? != Answer::Done {}
+                    while retried(worker, job, Some(range), time).await? != Answer::Done {}
                 }
             }
         }
     }
 }
 
-async fn retried(worker: &Worker, job: &Job, range: Option<&Range>) -> Result<Answer, SliceError> {
+async fn retried(
+    worker: &Worker,
+    job: &Job,
+    range: Option<&Range>,
+    time: Duration,
+) -> Result<Answer, SliceError> {
     let mut attempt = 0;
     loop {
-        let error = match slice(worker, job, range, INVOCATION).await {
+        let error = match slice(worker, job, range, time).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Bytes of an integer.
-const INT_BYTES: usize = 5;
+pub(super) const INT_BYTES: usize = 5;
 
 /// A block that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +121,11 @@ impl<R: Read> BlockData<R> {
                 format!("the block of entry {found} is where that of {dump_id} should be"),
             ));
         }
+        Self::of_chunks(compression, from)
+    }
+
+    /// The data whose first chunk begins where `from` does.
+    pub(super) fn of_chunks(compression: Compression, from: R) -> io::Result<Self> {
         let chunks = Chunks { from, left: 0, ended: false, taken: 0 };
         Ok(Self(match compression {
             Compression::None => Decoder::None(chunks),
@@ -228,6 +233,6 @@ impl<R: Read> Read for Chunks<R> {
     }
 }
 
-fn invalid(error: Malformed) -> io::Error {
+pub(super) fn invalid(error: Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -22,7 +22,7 @@
 //!
 //! - [`Header`] and [`Entry`] read and write their part, byte for byte the same.
 //! - [`ArchiveReader`] takes an archive apart as it arrives.
-//! - [`Contents`], [`find_blocks`] and [`BlockData`] read one that is all there.
+//! - [`Contents`], [`find_blocks`] and [`BlockData`] read one that is all there; [`read_blocks`] reads all of it, in order.
 //! - [`Codec`] makes the chunks of a block out of pieces that were compressed side by side.
 
 mod block;
@@ -32,6 +32,7 @@ mod entry;
 mod fields;
 mod header;
 mod reader;
+mod sequence;
 mod version;
 mod zlib;
 mod zstd_frames;
@@ -45,4 +46,5 @@ pub use entry::{Entry, OFFSET_BYTES, Offset};
 pub use fields::{Fields, Malformed, write_int, write_string};
 pub use header::Header;
 pub use reader::{ArchiveReader, BlockKind, Event, block_head};
+pub use sequence::read_blocks;
 pub use version::{Unsupported, Version};

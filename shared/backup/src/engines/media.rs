@@ -16,6 +16,7 @@ mod parts;
 mod staged;
 mod stretches;
 mod task;
+pub(crate) mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -11,6 +11,7 @@ mod greeting;
 mod process;
 mod programs;
 mod questions;
+pub(crate) mod verify;
 
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ mod sessions;
 mod statement;
 mod tools;
 mod unit;
+pub(crate) mod verify;
 mod view;
 mod window;
 mod wire;
@@ -60,6 +61,9 @@ use connect::Server;
 use dump::Run;
 use login::Upstream;
 use written::Written;
+
+/// The name of the object beside a dump that says how many rows each table has.
+const ROW_COUNTS_FILE_NAME: &str = "database.rows.jsonl";
 
 /// How a database is dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +195,6 @@ impl Engine for PostgresEngine {
     /// The rows of each table: what a restored database is compared with.
     fn beside(&self) -> Option<Beside> {
         let bytes = self.written().filter(|_| self.options.row_counts)?.row_counts();
-        Some(Beside { file_name: "database.rows.jsonl", content_type: "application/x-ndjson", bytes })
+        Some(Beside { file_name: ROW_COUNTS_FILE_NAME, content_type: "application/x-ndjson", bytes })
     }
 }

@@ -24,6 +24,7 @@ mod postgres_tls;
 mod server;
 mod store;
 mod upload;
+mod verification;
 
 use holdfast_backup::error::SliceError;
 use holdfast_domain::backup::Failure;

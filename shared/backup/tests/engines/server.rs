@@ -206,13 +206,18 @@ impl Server {
     }
 
     /// Where an engine finds the programs of this server's version.
-    fn clients(&self) -> String {
+    pub(crate) fn clients(&self) -> String {
         let clients = self.folder.path().join("clients");
         fs::create_dir_all(&clients).unwrap();
         // The folder of the programs, under the name that an engine looks for.
         let Programs { clients: bin, client_major, .. } = &self.programs;
         let _ = symlink(bin.parent().unwrap(), clients.join(client_major.to_string()));
         format!("{}/{{major}}/bin", clients.display())
+    }
+
+    /// The major version of its programs, whose dumps they read.
+    pub(crate) fn client_major(&self) -> u32 {
+        self.programs.client_major
     }
 
     /// Runs SQL as the superuser; gives what psql prints, unaligned.

@@ -16,5 +16,6 @@ mod retention_chaos;
 mod schedule;
 mod shop;
 mod undelete;
+mod verification;
 
 use holdfast_testing::machine;

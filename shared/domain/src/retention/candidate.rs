@@ -52,9 +52,10 @@ impl Candidate {
     }
 
     /// `backup` as retention sees it; none unless it has succeeded, and none for a scheduled one
-    /// whose record lost its slot: what cannot be placed in a period is left alone.
+    /// whose record lost its slot: what cannot be placed in a period is left alone. So is one that was found damaged, which must
+    /// push no good one out.
     pub fn of(backup: &Backup) -> Option<Self> {
-        if backup.state != State::Succeeded {
+        if backup.state != State::Succeeded || backup.is_damaged() {
             return None;
         }
         let taken_at = backup.taken_at.or(backup.started_at).unwrap_or(backup.created_at);

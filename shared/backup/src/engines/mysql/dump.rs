@@ -103,7 +103,7 @@ async fn read(
 }
 
 /// Whether a dump ends as a whole one does: no value can end so, for a line break within one is written as `\n`.
-fn is_whole(tail: &[u8]) -> bool {
+pub(super) fn is_whole(tail: &[u8]) -> bool {
     let tail = String::from_utf8_lossy(tail);
     let last = tail.strip_suffix('\n').and_then(|lines| lines.rsplit_once('\n'));
     last.is_some_and(|(_, last)| last.starts_with(TRAILER))

@@ -35,6 +35,13 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// The server that called itself `version` in [`Server::version`]'s form; of one that did not, major version 0.
+    pub(super) fn of_version(version: &str) -> Self {
+        let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        Self { version_number: major * 10_000 + minor, database_bytes: 0 }
+    }
+
     pub(super) fn major(&self) -> u32 {
         self.version_number / 10_000
     }

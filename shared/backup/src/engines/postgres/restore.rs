@@ -37,7 +37,11 @@ use holdfast_domain::application::PostgresService;
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinSet};
 
+pub(super) use archive::assigned;
+pub(super) use pieces::{END_OF_ROWS, lines};
 pub use plan::{ArchiveSummary, Refusal, Replaced, RestoreOptions, RestorePlan};
+pub(super) use row_counts::RowCounts;
+
 pub use progress::{RestoreAdvance, RestorePhase, RestoreProgress};
 
 use self::{

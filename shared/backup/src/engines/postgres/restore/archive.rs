@@ -158,7 +158,10 @@ fn checksum_of(file: &mut File) -> io::Result<Crc64Nvme> {
 }
 
 /// The blocks by their entries: each entry has the block that it says it has, where it says, and there is no other.
-fn assigned(contents: &Contents, found: Vec<Block>) -> Result<HashMap<i32, Block>, String> {
+pub(in crate::engines::postgres) fn assigned(
+    contents: &Contents,
+    found: Vec<Block>,
+) -> Result<HashMap<i32, Block>, String> {
     let mut blocks = HashMap::new();
     for block in found {
         if blocks.insert(block.dump_id, block).is_some() {

@@ -28,7 +28,7 @@ const READ_BYTES: usize = 256 * 1024;
 const HEAD_BYTES: usize = 5;
 
 /// What `pg_dump` writes after the last row (`dumpTableData_copy` in `pg_dump.c`). It is for `psql`, and not for a server.
-const END: &[u8] = b"\\.\n\n\n";
+pub(in crate::engines::postgres) const END_OF_ROWS: &[u8] = b"\\.\n\n\n";
 
 /// Some of the rows of a table.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ fn read(
         let room = (HEAD_BYTES + PIECE_BYTES - piece.len()) as u64;
         let read = (&mut data).take(room).read_to_end(&mut piece)?;
         let is_last = (read as u64) < room;
-        held = piece.split_off(piece.len().saturating_sub(END.len()).max(HEAD_BYTES));
+        held = piece.split_off(piece.len().saturating_sub(END_OF_ROWS.len()).max(HEAD_BYTES));
         let raw = &piece[HEAD_BYTES..];
         rows += lines(raw);
         progress.copied(data.taken() - taken, raw.len() as u64);
@@ -89,7 +89,7 @@ fn read(
             break;
         }
     }
-    if held == END {
+    if held == END_OF_ROWS {
         Ok(rows)
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "the rows have no end"))
@@ -97,7 +97,7 @@ fn read(
 }
 
 /// How many lines end in `text`. What is counted in a byte at a time is counted many bytes at a time.
-fn lines(text: &[u8]) -> u64 {
+pub(in crate::engines::postgres) fn lines(text: &[u8]) -> u64 {
     let ends = |some: &[u8]| some.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
     text.chunks(usize::from(u8::MAX)).map(|some| u64::from(ends(some))).sum()
 }
@@ -140,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn rows_come_without_their_end(#[case] count: usize) {
         let text = b"x\n".repeat(count);
-        let (out, said) = rows([&text[..], END].concat()).await;
+        let (out, said) = rows([&text[..], END_OF_ROWS].concat()).await;
         assert!(out == text);
         assert_eq!(said.unwrap(), count as u64);
     }

@@ -11,7 +11,7 @@ const EXTENSION: &str = "rows.jsonl";
 
 /// The rows of each table, by the dump id of its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RowCounts(pub(super) HashMap<i32, u64>);
+pub(in crate::engines::postgres) struct RowCounts(pub(in crate::engines::postgres) HashMap<i32, u64>);
 
 #[derive(Deserialize)]
 struct Head {
@@ -45,7 +45,8 @@ impl RowCounts {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Those that `text` says; otherwise why they cannot be used.
+    pub(in crate::engines::postgres) fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines();
         let head: Head =
             serde_json::from_str(lines.next().unwrap_or_default()).map_err(|error| error.to_string())?;
