@@ -10,8 +10,7 @@ TOOLS := .tools/venv/bin
 export AWS_DEFAULT_REGION ?= eu-central-1
 export SAM_CLI_TELEMETRY := 0
 
-# What deploys, and the CLI. The Rust tests and the lints are built without optimization: to link each program of tests as the
-# functions are linked takes minutes, and more of them than building the dependencies twice.
+# One profile for the functions, the CLI and the Rust tests: dependencies are built once.
 CARGO_PROFILE := --release
 
 .PHONY: help
@@ -48,13 +47,13 @@ demo: build ## Back up a real Django site on the local stack, and check what was
 
 .PHONY: test
 test: build ## Run all tests
-	cargo test --workspace --locked --no-fail-fast
+	cargo test $(CARGO_PROFILE) --workspace --locked --no-fail-fast
 	$(TOOLS)/python -m pytest tests
 
 .PHONY: lint
 lint: install ## Check the format, the lints, the template and the rules of the architecture
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy $(CARGO_PROFILE) --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cfn-lint --template template.yaml --regions eu-central-1 us-east-1
 	$(TOOLS)/sam validate --lint
 	$(TOOLS)/python checks/template.py
@@ -95,6 +94,7 @@ endef
 $(eval $(call function,ApiFunction,holdfast-api))
 $(eval $(call function,SchedulerFunction,holdfast-scheduler))
 $(eval $(call function,WorkerFunction,holdfast-worker))
+$(eval $(call function,RestoreFunction,holdfast-worker))
 $(eval $(call function,RetentionFunction,holdfast-retention))
 
 .PHONY: build-DatabaseToolsLayer

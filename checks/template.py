@@ -30,6 +30,8 @@ ROUTES = {
     "GET /v1/applications/{app}/backups/{id}/artifacts/{service}/files",
     "GET /v1/applications/{app}/backups/{id}/artifacts/{service}/files/{file}",
     "GET /v1/applications/{app}/events",
+    "GET /v1/applications/{app}/restores",
+    "GET /v1/applications/{app}/restores/{id}",
     "GET /v1/applications/{app}/retention",
     "GET /v1/openapi.json",
     "GET /v1/plans",
@@ -38,7 +40,9 @@ ROUTES = {
     "POST /v1/applications/{app}/backups",
     "POST /v1/applications/{app}/backups/{id}/cancel",
     "POST /v1/applications/{app}/backups/{id}/undelete",
-    "POST /v1/applications/{app}/backups/{id}/verify",
+    "POST /v1/applications/{app}/restores",
+    "POST /v1/applications/{app}/restores/{id}/cancel",
+    "POST /v1/applications/{app}/restores/{id}/undo",
     "POST /v1/retention/preview",
     "PUT /v1/applications/{app}",
     "PUT /v1/applications/{app}/backups/{id}/hold",
@@ -86,10 +90,30 @@ GRANTS = {
         "s3:PutObject",
         "secretsmanager:GetSecretValue",
     },
+    "RestoreFunction": LOGS
+    | RECORDS
+    | {
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:AbortMultipartUpload",
+        "s3:DeleteObject",
+        "s3:GetObject",
+        "s3:GetObjectVersion",
+        "s3:ListBucket",
+        "s3:ListBucketMultipartUploads",
+        "s3:PutObject",
+        "s3:PutObjectTagging",
+        "secretsmanager:GetSecretValue",
+        "states:StartExecution",
+    },
     "RetentionFunction": LOGS
     | RECORDS
     | {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "s3:DeleteObject", "s3:ListBucket"},
 }
+# What a restore does to objects of others, and must never do to those of backups.
+CHANGES = {"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject", "s3:PutObjectTagging"}
 # Who searches the table's indexes.
 INDEX_READER = "SchedulerFunction"
 
@@ -142,6 +166,7 @@ def problems(template: dict[str, Any]) -> list[str]:
         check_routes,
         check_roles,
         check_grants,
+        check_restores,
         check_logs,
         check_bucket,
         check_bucket_policy,
@@ -231,6 +256,24 @@ def check_needs(resources: dict[str, Any]) -> Iterator[str]:
         indexes = {path for one in allowed for path in strings(one.get("Resource")) if "/index/" in path}
         if bool(indexes) != (function == INDEX_READER):
             yield f"role {role}: the table's indexes are for {INDEX_READER}, and for it alone"
+
+
+def check_restores(resources: dict[str, Any]) -> Iterator[str]:
+    """What restores media cannot change a backup, whatever its buckets are called."""
+    bucket, _ = only(resources, "AWS::S3::Bucket")
+    everything = {"Fn::Sub": f"${{{bucket}.Arn}}/*"}
+    denied = {
+        action
+        for statement in statements(resources["RestoreRole"]["Properties"]["Policies"])
+        if statement["Effect"] == "Deny" and statement["Resource"] == everything and "Condition" not in statement
+        for action in strings(statement["Action"])
+    }
+    for action in sorted(CHANGES - denied):
+        yield f"role RestoreRole is not denied {action} on the backups"
+    machine, properties = only(resources, "AWS::Serverless::StateMachine")
+    named = resources["RestoreFunction"]["Properties"]["Environment"]["Variables"].get("HOLDFAST_STATE_MACHINE_ARN")
+    if not str(named).endswith(":stateMachine:" + properties.get("Name", {}).get("Fn::Sub", "?") + "'}"):
+        yield f"RestoreFunction starts another state machine than {machine}: {named}"
 
 
 def is_bare(resource: str) -> bool:
@@ -416,12 +459,13 @@ def check_price(resources: dict[str, Any]) -> Iterator[str]:
 
 
 def check_tools(resources: dict[str, Any]) -> Iterator[str]:
-    """The worker has database tools: those that are named, else those that are built along, where there are any."""
+    """Who calls databases has their tools: those that are named, else those that are built along, where there are any."""
     name, layer = only(resources, "AWS::Serverless::LayerVersion")
     condition = "BringsDatabaseTools"
     own = {"Fn::If": [condition, [{"Ref": name}], {"Ref": "AWS::NoValue"}]}
     wanted = {"Fn::If": ["HasDatabaseTools", [{"Ref": "DatabaseToolsLayerArn"}], own]}
-    yield from settings("WorkerFunction", resources["WorkerFunction"]["Properties"], {"Layers": wanted})
+    for function in ("WorkerFunction", "RestoreFunction"):
+        yield from settings(function, resources[function]["Properties"], {"Layers": wanted})
     yield from settings(name, layer, {"CompatibleArchitectures": ["x86_64"]})
     if resources[name].get("Condition") != condition:
         yield f"{name} is to be deployed under the condition {condition} only: it is built for x86_64"

@@ -103,13 +103,13 @@ class Platform:
     def storage(self, bucket: str, prefix: str = "") -> dict:
         return {"kind": "storage", "name": "MEDIA", "bucket": bucket, "prefix": prefix}
 
-    def put(self, application: str, folder: Path, *services: dict, plan: str = "default") -> Said:
+    def put(self, application: str, folder: Path, *services: dict, plan: str = "default", **more) -> Said:
         document = folder / f"{application}.json"
-        document.write_text(json.dumps({"plan": plan, "time_zone": "Europe/Zurich", "services": services}))
+        document.write_text(json.dumps({"plan": plan, "time_zone": "Europe/Zurich", "services": services} | more))
         return self.run("apps", "put", application, "--file", str(document), "--overwrite")
 
-    def register(self, application: str, folder: Path, *services: dict, plan: str = "default") -> None:
-        said = self.put(application, folder, *services, plan=plan)
+    def register(self, application: str, folder: Path, *services: dict, plan: str = "default", **more) -> None:
+        said = self.put(application, folder, *services, plan=plan, **more)
         assert said.code == 0, said.err
 
     # From outside

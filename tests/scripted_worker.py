@@ -1,4 +1,4 @@
-"""A stand-in for the worker: answers as a script in DynamoDB says, and notes how it was called.
+"""A stand-in for the functions that the state machine calls: answers as a script in DynamoDB says, and notes how it was called.
 
 A `bootstrap` for the runtime provided.al2023, as the worker itself is: the types of errors reach Step Functions the same
 way (the runtimes of the languages do not keep them on the local stack).
@@ -49,7 +49,12 @@ def answer(event: dict) -> dict:
     number = count(job_id, "calls")
     dynamodb.put_item(
         TableName=TABLE,
-        Item={"pk": {"S": job_id}, "sk": {"S": f"call#{number:04}"}, "event": {"S": json.dumps(event)}},
+        Item={
+            "pk": {"S": job_id},
+            "sk": {"S": f"call#{number:04}"},
+            "event": {"S": json.dumps(event)},
+            "function": {"S": os.environ["AWS_LAMBDA_FUNCTION_NAME"]},
+        },
     )
     key = {"pk": {"S": job_id}, "sk": {"S": f"{script}#{count(job_id, script)}"}}
     item = dynamodb.get_item(TableName=TABLE, Key=key, ConsistentRead=True).get("Item")

@@ -76,6 +76,9 @@ SSE = ("BucketEncryption", "ServerSideEncryptionConfiguration", 0)
         (set_in("ApiFunction", PROPERTIES, "Role", value=None), "has no role"),
         (set_in("ApiFunction", PROPERTIES, "Policies", value=["AmazonS3FullAccess"]), "has Policies"),
         (set_in("WorkerFunction", PROPERTIES, "Layers", value=None), "WorkerFunction: Layers is None"),
+        (set_in("RestoreFunction", PROPERTIES, "Layers", value=None), "RestoreFunction: Layers is None"),
+        (grant("RestoreRole", "NeverChangeBackups", Action=["s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectTagging"]), "not denied s3:DeleteObject"),
+        (set_in("JobStateMachine", PROPERTIES, "Name", "Fn::Sub", value="${AWS::StackName}"), "starts another state machine"),
         (set_in("DatabaseToolsLayer", "Condition", value=None), "under the condition BringsDatabaseTools"),
         (grant("WorkerRole", "Records", Action="dynamodb:*"), "action dynamodb:* grants more"),
         (grant("WorkerRole", "Records", Action=["dynamodb:GetItem", "dynamodb:Put*"]), "action dynamodb:Put* grants more"),
@@ -252,6 +255,6 @@ def test_a_program_for_a_newer_system_is_refused_with_what_to_do(tmp_path):
     assert glibc.problem(program) is None
 
 
-@pytest.mark.parametrize("function", ["ApiFunction", "SchedulerFunction", "WorkerFunction", "RetentionFunction"])
+@pytest.mark.parametrize("function", ["ApiFunction", "SchedulerFunction", "WorkerFunction", "RestoreFunction", "RetentionFunction"])
 def test_what_was_built_runs_on_the_lambda_runtime(function):
     assert glibc.problem(ROOT / ".aws-sam" / "build" / function / "bootstrap") is None

@@ -71,10 +71,10 @@ def test_every_function_gets_its_settings(stack):
         re.search(r"(\w+)Function", one["FunctionName"]).group(1): one["Environment"]["Variables"]
         for one in stack.client("lambda").list_functions()["Functions"]
     }
-    assert set(functions) == {"Api", "Scheduler", "Worker", "Retention"}
+    assert set(functions) == {"Api", "Scheduler", "Worker", "Restore", "Retention"}
     for settings in functions.values():
         assert settings.items() >= wanted.items()
-    for starter in ("Api", "Scheduler"):
+    for starter in ("Api", "Scheduler", "Restore"):
         assert functions[starter]["HOLDFAST_STATE_MACHINE_ARN"] == stack.state_machine_arn
 
 

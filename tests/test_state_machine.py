@@ -45,20 +45,22 @@ class Machine:
         with zipfile.ZipFile(package, "w") as archive:
             program = (ROOT / "tests" / "scripted_worker.py").read_text()
             archive.writestr("bootstrap", f"#!{sys.executable}\n{program}")
-        function = stack.client("lambda").create_function(
-            FunctionName="scripted",
-            Runtime="provided.al2023",
-            Handler="bootstrap",
-            Role=ROLE,
-            Timeout=30,
-            Code={"ZipFile": package.getvalue()},
-            Environment={"Variables": {"TABLE": TABLE}},
-        )["FunctionArn"]
-        definition = DEFINITION.replace("${Partition}", "aws").replace("${WorkerFunctionArn}", function).replace("${RetentionFunctionArn}", function)
+        definition = DEFINITION.replace("${Partition}", "aws")
+        for name in ("Worker", "Restore", "Retention"):
+            function = stack.client("lambda").create_function(
+                FunctionName=name,
+                Runtime="provided.al2023",
+                Handler="bootstrap",
+                Role=ROLE,
+                Timeout=30,
+                Code={"ZipFile": package.getvalue()},
+                Environment={"Variables": {"TABLE": TABLE}},
+            )["FunctionArn"]
+            definition = definition.replace(f"${{{name}FunctionArn}}", function)
         assert "${" not in definition
         self.arn = self.states.create_state_machine(name="job", definition=definition, roleArn=ROLE)["stateMachineArn"]
 
-    def run(self, script=(), ranges=None, abort=(), retain=(), given_up=None):
+    def run(self, script=(), ranges=None, abort=(), retain=(), given_up=None, kind="backup"):
         """Run one job to its end, or give it up. Returns the execution, and the events its worker was called with, in order."""
         job = str(uuid.uuid4())
         scripts = {"script": script, "abort": abort, "retain": retain}
@@ -70,7 +72,7 @@ class Machine:
                     Item={"pk": {"S": job}, "sk": {"S": f"{name}#{number}"}, "answer": {"S": json.dumps(answer)}},
                 )
         # The application is named as the job, so that the call for retention is found under it too.
-        given = {"job": {"kind": "backup", "application": job, "id": job}} | ({"abort": given_up} if given_up else {})
+        given = {"job": {"kind": kind, "application": job, "id": job}} | ({"abort": given_up} if given_up else {})
         execution = self.states.start_execution(stateMachineArn=self.arn, name=job, input=json.dumps(given))
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -88,6 +90,10 @@ class Machine:
         )
         events = [json.loads(item["event"]["S"]) for item in answer["Items"]]
         assert all(event["job"] == job for event in events if event["operation"] != "retain")
+        # Who restores has other rights than who backs up.
+        works = "Restore" if job["kind"] == "restore" else "Worker"
+        for event, item in zip(events, answer["Items"], strict=True):
+            assert item["function"]["S"] == ("Retention" if event["operation"] == "retain" else works), item
         return events
 
 
@@ -117,6 +123,13 @@ def test_a_job_succeeds(machine, script, calls):
     ended, events = machine.run(script)
     assert (ended["status"], names(events)) == ("SUCCEEDED", calls), ended
     assert events[0] == {"operation": "slice", "job": events[0]["job"], "range": None}
+
+
+def test_a_restore_is_worked_on_by_a_function_of_its_own(machine):
+    ended, events = machine.run([CONTINUE, fan_out("a"), DONE], kind="restore")
+    assert (ended["status"], names(events)) == ("SUCCEEDED", ["slice", "slice", "a", "slice", "retain"]), ended
+    ended, events = machine.run([PERMANENT], kind="restore")
+    assert (ended["status"], names(events)) == ("FAILED", ["slice", "abort"]), ended
 
 
 @pytest.mark.parametrize("error", ["Permanent", "Cancelled"])

@@ -1,11 +1,12 @@
 //! The command line.
 
+mod restore;
+
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
-use holdfast_archive::checksum::Crc64Nvme;
 use holdfast_backup::engines::postgres::DumpCompression;
 use holdfast_domain::{
     id::{ApplicationId, BackupId, PlanId, ServiceName},
@@ -21,6 +22,8 @@ use crate::{
 
 const EXIT_CODES: &str =
     "Exit codes: 0 done · 1 failed, also when the backup failed · 2 wrong usage · 130 interrupted";
+
+pub(crate) use restore::{CreateRestore, FileRestore, Restore, Restores, Undo};
 
 /// Backups of applications: their databases and their files.
 #[derive(Debug, Parser)]
@@ -92,8 +95,8 @@ pub(crate) enum Command {
     Archive(Archive),
     /// Dump a database into one archive for the stock `pg_restore`. Needs no API, and to a file no AWS.
     Dump(Dump),
-    /// Restore a database from an archive that `holdfast dump`, a backup or `pg_dump -Fc` has made, all or nothing. Needs no
-    /// API and no AWS.
+    /// Restores: of backups into applications; or, without a command, of a database from an archive that `holdfast dump`, a
+    /// backup or `pg_dump -Fc` has made, all or nothing, which needs no API and no AWS.
     Restore(Restore),
     /// Print a completion script for a shell.
     Completions {
@@ -212,13 +215,6 @@ pub(crate) enum Backup {
     Release { app: ApplicationId, id: BackupId },
     /// Bring a deleted or discarded backup back, within 7 days; it comes back held.
     Undelete { app: ApplicationId, id: BackupId },
-    /// Read a backup again, from its first byte to its last, and wait for what is found.
-    Verify {
-        app: ApplicationId,
-        /// Its id, or `latest` for the newest that succeeded.
-        #[arg(value_name = "ID|latest")]
-        backup: Which,
-    },
     /// Download what a backup holds; a broken download goes on where it broke off.
     Download(Download),
     /// List the files of a media archive, in the order of their keys.
@@ -426,39 +422,6 @@ pub(crate) struct Archive {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) stored: Stored,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = DUMP_HELP)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
-pub(crate) struct Restore {
-    /// The archive.
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// The database, which need not be there: `postgresql://user@host:5432/name`, or `host=… port=… dbname=… user=…`.
-    #[arg(long, value_name = "DSN")]
-    pub(crate) dsn: Option<String>,
-    /// Only say what would be done, and what stands in the way.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Replace a database that has something in it, and end the sessions on it.
-    #[arg(long)]
-    pub(crate) overwrite: bool,
-    /// Keep the database that is replaced, under a name that is told.
-    #[arg(long)]
-    pub(crate) keep_old: bool,
-    /// Give everything to the role that restores, whoever owned it.
-    #[arg(long)]
-    pub(crate) no_owner: bool,
-    /// How many sessions restore, beside the one that swaps the database in.
-    #[arg(long, short, value_name = "N", default_value = "4")]
-    pub(crate) jobs: NonZeroUsize,
-    /// What the CRC64NVME of FILE must be, as `holdfast dump`, `holdfast backup show` and S3 tell it.
-    #[arg(long, value_name = "BASE64")]
-    pub(crate) checksum: Option<Crc64Nvme>,
-    /// Folders of the database's client programs, separated by colons, with `{major}` for the major version.
-    #[arg(long, value_name = "DIRS", env = "HOLDFAST_CLIENT_DIRS", default_value = CLIENT_DIRS)]
-    pub(crate) clients: String,
 }
 
 /// Where the client programs are on Debian, on Red Hat, and in a layer.

@@ -18,6 +18,7 @@ struct Entry {
     actor: String,
     action: String,
     backup: Option<String>,
+    restore: Option<String>,
     from: Option<String>,
     to: Option<String>,
     reason: Option<String>,
@@ -34,17 +35,18 @@ pub(crate) async fn run(
     if terminal.is_json() {
         return terminal.json(&listing::document(&items));
     }
-    let mut table = Table::new(["AT", "ACTION", "BY", "BACKUP", "CHANGE", "WHY"]);
+    let mut table = Table::new(["AT", "ACTION", "BY", "BACKUP OR RESTORE", "CHANGE", "WHY"]);
     for entry in listing::read::<Entry>(items)? {
         let change = match (entry.from, entry.to) {
             (Some(from), Some(to)) => format!("{from} → {to}"),
             (from, to) => from.or(to).unwrap_or_else(|| "-".to_owned()),
         };
+        let restore = entry.restore.map(|id| format!("restore {id}"));
         table.row([
             moment::show(entry.at),
             entry.action,
             entry.actor,
-            entry.backup.unwrap_or_else(|| "-".to_owned()),
+            restore.or(entry.backup).unwrap_or_else(|| "-".to_owned()),
             change,
             entry.reason.unwrap_or_default(),
         ]);

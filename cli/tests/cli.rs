@@ -69,6 +69,9 @@ fn a_simulation_in_text_is_a_calendar_without_colours_where_nobody_sees_them() {
 #[case("retention simulate --from 2025-01-01 --days 10 --policy gfs:0/0/0", "keeps nothing")]
 #[case("retention simulate --from 2025-01-01 --days 10 --policy gfs:7", "gfs:")]
 #[case("apps list", "HOLDFAST_API")]
+#[case("restore", "FILE")]
+#[case("restore create shop", "--from")]
+#[case("restore create shop --from latest", "HOLDFAST_API")]
 #[case("apps list --api abc", "https://")]
 #[case("apps list --api http://example.org", "use https")]
 #[case(
@@ -145,7 +148,7 @@ fn a_closed_pipe_ends_it_quietly() {
 #[test]
 fn completions_know_the_commands() {
     let script = text(&run("completions bash").stdout);
-    assert!(script.contains("simulate") && script.contains("--idempotency-key"));
+    assert!(script.contains("simulate") && script.contains("--no-safety-backup"));
 }
 
 /// The command line against an API that answers from a table, as another process sees it.

@@ -41,7 +41,6 @@ fn the_command_line_is_sound() {
 #[case("retention simulate --from 2025-01-01 --days 400 --bytes 7 --prices prices.json --region eu-south-2")]
 #[case("backup hold shop latest --reason evidence")]
 #[case("backup release shop 018bcfe5-6800-7707-8707-070707070707")]
-#[case("backup verify shop latest")]
 #[case("backup undelete shop 018bcfe5-6800-7707-8707-070707070707")]
 #[case("plans events default --limit 3")]
 #[case("retention show shop --svg year.svg")]
@@ -55,6 +54,19 @@ fn the_command_line_is_sound() {
 #[case(
     "archive s3://media/m/ -o s3://archives/media.tar --json --overwrite --storage-class GLACIER_IR --profile me"
 )]
+#[case("restore --dsn postgresql://me@db/shop shop.dump --overwrite --keep-old --jobs 2")]
+#[case("restore shop.dump")]
+#[case("restore ./create")]
+#[case("restore create shop --from latest")]
+#[case(
+    "restore create shop --from 018bcfe5-6800-7707-8707-070707070707 --from-application garden --service MAIN=DEFAULT --table a.b --overwrite --no-owner --no-safety-backup --yes --detach --idempotency-key k"
+)]
+#[case("restore create shop --from latest --service MEDIA --file a/ --mirror --into-prefix old/ --dry-run")]
+#[case("restore list shop --state failed --state cancelled --limit 5")]
+#[case("restore show shop 018bcfe5-6800-7707-8707-070707070707 --output json")]
+#[case("restore follow shop 018bcfe5-6800-7707-8707-070707070707")]
+#[case("restore cancel shop 018bcfe5-6800-7707-8707-070707070707")]
+#[case("restore undo shop 018bcfe5-6800-7707-8707-070707070707 --yes --detach")]
 #[case("completions bash")]
 fn good_lines_are_understood(#[case] line: &str) {
     parse(line).unwrap();
@@ -95,6 +107,22 @@ fn good_lines_are_understood(#[case] line: &str) {
 #[case("dump --output s3://dumps", ErrorKind::ValueValidation, "names no object")]
 #[case("dump --output s3:/dumps/a", ErrorKind::ValueValidation, "s3://bucket/key")]
 #[case("dump --output s3://dumps/a --storage-class DEEP_ARCHIVE", ErrorKind::InvalidValue, "GLACIER_IR")]
+#[case("restore", ErrorKind::MissingRequiredArgument, "FILE")]
+#[case("restore create shop", ErrorKind::MissingRequiredArgument, "--from")]
+#[case("restore create shop --from newest", ErrorKind::ValueValidation, "latest")]
+#[case(
+    "restore create shop --from latest --service A=b!",
+    ErrorKind::ValueValidation,
+    "starting with a letter"
+)]
+#[case("restore create shop --from latest --table a", ErrorKind::MissingRequiredArgument, "--service")]
+#[case(
+    "restore create shop --from latest --service A --table a --file b",
+    ErrorKind::ArgumentConflict,
+    "--file"
+)]
+#[case("restore undo shop latest", ErrorKind::ValueValidation, "id")]
+#[case("restore --overwrite create shop", ErrorKind::ArgumentConflict, "shop")]
 #[case("archive media --output media.tar", ErrorKind::ValueValidation, "s3://bucket/key")]
 #[case("archive s3://media", ErrorKind::MissingRequiredArgument, "--output")]
 fn wrong_lines_say_what_is_wrong(#[case] line: &str, #[case] kind: ErrorKind, #[case] says: &str) {

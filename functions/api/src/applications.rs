@@ -63,6 +63,9 @@ pub struct ApplicationLinks {
     /// Its backups.
     #[schema(example = "/v1/applications/shop/backups")]
     pub backups: String,
+    /// Its restores.
+    #[schema(example = "/v1/applications/shop/restores")]
+    pub restores: String,
     /// Its audit trail.
     #[schema(example = "/v1/applications/shop/events")]
     pub events: String,
@@ -79,6 +82,7 @@ impl From<Versioned<ApplicationRecord>> for Application {
             links: ApplicationLinks {
                 plan: format!("/v1/plans/{}", value.spec.plan),
                 backups: format!("{itself}/backups"),
+                restores: format!("{itself}/restores"),
                 events: format!("{itself}/events"),
                 retention: format!("{itself}/retention"),
                 itself,
@@ -216,7 +220,7 @@ enum BackupsFate {
 
 /// Remove an application
 ///
-/// It is not backed up any more. Running backups must have ended or been cancelled before. For a final backup, ask for
+/// It is not backed up any more. Running backups and restores must have ended or been cancelled before. For a final backup, ask for
 /// one and wait for it to succeed, then remove the application with `backups=keep`. `If-Match` is honoured.
 #[utoipa::path(
     delete, path = "/v1/applications/{app}", operation_id = "deleteApplication", tag = "applications",

@@ -18,7 +18,7 @@ use holdfast_domain::{
     backup::{self, Label, Progress, Trigger},
     id::{ApplicationId, BackupId, ServiceName},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -27,10 +27,11 @@ use crate::{
     actor::Actor,
     applications,
     document::Document,
+    idempotency,
     names::{ApplicationPath, At, BackupPath},
     page::{Listing, PageParameters, Wanted},
     parameters::{Parameters, wrong},
-    problem::{Kind, Problem},
+    problem::Problem,
     refusals::{
         BodyTooLarge, Conflict, InvalidRequest, NotFound, TooManyRequests, Unprocessable,
         UnsupportedMediaType,
@@ -39,10 +40,6 @@ use crate::{
 
 /// Seconds after which it is worth looking again at a backup that has not ended.
 const LOOK_AGAIN_SECONDS: u64 = 2;
-/// Longest `Idempotency-Key`, in characters.
-const KEY_MAX: usize = 128;
-/// Says that an answer is the one that the same request got before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// A backup, and where to go from it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -185,26 +182,14 @@ pub async fn create(
     document: Option<Document<BackupRequest>>,
 ) -> Result<Response, Problem> {
     parameters.finish(&[])?;
-    let key = idempotency_key(&headers)?;
+    let key = idempotency::key(&headers)?;
     let request = document.map(|Document(request)| request).unwrap_or_default();
     let requested = request::create(&api.ports, &actor, &application, request, key).await?;
     let mut response = accepted(&api, requested.backup.value);
     if requested.repeated {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        idempotency::mark_replayed(&mut response);
     }
     Ok(response)
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut values = headers.get_all("Idempotency-Key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let good = (1..=KEY_MAX).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
-    match (value.to_str(), values.next()) {
-        (Ok(key), None) if good => Ok(Some(key.to_owned())),
-        _ => Err(Problem::new(Kind::InvalidHeader, "The Idempotency-Key is not one that can be used.")
-            .at("Idempotency-Key")
-            .fix(format!("send one of 1 to {KEY_MAX} visible ASCII characters, such as a UUID"))),
-    }
 }
 
 /// Which backups a list shows.
@@ -282,7 +267,7 @@ fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
     };
     let since = parameters.value("since", MOMENT)?;
     let until = parameters.value("until", MOMENT)?;
-    Ok(Filter { states, trigger, label, since, until, undamaged: false })
+    Ok(Filter { states, trigger, label, since, until })
 }
 
 /// The filter as parameters again, for the next page.
@@ -325,8 +310,7 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     parameters.finish(&[])?;
     let view = backups::get(&api.ports, &application, id).await?;
-    let record = &view.backup.value;
-    let open = record.state.is_open() || record.undelete.is_some() || record.is_being_verified();
+    let open = view.backup.value.state.is_open() || view.backup.value.undelete.is_some();
     let now = api.ports.clock.now();
     let backup = BackupWithLinks::new(view.backup.value, view.progress, now).explained(&api).await?;
     let mut response = Json(backup).into_response();
@@ -338,7 +322,7 @@ pub async fn get(
 
 /// Show the newest good backup
 ///
-/// The newest that succeeded, has not expired, and was not found to be damaged.
+/// The newest that succeeded and has not expired.
 #[utoipa::path(
     get, path = "/v1/applications/{app}/backups/latest", operation_id = "getLatestBackup", tag = "backups",
     params(ApplicationPath),
@@ -443,8 +427,7 @@ pub async fn undelete(
     Ok(accepted(&api, undelete::ask(&api.ports, &actor, &application, id).await?.value))
 }
 
-/// That something is going to happen to a backup.
-pub(crate) fn accepted(api: &Api, record: backup::Backup) -> Response {
+fn accepted(api: &Api, record: backup::Backup) -> Response {
     let location = path(&record.application, record.id);
     let mut response =
         (StatusCode::ACCEPTED, Json(BackupWithLinks::new(record, Vec::new(), api.ports.clock.now())))

@@ -12,6 +12,7 @@ pub mod events;
 pub mod fault;
 pub mod files;
 pub mod holds;
+pub mod idempotency;
 pub mod names;
 pub mod openapi;
 pub mod page;
@@ -20,8 +21,8 @@ pub mod plans;
 pub mod precondition;
 pub mod problem;
 pub mod refusals;
+pub mod restores;
 pub mod retention;
-pub mod verifications;
 pub mod watch;
 
 use std::time::Duration;
@@ -78,11 +79,14 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(backups::get, backups::delete))
         .routes(routes!(backups::cancel))
         .routes(routes!(backups::undelete))
-        .routes(routes!(verifications::post))
         .routes(routes!(holds::put, holds::delete))
         .routes(routes!(artifacts::get))
         .routes(routes!(files::list))
         .routes(routes!(files::get))
+        .routes(routes!(restores::list, restores::create))
+        .routes(routes!(restores::get))
+        .routes(routes!(restores::cancel))
+        .routes(routes!(restores::undo))
         .routes(routes!(events::list))
         .routes(routes!(retention::get))
         .routes(routes!(retention::preview))

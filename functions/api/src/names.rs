@@ -5,7 +5,7 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, RawPathParams, rejection::RawPathParamsRejection};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use holdfast_domain::{
-    id::{ApplicationId, BackupId, PlanId, ServiceName},
+    id::{ApplicationId, BackupId, PlanId, RestoreId, ServiceName},
     invalid::Invalid,
 };
 use http::request::Parts;
@@ -80,6 +80,18 @@ pub struct FilePath {
     pub file: String,
 }
 
+/// `/v1/applications/{app}/restores/{id}`
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct RestorePath {
+    /// The application's slug.
+    #[param(rename = "app", example = "shop")]
+    pub application: ApplicationId,
+    /// The restore's id.
+    #[param(example = "018bcfe5-6800-7707-8707-070707070707")]
+    pub id: RestoreId,
+}
+
 /// What stands in a path for the empty key.
 pub const EMPTY_KEY: &str = "_";
 
@@ -102,6 +114,12 @@ impl FromNames for PlanPath {
 }
 
 impl FromNames for BackupPath {
+    fn from_names(names: &RawPathParams) -> Result<Self, Problem> {
+        Ok(Self { application: name(names, "app")?, id: name(names, "id")? })
+    }
+}
+
+impl FromNames for RestorePath {
     fn from_names(names: &RawPathParams) -> Result<Self, Problem> {
         Ok(Self { application: name(names, "app")?, id: name(names, "id")? })
     }

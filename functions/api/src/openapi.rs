@@ -39,6 +39,7 @@ use crate::{
     tags(
         (name = "applications", description = "What is backed up."),
         (name = "backups", description = "Runs over an application's services, and what they wrote."),
+        (name = "restores", description = "Putting what backups hold into an application."),
         (name = "plans", description = "What applications subscribe to: schedule, retention, limits."),
         (name = "contract", description = "This description."),
     ),

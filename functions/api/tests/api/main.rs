@@ -13,5 +13,6 @@ mod files;
 mod holds;
 mod plans;
 mod refusals;
+mod restores;
 mod retention;
 mod schema;

@@ -17,6 +17,10 @@ const ID: &str = "018bcfe5-6800-7707-8707-070707070707";
 #[case("DELETE", "/v1/applications/shop/backups/ID")]
 #[case("POST", "/v1/applications/shop/backups/ID/cancel")]
 #[case("GET", "/v1/applications/shop/backups/ID/artifacts/DEFAULT")]
+#[case("GET", "/v1/applications/shop/restores")]
+#[case("GET", "/v1/applications/shop/restores/ID")]
+#[case("POST", "/v1/applications/shop/restores/ID/cancel")]
+#[case("POST", "/v1/applications/shop/restores/ID/undo")]
 #[case("GET", "/v1/applications/shop/events")]
 #[case("GET", "/v1/applications/shop/retention")]
 #[case("GET", "/v1/plans/gold")]
@@ -48,6 +52,7 @@ async fn a_backup_of_another_application_is_not_found() {
 #[case::nul("/v1/applications/a%00", "app")]
 #[case::plan("/v1/plans/Gold", "plan")]
 #[case::id("/v1/applications/shop/backups/newest", "id")]
+#[case::restore("/v1/applications/shop/restores/latest", "id")]
 #[case::other_uuid("/v1/applications/shop/backups/67e55044-10b1-426f-9247-bb680e5fe0c8", "id")]
 #[case::service(&format!("/v1/applications/shop/backups/{ID}/artifacts/a%20b"), "service")]
 #[tokio::test]
@@ -73,7 +78,7 @@ async fn a_bad_slug_in_full() {
 #[case("/v1")]
 #[case("/v2/applications")]
 #[case("/v1/applications/")]
-#[case("/v1/applications/shop/restores")]
+#[case("/v1/applications/shop/restorations")]
 #[tokio::test]
 async fn an_unknown_path_is_not_found(#[case] path: &str) {
     let answer = Client::new().get(path).send().await;
