@@ -10,7 +10,8 @@ TOOLS := .tools/venv/bin
 export AWS_DEFAULT_REGION ?= eu-central-1
 export SAM_CLI_TELEMETRY := 0
 
-# One profile for the functions, the CLI and the Rust tests: dependencies are built once.
+# What deploys, and the CLI. The Rust tests and the lints are built without optimization: to link each program of tests as the
+# functions are linked takes minutes, and more of them than building the dependencies twice.
 CARGO_PROFILE := --release
 
 .PHONY: help
@@ -47,13 +48,13 @@ demo: build ## Back up a real Django site on the local stack, and check what was
 
 .PHONY: test
 test: build ## Run all tests
-	cargo test $(CARGO_PROFILE) --workspace --locked --no-fail-fast
+	cargo test --workspace --locked --no-fail-fast
 	$(TOOLS)/python -m pytest tests
 
 .PHONY: lint
 lint: install ## Check the format, the lints, the template and the rules of the architecture
 	cargo fmt --all --check
-	cargo clippy $(CARGO_PROFILE) --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cfn-lint --template template.yaml --regions eu-central-1 us-east-1
 	$(TOOLS)/sam validate --lint
 	$(TOOLS)/python checks/template.py

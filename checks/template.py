@@ -40,6 +40,7 @@ ROUTES = {
     "POST /v1/applications/{app}/backups",
     "POST /v1/applications/{app}/backups/{id}/cancel",
     "POST /v1/applications/{app}/backups/{id}/undelete",
+    "POST /v1/applications/{app}/backups/{id}/verify",
     "POST /v1/applications/{app}/restores",
     "POST /v1/applications/{app}/restores/{id}/cancel",
     "POST /v1/applications/{app}/restores/{id}/undo",

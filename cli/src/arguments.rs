@@ -215,6 +215,13 @@ pub(crate) enum Backup {
     Release { app: ApplicationId, id: BackupId },
     /// Bring a deleted or discarded backup back, within 7 days; it comes back held.
     Undelete { app: ApplicationId, id: BackupId },
+    /// Read a backup again, from its first byte to its last, and wait for what is found.
+    Verify {
+        app: ApplicationId,
+        /// Its id, or `latest` for the newest that succeeded.
+        #[arg(value_name = "ID|latest")]
+        backup: Which,
+    },
     /// Download what a backup holds; a broken download goes on where it broke off.
     Download(Download),
     /// List the files of a media archive, in the order of their keys.

@@ -1,4 +1,4 @@
-//! `holdfast backup`: making, following, finding, downloading, holding, deleting and bringing back backups.
+//! `holdfast backup`: making, following, finding, verifying, downloading, holding, deleting and bringing back backups.
 
 mod create;
 mod download;
@@ -8,6 +8,7 @@ mod keep;
 mod list;
 mod remove;
 mod show;
+mod verify;
 mod view;
 
 use holdfast_domain::id::ApplicationId;
@@ -36,6 +37,7 @@ pub(crate) async fn run(command: Backup, client: &Client, terminal: &Terminal) -
         Backup::Hold { app, backup, reason } => keep::hold(&app, backup, &reason, client, terminal).await,
         Backup::Release { app, id } => keep::release(&app, id, client, terminal).await,
         Backup::Undelete { app, id } => keep::undelete(&app, id, client, terminal).await,
+        Backup::Verify { app, backup } => verify::run(&app, backup, client, terminal).await,
         Backup::Events { app, limit } => {
             events::run(format!("/v1/applications/{app}/events"), limit, client, terminal).await
         }

@@ -41,6 +41,7 @@ fn the_command_line_is_sound() {
 #[case("retention simulate --from 2025-01-01 --days 400 --bytes 7 --prices prices.json --region eu-south-2")]
 #[case("backup hold shop latest --reason evidence")]
 #[case("backup release shop 018bcfe5-6800-7707-8707-070707070707")]
+#[case("backup verify shop latest")]
 #[case("backup undelete shop 018bcfe5-6800-7707-8707-070707070707")]
 #[case("plans events default --limit 3")]
 #[case("retention show shop --svg year.svg")]

@@ -3,7 +3,10 @@
 use holdfast_domain::id::ApplicationId;
 use serde_json::Value;
 
-use super::{path_of, view::View};
+use super::{
+    path_of,
+    view::{Verification, Verified, View},
+};
 use crate::{
     arguments::Which,
     client::{Call, Client},
@@ -63,6 +66,7 @@ pub(super) fn text(view: &View) -> String {
                 .as_ref()
                 .map(|hold| format!("{} (by {}, {})", hold.reason, hold.by, moment::show(hold.at))),
         ),
+        ("verified", view.verification.as_ref().map(verified)),
         ("undelete", time(&view.undelete_until).map(|until| format!("can be brought back until {until}"))),
         ("no snapshot", outside_snapshot(view)),
         ("left out", left_out(view)),
@@ -77,6 +81,28 @@ pub(super) fn text(view: &View) -> String {
         text = format!("{text}\n{table}");
     }
     text
+}
+
+/// What the last look at all of it has found.
+fn verified(last: &Verification) -> String {
+    let by = format!("(by {}, {})", last.by, moment::show(last.finished_at.unwrap_or(last.at)));
+    match (&last.failure, last.state.as_str()) {
+        (Some(failure), state) => format!("{state}: {} {by}", failure.message),
+        (None, "passed") => {
+            let sum = |of: fn(&Verified) -> Option<u64>| last.artifacts.iter().filter_map(of).sum::<u64>();
+            let counted = [
+                (sum(|artifact| artifact.rows), "rows"),
+                (sum(|artifact| artifact.tables), "tables"),
+                (sum(|artifact| artifact.files), "files"),
+            ];
+            let counted = counted.iter().filter(|(count, _)| *count > 0);
+            let counted: Vec<String> = std::iter::once(size(last.bytes()))
+                .chain(counted.map(|(count, what)| format!("{count} {what}")))
+                .collect();
+            format!("every byte is what it was: {} {by}", counted.join(", "))
+        }
+        (None, state) => format!("{state} {by}"),
+    }
 }
 
 /// How many files are not in the backup, with the first of them.

@@ -28,6 +28,7 @@ pub(super) struct View {
     pub(super) retention: Option<Retention>,
     pub(super) hold: Option<Hold>,
     pub(super) undelete: Option<serde_json::Value>,
+    pub(super) verification: Option<Verification>,
     pub(super) undelete_until: Option<DateTime<Utc>>,
     #[serde(default)]
     pub(super) progress: Vec<Progress>,
@@ -47,6 +48,27 @@ pub(super) struct Hold {
     pub(super) by: String,
     pub(super) at: DateTime<Utc>,
     pub(super) reason: String,
+}
+
+/// The last look at all of it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Verification {
+    pub(super) state: String,
+    pub(super) by: String,
+    pub(super) at: DateTime<Utc>,
+    pub(super) finished_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub(super) artifacts: Vec<Verified>,
+    pub(super) failure: Option<Failed>,
+}
+
+/// An artifact that was read and is good.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Verified {
+    pub(super) bytes: u64,
+    pub(super) tables: Option<u64>,
+    pub(super) rows: Option<u64>,
+    pub(super) files: Option<u64>,
 }
 
 /// What it wrote for one service.
@@ -111,6 +133,13 @@ pub(super) struct Progress {
     pub(super) estimated_bytes: Option<u64>,
     pub(super) bytes_per_second: Option<f64>,
     pub(super) seconds_left: Option<f64>,
+}
+
+impl Verification {
+    /// Bytes that were read of artifacts that are good.
+    pub(super) fn bytes(&self) -> u64 {
+        self.artifacts.iter().map(|artifact| artifact.bytes).sum()
+    }
 }
 
 impl View {

@@ -267,7 +267,7 @@ fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
     };
     let since = parameters.value("since", MOMENT)?;
     let until = parameters.value("until", MOMENT)?;
-    Ok(Filter { states, trigger, label, since, until })
+    Ok(Filter { states, trigger, label, since, until, undamaged: false })
 }
 
 /// The filter as parameters again, for the next page.
@@ -310,7 +310,8 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     parameters.finish(&[])?;
     let view = backups::get(&api.ports, &application, id).await?;
-    let open = view.backup.value.state.is_open() || view.backup.value.undelete.is_some();
+    let record = &view.backup.value;
+    let open = record.state.is_open() || record.undelete.is_some() || record.is_being_verified();
     let now = api.ports.clock.now();
     let backup = BackupWithLinks::new(view.backup.value, view.progress, now).explained(&api).await?;
     let mut response = Json(backup).into_response();
@@ -322,7 +323,7 @@ pub async fn get(
 
 /// Show the newest good backup
 ///
-/// The newest that succeeded and has not expired.
+/// The newest that succeeded, has not expired, and was not found to be damaged.
 #[utoipa::path(
     get, path = "/v1/applications/{app}/backups/latest", operation_id = "getLatestBackup", tag = "backups",
     params(ApplicationPath),
@@ -427,7 +428,8 @@ pub async fn undelete(
     Ok(accepted(&api, undelete::ask(&api.ports, &actor, &application, id).await?.value))
 }
 
-fn accepted(api: &Api, record: backup::Backup) -> Response {
+/// That something is going to happen to a backup.
+pub(crate) fn accepted(api: &Api, record: backup::Backup) -> Response {
     let location = path(&record.application, record.id);
     let mut response =
         (StatusCode::ACCEPTED, Json(BackupWithLinks::new(record, Vec::new(), api.ports.clock.now())))

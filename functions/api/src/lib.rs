@@ -23,6 +23,7 @@ pub mod problem;
 pub mod refusals;
 pub mod restores;
 pub mod retention;
+pub mod verifications;
 pub mod watch;
 
 use std::time::Duration;
@@ -79,6 +80,7 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(backups::get, backups::delete))
         .routes(routes!(backups::cancel))
         .routes(routes!(backups::undelete))
+        .routes(routes!(verifications::post))
         .routes(routes!(holds::put, holds::delete))
         .routes(routes!(artifacts::get))
         .routes(routes!(files::list))

@@ -295,3 +295,18 @@ async fn one_is_asked_for_even_while_the_state_machine_is_out_of_reach() {
         "the tick starts it"
     );
 }
+
+#[tokio::test]
+async fn a_verification_is_asked_for_and_shown() {
+    let client = Client::new();
+    let shop = client.world.register("shop").value.id;
+    let backup = client.world.succeeded(&shop, builders::now(), false);
+    let path = format!("/v1/applications/shop/backups/{}", backup.id);
+    let answer = client.post(&format!("{path}/verify")).send().await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (202, path.as_str()));
+    assert_eq!(answer.json()["verification"]["state"], "running");
+    assert_eq!(answer.json()["verification"]["by"], ACTOR);
+    let shown = client.get(&path).send().await;
+    assert_eq!(shown.header("retry-after"), "2", "it is worth looking again");
+    assert_eq!(client.world.executions.started().len(), 1);
+}

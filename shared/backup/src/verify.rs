@@ -1,0 +1,259 @@
+//! Verifying a backup: every byte of it is read again, and must be what it was, and mean what it should.
+//!
+//! The record says who asked, then a job reads one artifact after the other, and the record keeps what was found. A backup that
+//! is found damaged is left alone by every policy, and none is discarded because of it.
+
+mod reading;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use holdfast_domain::{
+    audit::Action,
+    backup::{Artifact, Backup, Contents, Failure, State, Verification, VerificationState, VerifiedArtifact},
+    id::{ApplicationId, BackupId},
+};
+
+pub(crate) use reading::{compare, damaged, invalid, looked_at, read_all};
+
+use crate::{
+    backups::find,
+    discard,
+    engines::{media, mysql, postgres},
+    error::{RequestError, SliceError},
+    job::{Answer, Job},
+    ports::{Ports, RecordsError, Versioned},
+    slice::{self, Worker},
+};
+
+/// After this long without a word, in seconds, a verification is taken for lost, and can be asked for again. No invocation
+/// lasts longer.
+const LOST_SECONDS: i64 = 15 * 60;
+
+/// What is left of a slice for writing down how far it came.
+const SPARE: Duration = Duration::from_secs(30);
+
+/// How often a record that others write to at the same moment is read anew.
+const ATTEMPTS: usize = 5;
+
+/// Asks for a backup to be verified. Repeating it while that is under way starts the job again, should it have been lost.
+pub async fn ask(
+    ports: &Ports,
+    actor: &str,
+    application: &ApplicationId,
+    id: BackupId,
+) -> Result<Versioned<Backup>, RequestError> {
+    let Versioned { value: mut backup, version } = find(ports, application, id).await?;
+    if backup.state != State::Succeeded {
+        return Err(RequestError::Conflict(format!(
+            "the backup {id} is {}; only one that succeeded can be verified",
+            backup.state.as_str()
+        )));
+    }
+    let now = ports.clock.now();
+    let under_way = backup.verification.as_ref().filter(|last| {
+        last.state == VerificationState::Running && (now - last.at).num_seconds() < LOST_SECONDS
+    });
+    let (asked_at, version) = if let Some(last) = under_way {
+        (last.at, version)
+    } else {
+        backup.verification = Some(Verification {
+            state: VerificationState::Running,
+            by: actor.to_owned(),
+            at: now,
+            finished_at: None,
+            artifacts: Vec::new(),
+            cursor: None,
+            failure: None,
+        });
+        (now, ports.records.update_backup(&backup, version, &[]).await?)
+    };
+    let job = Job::Verify { application: application.clone(), id, asked_at };
+    ports.executions.start(&job).await.map_err(|error| {
+        RequestError::Unavailable(format!("{error}; ask again to have the backup {id} verified"))
+    })?;
+    Ok(Versioned { value: backup, version })
+}
+
+/// Asks for the newest good backup to be verified, if none of the application was within the `days` before now. Says whether it
+/// did.
+pub(crate) async fn ask_when_due(
+    ports: &Ports,
+    application: &ApplicationId,
+    days: u32,
+) -> Result<bool, RequestError> {
+    let backups = discard::all_backups(ports, application).await?;
+    let since = ports.clock.now() - TimeDelta::days(days.into());
+    let is_recent = |last: &Verification| last.at > since;
+    if backups.iter().any(|backup| backup.value.verification.as_ref().is_some_and(is_recent)) {
+        return Ok(false);
+    }
+    let good = backups.iter().filter(|backup| backup.value.state == State::Succeeded);
+    let Some(newest) = good.max_by_key(|backup| backup.value.id) else { return Ok(false) };
+    ask(ports, "schedule", application, newest.value.id).await?;
+    Ok(true)
+}
+
+/// One slice of the job that was asked for at `asked_at`: what it can of the next artifact. One that is not wanted any more is
+/// done.
+pub(crate) async fn slice(
+    worker: &Worker,
+    application: &ApplicationId,
+    id: BackupId,
+    asked_at: DateTime<Utc>,
+    time: Duration,
+) -> Result<Answer, SliceError> {
+    let backup = slice::load(&worker.ports, application, id).await?.value;
+    let Some(last) = asked(&backup, asked_at) else { return Ok(Answer::Done) };
+    if backup.state != State::Succeeded {
+        return Err(SliceError::permanent(
+            "backup_gone",
+            format!("the backup {id} of {application} is {}; verify another", backup.state.as_str()),
+        ));
+    }
+    let is_done = |artifact: &&Artifact| last.artifacts.iter().any(|done| done.service == artifact.service);
+    let Some(artifact) = backup.artifacts.iter().find(|artifact| !is_done(artifact)) else {
+        return pass(&worker.ports, application, id, asked_at).await;
+    };
+    let read = read(worker, artifact, last.cursor.as_deref(), time.saturating_sub(SPARE));
+    let read = tokio::time::timeout(time, read).await.unwrap_or_else(|_| Err(too_short(time)));
+    let (verified, cursor) = match read.map_err(|error| error.of(application, &artifact.service))? {
+        Read::All(verified) => (Some(verified), None),
+        Read::Until(cursor) => (None, Some(cursor)),
+    };
+    change(&worker.ports, application, id, asked_at, |last| {
+        last.cursor.clone_from(&cursor);
+        let is_new = |new: &&VerifiedArtifact| last.artifacts.iter().all(|done| done.service != new.service);
+        if let Some(new) = verified.as_ref().filter(is_new) {
+            last.artifacts.push(new.clone());
+        }
+        None
+    })
+    .await?;
+    Ok(Answer::Continue)
+}
+
+/// What came of reading an artifact.
+enum Read {
+    All(VerifiedArtifact),
+    /// There was no time for more; the next slice goes on here.
+    Until(String),
+}
+
+async fn read(
+    worker: &Worker,
+    artifact: &Artifact,
+    cursor: Option<&str>,
+    time: Duration,
+) -> Result<Read, SliceError> {
+    let (store, object) = (&worker.ports.artifacts, &artifact.object);
+    let verified = VerifiedArtifact {
+        service: artifact.service.clone(),
+        bytes: object.size,
+        tables: None,
+        rows: None,
+        files: None,
+    };
+    Ok(Read::All(match &artifact.contents {
+        Contents::PostgresCustom { server_version, .. } => {
+            let tools = &worker.clients.postgres;
+            let found = postgres::verify::verify(store, tools, object, server_version).await?;
+            VerifiedArtifact { tables: Some(found.tables), rows: Some(found.rows), ..verified }
+        }
+        Contents::MysqlSql { .. } => {
+            mysql::verify::verify(store, object).await?;
+            verified
+        }
+        Contents::MediaTar { .. } => match media::verify::verify(store, object, cursor, time).await? {
+            media::verify::Verified::All(files) => VerifiedArtifact { files: Some(files), ..verified },
+            media::verify::Verified::Until(cursor) => return Ok(Read::Until(cursor)),
+        },
+    }))
+}
+
+/// Every artifact is what it should be.
+async fn pass(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: BackupId,
+    asked_at: DateTime<Utc>,
+) -> Result<Answer, SliceError> {
+    change(ports, application, id, asked_at, |last| {
+        last.state = VerificationState::Passed;
+        Some("every byte is what it was".to_owned())
+    })
+    .await?;
+    tracing::info!(%application, backup = %id, "the backup was verified");
+    Ok(Answer::Done)
+}
+
+/// Ends the verification that was asked for at `asked_at` with the reason why it did not pass. Another one is left alone.
+pub(crate) async fn give_up(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: BackupId,
+    asked_at: DateTime<Utc>,
+    failure: Failure,
+) -> Result<(), SliceError> {
+    tracing::error!(%application, backup = %id, code = failure.code, message = failure.message, "not verified");
+    change(ports, application, id, asked_at, |last| {
+        let is_damaged = failure.code == reading::DAMAGED;
+        last.state = if is_damaged { VerificationState::Damaged } else { VerificationState::Failed };
+        last.failure = Some(failure.clone());
+        Some(failure.message.clone())
+    })
+    .await
+}
+
+/// The verification that was asked for at `asked_at`, while it is under way.
+fn asked(backup: &Backup, asked_at: DateTime<Utc>) -> Option<&Verification> {
+    let last = backup.verification.as_ref();
+    last.filter(|last| last.at == asked_at && last.state == VerificationState::Running)
+}
+
+/// Changes what the record says of the verification that was asked for at `asked_at`, if it is under way. Somebody else may write
+/// to the record at the same moment: a link is given out, a hold is put on. `change` answers with why it has ended, if it has.
+async fn change(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: BackupId,
+    asked_at: DateTime<Utc>,
+    change: impl Fn(&mut Verification) -> Option<String>,
+) -> Result<(), SliceError> {
+    for _ in 0..ATTEMPTS {
+        let Versioned { value: mut backup, version } = slice::load(ports, application, id).await?;
+        if asked(&backup, asked_at).is_none() {
+            return Ok(());
+        }
+        let Some(last) = &mut backup.verification else { return Ok(()) };
+        let now = ports.clock.now();
+        let audit = change(last).map(|reason| {
+            last.finished_at = Some(now);
+            last.cursor = None;
+            let state = Some(last.state.as_str().to_owned());
+            ports
+                .audit(now, last.by.clone(), Action::Verify)
+                .to_backup(id)
+                .changing(None, state)
+                .because(reason)
+        });
+        match ports.records.update_backup(&backup, version, audit.as_slice()).await {
+            Ok(_) => return Ok(()),
+            Err(RecordsError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(SliceError::transient(
+        "record_contended",
+        format!("the record of the backup {id} is written to all the time"),
+    ))
+}
+
+fn too_short(time: Duration) -> SliceError {
+    let words = format!(
+        "it could not be read within the {} seconds that one invocation of the worker has; restore it somewhere to see that it \
+         is good",
+        time.as_secs()
+    );
+    SliceError::permanent("slice_too_short", words)
+}

@@ -1,0 +1,165 @@
+"""A real site takes writes and uploads, is backed up, loses a table, files and at last its database, and is there again."""
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "demo")]
+
+from local.postgres import Postgres  # noqa: E402
+from local.stack import Stack  # noqa: E402
+from platform_under_test import Platform  # noqa: E402
+from running_site import RunningSite  # noqa: E402
+from shop import DATABASE, MEDIA_BUCKET, Shop  # noqa: E402
+
+COPY, COPY_BUCKET = "copy", "copy-media"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """The site, seeded; `platform` is where it is registered, as `shop` and, with nothing in it yet, as `copy`."""
+    folder = tmp_path_factory.mktemp("story")
+    stack = Stack(folder / "stack")
+    with stack.start(SFN_WAIT_SCALE="0.02"), Postgres(folder / "pg", tls=True) as server:
+        stack.deploy()
+        made = Shop(server, stack, folder / "shop.env")
+        made.prepare()
+        made.platform = Platform(stack, server)
+        register(made, folder)
+        yield made
+
+
+def register(shop, folder):
+    platform = shop.platform
+    registration = shop.registration()
+    database, media = registration["services"]
+    # What backs up may not write; what restores may make databases.
+    database["restore_secret_arn"] = platform.secret(
+        "holdfast/restore", {"username": shop.server.user, "password": shop.server.password}
+    )
+    platform.bucket(COPY_BUCKET)
+    documents = {
+        "shop": registration | {"restore_into": [COPY]},
+        COPY: registration | {"services": [database | {"database": COPY}, media | {"bucket": COPY_BUCKET}]},
+    }
+    for name, document in documents.items():
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(document))
+        platform.ask("apps", "put", name, "--file", str(path))
+
+
+def environment(shop, **changed):
+    return shop.stack.env | shop.settings | changed
+
+
+class Visitors(threading.Thread):
+    """Write reviews and have pictures uploaded until they are told to stop."""
+
+    def __init__(self, site, s3):
+        super().__init__(daemon=True)
+        self.site, self.s3 = site, s3
+        self.count = 0
+        self.stop = threading.Event()
+        self.failure = None
+
+    def run(self):
+        try:
+            while not self.stop.is_set():
+                self.count += 1
+                self.site.review(1 + self.count % 100, f"Very good, number {self.count}")
+                self.s3.put_object(Bucket=MEDIA_BUCKET, Key=f"media/visitors/{self.count}.txt", Body=b"%d" % self.count)
+        except Exception as error:  # noqa: BLE001, told to the test below
+            self.failure = error
+
+
+def restore(shop, application, *options):
+    return shop.platform.ask("restore", "create", application, *options)
+
+
+def files(shop, bucket):
+    """Each file of a bucket: its bytes' tag and the headers that a visitor's browser gets."""
+    s3 = shop.platform.s3
+    found = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for one in page.get("Contents", []):
+            head = s3.head_object(Bucket=bucket, Key=one["Key"])
+            body = s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read()
+            kept = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
+            found[one["Key"]] = (body, {name: head.get(name) for name in kept})
+    return found
+
+
+def test_the_site_is_there_again_whatever_it_lost(shop):
+    server, platform = shop.server, shop.platform
+    with RunningSite(environment(shop)) as site:
+        # It is backed up while it is written to.
+        visitors = Visitors(site, platform.s3)
+        visitors.start()
+        busy = platform.ask("backup", "create", "shop")
+        visitors.stop.set()
+        visitors.join()
+        assert busy["state"] == "succeeded" and visitors.failure is None and visitors.count > 1
+        before, before_files = site.all_of_it(), files(shop, MEDIA_BUCKET)
+        assert len(before) > 200 and len(before_files) > 119
+        backup = platform.ask("backup", "create", "shop")["id"]
+        assert platform.ask("backup", "verify", "shop", backup)["verification"]["state"] == "passed"
+
+        # A table is gone, and files are, or are others.
+        server.run_sql("DROP TABLE shop_review CASCADE", DATABASE)
+        for key in [key for key in before_files if "products/" in key][::2]:
+            platform.s3.delete_object(Bucket=MEDIA_BUCKET, Key=key)
+        platform.s3.put_object(Bucket=MEDIA_BUCKET, Key="media/exports/customers.csv.gz", Body=b"overwritten")
+        assert site.status("/products/1/") == 500
+        broken = files(shop, MEDIA_BUCKET)
+
+        looked = restore(shop, "shop", "--from", backup, "--overwrite", "--dry-run")
+        assert looked["state"] == "succeeded" and files(shop, MEDIA_BUCKET) == broken
+        refused = platform.run("restore", "create", "shop", "--from", backup)
+        assert refused.code != 0 and "overwrite" in refused.err
+
+        restored = restore(shop, "shop", "--from", backup, "--overwrite")
+        assert restored["state"] == "succeeded", restored
+        assert site.all_of_it() == before
+        assert files(shop, MEDIA_BUCKET) == before_files
+
+        # Undone, and it is as broken as it was.
+        undone = platform.ask("restore", "undo", "shop", restored["id"])
+        assert undone["state"] == "succeeded", undone
+        assert site.status("/products/1/") == 500
+        assert files(shop, MEDIA_BUCKET) == broken
+
+        # Into another application, which serves the same.
+        copied = restore(shop, COPY, "--from", backup, "--from-application", "shop")
+        assert copied["state"] == "succeeded", copied
+        copy = environment(shop, SHOP_DATABASE_NAME=COPY, SHOP_MEDIA_BUCKET=COPY_BUCKET)
+        grant(server)
+        with RunningSite(copy) as other:
+            assert other.all_of_it() == before
+
+    # The whole database is gone.
+    server.run_sql(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    again = restore(shop, "shop", "--from", backup, "--overwrite")
+    assert again["state"] == "succeeded", again
+    with RunningSite(environment(shop)) as site:
+        assert site.all_of_it() == before
+    assert files(shop, MEDIA_BUCKET) == before_files
+    left = server.run_sql("SELECT string_agg(datname, ' ') FROM pg_database WHERE datname LIKE 'holdfast%'")
+    assert left == "", f"{left} is left"
+
+
+def grant(server):
+    """The copy's database belongs to the role that restored it where the old owner cannot be set; the site may use it."""
+    server.run_sql(f"GRANT ALL ON DATABASE {COPY} TO {DATABASE}")
+
+
+def test_another_application_needs_the_source_s_consent(shop, tmp_path):
+    platform = shop.platform
+    document = tmp_path / "stranger.json"
+    document.write_text(json.dumps(shop.registration()))
+    platform.ask("apps", "put", "stranger", "--file", str(document))
+    refused = platform.run("restore", "create", "stranger", "--from", "latest", "--from-application", "shop")
+    assert refused.code != 0 and "restore_into" in refused.err
