@@ -58,7 +58,7 @@ def test_it_succeeds_and_says_what_it_holds(platform, backed_up):
 def test_every_object_is_stored_as_promised(platform, backed_up):
     database = {"DEFAULT/database.dump", "DEFAULT/database.rows.jsonl"}
     media = {"MEDIA/media.tar", "MEDIA/media.manifest.jsonl.zst"}
-    assert platform.objects_of(backed_up) == {"backup.json", *database, *media}
+    assert platform.objects_of(backed_up) == {"backup.json", "README.txt", *database, *media}
     assert len(stored_objects.read_back(platform.s3, platform.stack.bucket, backed_up)) == 2
     for name in platform.objects_of(backed_up):
         key = f"applications/gallery/{backed_up['id']}/{name}"

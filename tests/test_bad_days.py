@@ -130,7 +130,7 @@ def test_a_killed_pg_dump_is_begun_again(platform, tmp_path):
         assert not any("database.dump" in key and "upload" not in key for key in platform.left_of("killed"))
     backup = platform.ended("killed", id)
     assert backup["state"] == "succeeded"
-    assert platform.objects_of(backup) == {"backup.json", "DEFAULT/database.dump", "DEFAULT/database.rows.jsonl"}
+    assert platform.objects_of(backup) == {"backup.json", "README.txt", "DEFAULT/database.dump", "DEFAULT/database.rows.jsonl"}
 
 
 def test_a_connection_that_is_always_cut_fails_the_backup_and_leaves_nothing(platform, tmp_path):
@@ -164,7 +164,7 @@ def test_a_killed_worker_is_replaced(platform, tmp_path):
         os.kill(worker, signal.SIGKILL)
     backup = platform.ended("crashed", id)
     assert backup["state"] == "succeeded", backup["failure"]
-    assert platform.objects_of(backup) == {"backup.json", "DEFAULT/database.dump", "DEFAULT/database.rows.jsonl"}
+    assert platform.objects_of(backup) == {"backup.json", "README.txt", "DEFAULT/database.dump", "DEFAULT/database.rows.jsonl"}
     uploads = [key for key in platform.left_of("crashed") if key.startswith("upload")]
     assert uploads == []
 

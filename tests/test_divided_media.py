@@ -121,6 +121,6 @@ def test_branches_make_one_whole_archive(dividing, tmp_path, kills):
 
     left = dividing.left_of(application)
     prefix = f"applications/{application}/{id}/"
-    assert {name.removeprefix(prefix) for name in left} == {"backup.json", "MEDIA/media.tar", "MEDIA/media.manifest.jsonl.zst"}
+    assert {name.removeprefix(prefix) for name in left} == {"backup.json", "README.txt", "MEDIA/media.tar", "MEDIA/media.manifest.jsonl.zst"}
     report = dividing.ask("backup", "download", application, "latest", "--to", str(tmp_path))
     check_archive(report["files"][0]["path"], expected, "media/")

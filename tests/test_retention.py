@@ -48,8 +48,8 @@ def test_a_held_backup_is_nobodys_to_delete(platform, kept):
 def test_a_backup_that_was_deleted_by_mistake_comes_back_whole(platform, kept, tmp_path):
     (before, after) = (tmp_path / "before", tmp_path / "after")
     content, stored = downloaded(platform, kept, before), versions(platform, kept)
-    # The dump and its rows, the tar and its manifest, and backup.json.
-    assert len(stored) == 5
+    # The dump and its rows, the tar and its manifest, backup.json and README.txt.
+    assert len(stored) == 6
     deleted = platform.ask("backup", "delete", "kept", kept["id"], "--yes")
     assert deleted["state"] == "expired" and deleted["undelete_until"]
     assert platform.objects_of(kept) == set()

@@ -10,12 +10,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use holdfast_domain::{
     application::{ApplicationSpec, Service},
     audit::Action,
     backup::{Artifact, Backup, Label, State, Trigger},
     document::{self, BackupDocument},
     id::{ApplicationId, BackupId, ServiceName},
+    readme,
 };
 
 use crate::{
@@ -239,10 +241,9 @@ async fn finish(
     let described = BackupDocument::new(backup.clone(), source, plan.value.spec)
         .to_json()
         .map_err(|error| SliceError::permanent("document_unwritable", error.to_string()))?;
-    let key = format!("{}{}", backup.prefix(), document::FILE_NAME);
-    ports.artifacts.put(&key, "application/json", described.into()).await?;
-    let stored = ports.artifacts.describe(&key).await?.ok_or_else(|| missing(&key))?;
-    ports.artifacts.check_protection(&stored)?;
+    let guide = readme::of(&backup);
+    put(ports, &backup, readme::FILE_NAME, readme::CONTENT_TYPE, guide.into()).await?;
+    put(ports, &backup, document::FILE_NAME, "application/json", described.into()).await?;
 
     let audit = ports
         .audit(now, "job", Action::Succeed)
@@ -262,6 +263,20 @@ async fn finish(
         Err(RecordsError::Conflict) => Err(lost_race(ports, &backup).await?),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Stores a small object that describes the backup, and looks whether it is protected as all are.
+async fn put(
+    ports: &Ports,
+    backup: &Backup,
+    name: &str,
+    content_type: &str,
+    bytes: Bytes,
+) -> Result<(), SliceError> {
+    let key = format!("{}{name}", backup.prefix());
+    ports.artifacts.put(&key, content_type, bytes).await?;
+    let stored = ports.artifacts.describe(&key).await?.ok_or_else(|| missing(&key))?;
+    Ok(ports.artifacts.check_protection(&stored)?)
 }
 
 /// What was stored, in the order of the services.

@@ -11,6 +11,7 @@ pub mod document;
 pub mod id;
 pub mod invalid;
 pub mod plan;
+pub mod readme;
 pub mod region;
 pub mod restore;
 pub mod retention;

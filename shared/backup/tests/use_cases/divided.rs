@@ -57,7 +57,7 @@ async fn requested(world: &World) -> (ApplicationId, BackupId, BTreeMap<String, 
 fn assert_whole(world: &World, backup: &Backup, files: &BTreeMap<String, Bytes>, what: &str) {
     assert_eq!(backup.state, State::Succeeded, "{what}: {:?}", backup.failure);
     let keys = world.artifacts.object_keys();
-    assert_eq!(keys.len(), 3, "{what}: {keys:?}");
+    assert_eq!(keys.len(), 4, "{what}: {keys:?}");
     assert_eq!(world.artifacts.open_upload_count(), 0, "{what}");
     let find = |end: &str| keys.iter().find(|key| key.ends_with(end)).unwrap();
     let tar = world.artifacts.bytes(find("media.tar")).unwrap();

@@ -29,7 +29,7 @@ async fn requested(world: &World) -> (holdfast_domain::id::ApplicationId, Backup
 fn assert_whole(world: &World, backup: &holdfast_domain::backup::Backup, what: &str) {
     assert_eq!(backup.state, State::Succeeded, "{what}: {:?}", backup.failure);
     let keys = world.artifacts.object_keys();
-    assert_eq!(keys.len(), 3, "{what}: {keys:?}");
+    assert_eq!(keys.len(), 4, "{what}: {keys:?}");
     assert_eq!(world.artifacts.open_upload_count(), 0, "{what}");
 }
 

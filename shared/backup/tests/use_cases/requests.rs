@@ -27,7 +27,9 @@ async fn a_backup_is_described_completely_beside_its_artifacts() {
     let document = holdfast_domain::document::BackupDocument::from_json(&document).unwrap();
     assert_eq!(document.backup, backup);
     assert_eq!(world.artifacts.open_upload_count(), 0);
-    assert_eq!(world.artifacts.object_keys().len(), 3, "the tar, its manifest and the document");
+    let readme = world.artifacts.bytes(&format!("{}README.txt", backup.prefix())).unwrap();
+    assert_eq!(readme, holdfast_domain::readme::of(&backup));
+    assert_eq!(world.artifacts.object_keys().len(), 4, "the tar, its manifest and the two documents");
 }
 
 #[tokio::test]
