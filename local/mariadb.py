@@ -40,7 +40,9 @@ class MariaDb:
         self._folder = Path(tempfile.mkdtemp(prefix="holdfast-my-"))
         self._account = of_server("MariaDB", "mysql", MariaDbError)
         self._give(self._folder)
-        options: dict[str, object] = {"cwd": self._folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C"}}
+        # Servers that begin remove what is left of others, where they share the folder of temporary tables.
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "TMPDIR": str(self._folder)}
+        options: dict[str, object] = {"cwd": self._folder, "env": environment}
         options |= running_as(self._account)
         data, init = self._folder / "data", self._folder / "init.sql"
         install = ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]

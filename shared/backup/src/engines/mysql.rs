@@ -1,6 +1,7 @@
 //! `MySQL` and `MariaDB`: SQL as the dump program of the server's own family writes it, compressed on all cores.
 //!
-//! `dump.rs` is how it goes, and `docs/mysql-dump.md` says what it can be relied on for.
+//! `dump.rs` is how it goes, and `docs/mysql-dump.md` says what it can be relied on for; `restore.rs` and
+//! `docs/mysql-restore.md` are the way back.
 
 mod access;
 mod dump;
@@ -11,6 +12,7 @@ mod greeting;
 mod process;
 mod programs;
 mod questions;
+mod restore;
 pub(crate) mod verify;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use holdfast_domain::{application::MysqlService, backup::Contents};
 use tokio::sync::OnceCell;
 
 pub use programs::{InvalidMysqlDirs, MysqlPrograms};
+pub use restore::MysqlRestorer;
 
 use crate::{
     engines::{Engine, EngineReport, segments::SegmentSender},

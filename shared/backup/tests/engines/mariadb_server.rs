@@ -64,7 +64,8 @@ impl MariaDb {
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", folder.path().join("data").display()));
         // The script goes to where it was called from.
-        succeed(as_account(&mut install, account).current_dir(folder.path()));
+        // Servers that begin remove what is left of others, where they share the folder of temporary tables.
+        succeed(as_account(&mut install, account).current_dir(folder.path()).env("TMPDIR", folder.path()));
 
         let port = free_port();
         let sql = format!(
@@ -94,7 +95,8 @@ impl MariaDb {
         }
         let log = fs::File::create(folder.path().join("server.log")).unwrap();
         mariadbd.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let process = as_account(&mut mariadbd, account).current_dir(folder.path()).spawn().unwrap();
+        mariadbd.current_dir(folder.path()).env("TMPDIR", folder.path());
+        let process = as_account(&mut mariadbd, account).spawn().unwrap();
         let server = Self { folder, port, process: Mutex::new(process) };
         let started = Instant::now();
         while !server.run("mariadb", "mysql", &["-e", "SELECT 1"], b"").status.success() {

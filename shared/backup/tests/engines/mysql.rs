@@ -15,7 +15,7 @@ use holdfast_testing::World;
 use crate::{KEY, mariadb_server::MariaDb, observer::Witness};
 
 /// Everything a database can have that a dump could lose.
-const EVERYTHING: &str = r#"
+pub(crate) const EVERYTHING: &str = r#"
 CREATE TABLE numbers (id INT AUTO_INCREMENT PRIMARY KEY, tiny TINYINT UNSIGNED, big BIGINT UNSIGNED, exact DECIMAL(40,20),
     near DOUBLE, bits BIT(13), yes BOOLEAN, twice INT AS (tiny * 2) VIRTUAL, thrice INT AS (tiny * 3) STORED);
 INSERT INTO numbers (tiny, big, exact, near, bits, yes) VALUES

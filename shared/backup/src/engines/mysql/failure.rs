@@ -47,7 +47,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    fn code(self) -> &'static str {
+    pub(super) fn code(self) -> &'static str {
         match self {
             Self::WrongPassword => "wrong_password",
             Self::UnknownLogin => "unknown_login",
@@ -71,7 +71,7 @@ impl Fault {
     }
 
     /// Whether it may pass by itself. A server that cannot be reached may just be failing over.
-    fn is_transient(self) -> bool {
+    pub(super) fn is_transient(self) -> bool {
         matches!(
             self,
             Self::UnreachableHost
@@ -185,7 +185,8 @@ pub(super) fn of_code(code: u32) -> Fault {
     }
 }
 
-fn of_words(said: &str) -> Fault {
+/// What the words of a client program mean.
+pub(super) fn of_words(said: &str) -> Fault {
     if said.contains("insufficient privileges") {
         return Fault::PermissionDenied;
     }

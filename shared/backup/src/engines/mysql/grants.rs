@@ -24,16 +24,33 @@ pub(super) fn check(service: &MysqlService, grants: &[String]) -> Result<(), Sli
     Err(failure(service, Fault::PermissionDenied, &words))
 }
 
-fn missing(database: &str, grants: &[String]) -> Vec<&'static str> {
+/// Those of `privileges` that the lines of `SHOW GRANTS` do not give on all of `database`.
+pub(super) fn lacking(database: &str, grants: &[String], privileges: &[&'static str]) -> Vec<&'static str> {
     let grants: Vec<Grant> = grants.iter().filter_map(|line| Grant::parse(line)).collect();
     let has =
         |privilege: &str| grants.iter().any(|grant| grant.gives(privilege) && grant.is_on_all_of(database));
-    let mut missing: Vec<_> = NEEDED.into_iter().filter(|privilege| !has(privilege)).collect();
-    let reads_proc = grants.iter().any(|grant| {
+    privileges.iter().copied().filter(|privilege| !has(privilege)).collect()
+}
+
+/// Whether the lines of `SHOW GRANTS` give one of `privileges` on everything there is.
+pub(super) fn has_globally(grants: &[String], privileges: &[&str]) -> bool {
+    let grants = grants.iter().filter_map(|line| Grant::parse(line)).filter(|grant| grant.target == "*.*");
+    grants.into_iter().any(|grant| privileges.iter().any(|privilege| grant.gives(privilege)))
+}
+
+/// Whether the lines of `SHOW GRANTS` let the account see the text of routines.
+pub(super) fn reads_routines(database: &str, grants: &[String]) -> bool {
+    let parsed = grants.iter().filter_map(|line| Grant::parse(line));
+    let reads_proc = parsed.into_iter().any(|grant| {
         grant.gives("SELECT")
             && (grant.is_on_all_of("mysql") || ["mysql.proc", "`mysql`.`proc`"].contains(&grant.target))
     });
-    if !reads_proc && !LISTS_ROUTINES.iter().any(|privilege| has(privilege)) {
+    reads_proc || lacking(database, grants, &LISTS_ROUTINES).len() < LISTS_ROUTINES.len()
+}
+
+fn missing(database: &str, grants: &[String]) -> Vec<&'static str> {
+    let mut missing = lacking(database, grants, &NEEDED);
+    if !reads_routines(database, grants) {
         missing.push("the right to see routines");
     }
     missing

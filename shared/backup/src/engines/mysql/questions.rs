@@ -28,14 +28,7 @@ pub(super) struct About {
 
 /// Asks about the version, the size and the account.
 pub(super) async fn about(access: &Access) -> Result<About, SliceError> {
-    // MySQL lists what roles give only when they are named; MariaDB by itself.
-    let grants = match access.programs.family {
-        Family::MariaDb => "SHOW GRANTS",
-        Family::MySql => {
-            "SET @holdfast = CONCAT('SHOW GRANTS FOR CURRENT_USER()', IF(CURRENT_ROLE() = 'NONE', '', \
-             CONCAT(' USING ', CURRENT_ROLE()))); PREPARE holdfast FROM @holdfast; EXECUTE holdfast"
-        }
-    };
+    let grants = show_grants(access.programs.family);
     let sql = format!(
         "SELECT VERSION(); SELECT COALESCE(SUM(data_length), 0) FROM information_schema.tables \
          WHERE table_schema = DATABASE(); {grants}"
@@ -47,6 +40,17 @@ pub(super) async fn about(access: &Access) -> Result<About, SliceError> {
         return Err(failure(&access.service, Fault::Refused, words));
     };
     Ok(About { version: short(&version), bytes, grants: lines.collect() })
+}
+
+/// The statements that list what the account may do. `MySQL` lists what roles give only when they are named, `MariaDB` by itself.
+pub(super) fn show_grants(family: Family) -> &'static str {
+    match family {
+        Family::MariaDb => "SHOW GRANTS",
+        Family::MySql => {
+            "SET @holdfast = CONCAT('SHOW GRANTS FOR CURRENT_USER()', IF(CURRENT_ROLE() = 'NONE', '', \
+             CONCAT(' USING ', CURRENT_ROLE()))); PREPARE holdfast FROM @holdfast; EXECUTE holdfast"
+        }
+    }
 }
 
 /// Names of the tables whose engine has no transactions, and so no snapshot.

@@ -1,0 +1,297 @@
+//! Restores a dump of `MySQL` or `MariaDB`: the SQL is streamed into the family's own client program.
+//!
+//! ```text
+//! bucket ──▶ ranges ──▶ zstd ──▶ lines ──▶ client program ──▶ new database ──▶ in the place of the target
+//! ```
+//!
+//! Until the new database is whole, the target is as it was. `place.rs` says how it is exchanged, and `docs/mysql-restore.md`
+//! what can be relied on.
+
+mod failure;
+mod journal;
+mod lines;
+mod load;
+mod lock;
+mod names;
+mod objects;
+mod place;
+mod preflight;
+mod reading;
+mod session;
+mod survey;
+
+use std::{slice::from_ref, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use holdfast_domain::{
+    application::MysqlService,
+    backup::{Artifact, Contents},
+    restore::{Mapping, Preflight, Refusal, RestoreOptions, Restored},
+};
+use tokio::{
+    sync::OnceCell,
+    time::{sleep, timeout},
+};
+
+use self::{
+    failure::told,
+    load::Load,
+    lock::Lock,
+    names::Names,
+    place::{Place, clear, drop_beside},
+    preflight::{Wanted, preflight},
+    reading::Reading,
+    survey::{Survey, missing_definers, survey},
+};
+use super::{
+    access::Access,
+    greeting::{self, Family, Greeting},
+    programs::MysqlPrograms,
+};
+use crate::{
+    engines::restorer::{Outcome, RestoreObserver, Restorer, Restoring},
+    error::SliceError,
+    ports::{ArtifactStore, DatabaseCredentials},
+};
+
+/// What a database gets that was not there: no dump says what it had.
+const DEFAULT_OPTIONS: &str = "CHARACTER SET utf8mb4";
+
+/// How often it is tried to clean up, where the server does not answer, and how long is waited between.
+const CLEAR_TRIES: u32 = 10;
+const CLEAR_WAIT: Duration = Duration::from_secs(1);
+
+/// Restores one dump into one database.
+pub struct MysqlRestorer {
+    artifacts: Arc<dyn ArtifactStore>,
+    artifact: Artifact,
+    target: MysqlService,
+    credentials: DatabaseCredentials,
+    programs: MysqlPrograms,
+    only_tables: bool,
+    options: RestoreOptions,
+    greeting: OnceCell<Greeting>,
+    access: OnceCell<Access>,
+}
+
+impl MysqlRestorer {
+    /// A restorer of an artifact of a store, into `target`. It connects as `credentials` say and has not done
+    /// so yet.
+    pub fn new(
+        (artifacts, artifact): (Arc<dyn ArtifactStore>, Artifact),
+        target: MysqlService,
+        credentials: DatabaseCredentials,
+        programs: MysqlPrograms,
+        mapping: &Mapping,
+        options: &RestoreOptions,
+    ) -> Self {
+        Self {
+            artifacts,
+            artifact,
+            target,
+            credentials,
+            programs,
+            only_tables: !mapping.tables.is_empty(),
+            options: options.clone(),
+            greeting: OnceCell::new(),
+            access: OnceCell::new(),
+        }
+    }
+
+    async fn greeting(&self) -> Result<&Greeting, SliceError> {
+        self.greeting.get_or_try_init(|| greeting::ask(&self.target)).await
+    }
+
+    async fn access(&self) -> Result<&Access, SliceError> {
+        self.access
+            .get_or_try_init(|| async {
+                let pair = self.programs.of_family(self.greeting().await?).await?;
+                Access::new(self.target.clone(), &self.credentials, pair)
+            })
+            .await
+    }
+
+    fn dumped_from(&self) -> &str {
+        match &self.artifact.contents {
+            Contents::MysqlSql { server_version, .. } => server_version,
+            _ => "",
+        }
+    }
+
+    fn found(&self, family: Family, survey: Option<&Survey>) -> Preflight {
+        let wanted = Wanted {
+            service: &self.target,
+            dumped_from: self.dumped_from(),
+            bytes: self.artifact.object.size,
+            only_tables: self.only_tables,
+            overwrite: self.options.overwrite,
+            without_definers: self.options.no_owner,
+        };
+        preflight(&wanted, family, survey)
+    }
+
+    /// Fills a new database, and puts it in the place of the target.
+    async fn fill(
+        &self,
+        place: &Place<'_>,
+        lock: &mut Lock<'_>,
+        time: Duration,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<u64, SliceError> {
+        place.make().await?;
+        let object = &self.artifact.object;
+        let load = Load {
+            access: place.access,
+            database: &place.new,
+            key: &object.key,
+            size: object.size,
+            without_definers: self.options.no_owner,
+        };
+        let reading = Reading::of(self.artifacts.clone(), object.clone());
+        timeout(time, load.run(reading, observer)).await.unwrap_or_else(|_| {
+            let words = format!(
+                "it could not be restored within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",
+                time.as_secs()
+            );
+            Err(told(&self.target, "slice_too_short", false, &words))
+        })?;
+        lock.check().await?;
+        let bytes = object.size;
+        observer.advanced(Restoring { bytes, of_bytes: Some(bytes), doing: "swap", cursor: None }).await?;
+        place.exchange().await
+    }
+
+    /// Drops what was made beside the target, and puts the target back where that is due. Says whether the exchange has
+    /// happened, whatever was heard of it. A server that has just lost a session may need a moment.
+    async fn settle(&self, place: &Place<'_>) -> (bool, Result<(), SliceError>) {
+        let (new, away) = (from_ref(&place.new), from_ref(&place.away));
+        let mut has_happened = false;
+        let mut tries = 1;
+        loop {
+            let outcome = async {
+                has_happened |= journal::is_done(place.access, &place.away).await?;
+                drop_beside(place.access, place.target, new, away).await
+            };
+            match outcome.await {
+                Err(error) if tries < CLEAR_TRIES => {
+                    tracing::warn!(%error, tries, "what a restore has made cannot be removed yet");
+                }
+                outcome => return (has_happened, outcome),
+            }
+            tries += 1;
+            sleep(CLEAR_WAIT).await;
+        }
+    }
+
+    /// What is told of a restore that has happened.
+    async fn restored(
+        &self,
+        place: &Place<'_>,
+        tables: Option<u64>,
+        cleared: Result<(), SliceError>,
+    ) -> Restored {
+        let mut notes = Vec::new();
+        if let Err(error) = cleared {
+            let (new, away) = (&place.new, &place.away);
+            notes.push(format!(
+                "The databases {new:?} and {away:?} could not be dropped ({error}): drop them."
+            ));
+        }
+        let missing = missing_definers(place.access, place.target).await;
+        if !missing.is_empty() {
+            notes.push(format!(
+                "The server has no accounts {}, which are definers: what they define cannot be used until they are made.",
+                missing.join(", ")
+            ));
+        }
+        Restored { tables, rows: None, rows_compared: false, changes: None, notes }
+    }
+
+    /// Why it failed, and what is left of it.
+    fn failed(&self, place: &Place<'_>, error: SliceError, cleared: Result<(), SliceError>) -> SliceError {
+        match (error, cleared) {
+            (SliceError::Failed(failure), Err(left)) => {
+                let words = format!(
+                    "{}; and what the restore has left could not be removed ({left}), which its clean-up tries again. Until then do \
+                     not drop the database {:?}: tables of {:?} may be in it",
+                    failure.message, place.away, place.target
+                );
+                told(&self.target, "database_left", true, &words)
+            }
+            (error, cleared) => {
+                if let Err(left) = cleared {
+                    tracing::error!(%left, "what a restore has left could not be removed");
+                }
+                error
+            }
+        }
+    }
+
+    fn refused(&self, found: &Preflight) -> Result<(), SliceError> {
+        let refuse = |refusal: &Refusal| {
+            told(&self.target, &refusal.code, false, &format!("{}; {}", refusal.what, refusal.fix))
+        };
+        found.refusals.first().map_or(Ok(()), |refusal| Err(refuse(refusal)))
+    }
+}
+
+#[async_trait]
+impl Restorer for MysqlRestorer {
+    async fn preflight(&self) -> Result<Preflight, SliceError> {
+        let family = self.greeting().await?.family;
+        if Family::of(self.dumped_from()) != family {
+            return Ok(self.found(family, None));
+        }
+        let survey = survey(self.access().await?).await?;
+        Ok(self.found(family, Some(&survey)))
+    }
+
+    async fn restore(
+        &self,
+        _cursor: Option<&str>,
+        time: Duration,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<Outcome, SliceError> {
+        let family = self.greeting().await?.family;
+        self.refused(&self.found(family, None))?;
+        let access = self.access().await?;
+        let names = Names::of(&self.target.database);
+        let mut lock = Lock::take(access, &names, time).await?;
+        clear(access, &self.target.database, &names).await?;
+        let survey = survey(access).await?;
+        self.refused(&self.found(family, Some(&survey)))?;
+        let target = survey.target.as_ref();
+        let options = target.map_or_else(
+            || DEFAULT_OPTIONS.to_owned(),
+            |target| format!("CHARACTER SET {} COLLATE {}", target.charset, target.collation),
+        );
+        let place = Place {
+            access,
+            target: &self.target.database,
+            existed: target.is_some(),
+            options,
+            new: format!("{}{}", names.new, survey.random),
+            away: format!("{}{}", names.away, survey.random),
+        };
+        let filled = self.fill(&place, &mut lock, time, observer).await;
+        let (has_happened, cleared) = self.settle(&place).await;
+        lock.give_back().await;
+        match filled {
+            Ok(tables) => Ok(Outcome::Done(self.restored(&place, Some(tables), cleared).await)),
+            Err(error) if has_happened => {
+                tracing::warn!(%error, "the restore has happened nevertheless");
+                Ok(Outcome::Done(self.restored(&place, None, cleared).await))
+            }
+            Err(error) => Err(self.failed(&place, error, cleared)),
+        }
+    }
+
+    async fn clean_up(&self) -> Result<(), SliceError> {
+        let access = self.access().await?;
+        let names = Names::of(&self.target.database);
+        let lock = Lock::take(access, &names, CLEAR_WAIT * CLEAR_TRIES).await?;
+        let cleared = clear(access, &self.target.database, &names).await;
+        lock.give_back().await;
+        cleared
+    }
+}
