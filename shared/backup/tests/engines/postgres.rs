@@ -47,7 +47,8 @@ async fn a_dump_restores_to_equal_rows() {
     let estimate = engine.prepare().await.unwrap().unwrap();
     let (archive, contents) = dump(&engine).await;
     assert!(estimate > archive.len() as u64, "{estimate} bytes on disk");
-    let Contents::PostgresCustom { database, server_version, pg_dump_version, tables, rows } = contents else {
+    let Contents::PostgresCustom { database, server_version, pg_dump_version, tables, rows } = contents
+    else {
         panic!()
     };
     assert_eq!(database, "shop");

@@ -147,6 +147,9 @@ mod tests {
     fn records_of_before_rows_were_counted_are_read() {
         let old = r#"{"format":"postgres_custom","database":"shop","server_version":"15.18","pg_dump_version":"15.18"}"#;
         let contents: Contents = serde_json::from_str(old).unwrap();
-        assert!(matches!(contents, Contents::PostgresCustom { tables: None, rows: None, .. }), "{contents:?}");
+        assert!(
+            matches!(contents, Contents::PostgresCustom { tables: None, rows: None, .. }),
+            "{contents:?}"
+        );
     }
 }
