@@ -78,6 +78,11 @@ bench-media: install ## Time a media archive beside `aws s3 sync`, `tar` and `aw
 	cargo build $(CARGO_PROFILE) --workspace --locked --features holdfast-aws/bench --examples
 	$(TOOLS)/python bench/media.py $(FLAGS)
 
+.PHONY: bench-media-files
+bench-media-files: build ## Time a page and one file of a 10 GiB archive on the local stack
+	cargo build $(CARGO_PROFILE) --workspace --locked --features holdfast-aws/bench --examples
+	$(TOOLS)/python bench/media_files.py $(FLAGS)
+
 .PHONY: clean
 clean: ## Remove what was built and the state of a stopped local stack
 	@if [ -x $(TOOLS)/python ]; then $(TOOLS)/python local/stack.py down; fi

@@ -109,7 +109,7 @@ def rival(bucket: str, endpoint: Endpoint, folder: Path) -> Run:
         archive.unlink(missing_ok=True)
 
 
-def model(count: int, size: int, run: Run, latency: int) -> float:
+def model(count: int, run: Run, latency: int) -> float:
     """How long it takes at the least: to list, and then bytes or requests."""
     pages = -(-count // LISTED_AT_ONCE)
     requests = sum(run.requests.values())
@@ -130,8 +130,8 @@ def median(runs: list[Run]) -> Run:
     )
 
 
-def report(name: str, count: int, size: int, run: Run, latency: int) -> None:
-    ratio = run.wall / model(count, size, run, latency)
+def report(name: str, count: int, run: Run, latency: int) -> None:
+    ratio = run.wall / model(count, run, latency)
     through = (run.received + run.sent) / MIB
     print(
         f"  {name:<24}{run.wall:>9.1f}{run.cpu:>9.1f}{run.peak / MIB:>9.0f}{through:>12,.0f}{sum(run.requests.values()):>11,}"
@@ -165,8 +165,11 @@ def compare(wanted: argparse.Namespace, folder: Path) -> None:
             for _ in range(wanted.runs):
                 for contestant, archive in contestants.items():
                     runs[contestant].append(archive(bucket, endpoint, folder))
-            for contestant, all_of_them in runs.items():
-                report(contestant, count, size, median(all_of_them), wanted.latency)
+            medians = {contestant: median(all_of_them) for contestant, all_of_them in runs.items()}
+            for contestant, run in medians.items():
+                report(contestant, count, run, wanted.latency)
+            if len(medians) > 1:
+                print(f"  holdfast is {medians['sync, tar, cp'].wall / medians['holdfast'].wall:.1f} times as fast")
             if refused and not wanted.alone:
                 print(f"  {'sync, tar, cp':<24}{refused}")
             sys.stdout.flush()

@@ -30,6 +30,8 @@ pub struct Numbering {
     first: u32,
     /// Those bytes.
     literal_bytes: u64,
+    /// The literal bytes before the first copy, once there is one.
+    before_copies: Option<u64>,
 }
 
 impl Numbering {
@@ -40,7 +42,7 @@ impl Numbering {
 
     /// A numbering whose first part has the number `first`, behind the objects that `names` knows.
     pub fn continuing(policy: Policy, names: MemberNames, first: u32) -> Self {
-        Self { policy, names, first, literal_bytes: 0 }
+        Self { policy, names, first, literal_bytes: 0, before_copies: None }
     }
 
     /// Plans the next object, by its key as the archive has it and its listed size in bytes.
@@ -60,7 +62,8 @@ impl Numbering {
             return Entry::Read { literal_until: (self.first - 1).saturating_add(cut) };
         }
         self.literal_bytes += self.policy.head_bytes;
-        let literal_until = (self.first - 1).saturating_add(self.literal_parts());
+        self.before_copies.get_or_insert(self.literal_bytes);
+        let literal_until = (self.first - 1).saturating_add(self.literal_parts(self.literal_bytes));
         let numbers =
             literal_until.saturating_add(1)..=literal_until.saturating_add(self.policy.copy_count(size));
         self.first = numbers.end().saturating_add(1);
@@ -70,16 +73,27 @@ impl Numbering {
 
     /// The number of the last part, if `bytes` more follow the last object.
     pub fn last_number(&self, bytes: u64) -> u32 {
-        let mut end = self.clone();
-        end.literal_bytes += bytes;
-        (end.first - 1).saturating_add(end.literal_parts())
+        (self.first - 1).saturating_add(self.literal_parts(self.literal_bytes + bytes))
     }
 
-    /// How many parts the literal bytes since the last copy take. A rest too short to be a part is added to the part
-    /// before it.
-    fn literal_parts(&self) -> u32 {
-        let (whole, rest) =
-            (self.literal_bytes / self.policy.part_bytes, self.literal_bytes % self.policy.part_bytes);
+    /// Plans all objects of `later` behind those so far. It was begun with the number 1, by the same policy.
+    pub(super) fn append(&mut self, later: &Self) {
+        let Some(before) = later.before_copies else {
+            self.literal_bytes += later.literal_bytes;
+            return;
+        };
+        // The bytes before its first copy follow those that are here already.
+        let joined = self.literal_bytes + before;
+        self.before_copies.get_or_insert(joined);
+        let behind = (later.first - 1).saturating_sub(later.literal_parts(before));
+        self.first = self.first.saturating_add(self.literal_parts(joined)).saturating_add(behind);
+        self.literal_bytes = later.literal_bytes;
+    }
+
+    /// How many parts so many literal bytes before a copy, or at the end, take. A rest too short to be a part is added to
+    /// the part before it.
+    fn literal_parts(&self, bytes: u64) -> u32 {
+        let (whole, rest) = (bytes / self.policy.part_bytes, bytes % self.policy.part_bytes);
         let parts = whole + u64::from(rest >= self.policy.head_bytes);
         u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
     }

@@ -40,6 +40,8 @@ pub enum TooLarge {
 }
 
 /// Goes through a listing, and chooses the policy by which its archive fits into one upload. Its memory does not grow.
+///
+/// Of a listing that is gone through in several places at a time, each place has one; [`Survey::append`] puts them together.
 #[derive(Debug, Clone)]
 pub struct Survey {
     numberings: Vec<(Policy, Numbering)>,
@@ -73,6 +75,18 @@ impl Survey {
         self.manifest_bytes += MANIFEST_LINE_BYTES + 2 * key.len() as u64;
     }
 
+    /// Takes note of all that `later` has seen. It was begun anew behind the objects that this one has seen, with the same
+    /// choice. Only of a file among its own folders, of which each has seen one, nobody takes note: its name is longer.
+    pub fn append(&mut self, later: &Self) {
+        for ((_, numbering), (_, later)) in self.numberings.iter_mut().zip(&later.numberings) {
+            numbering.append(later);
+        }
+        self.objects += later.objects;
+        self.bytes = self.bytes.saturating_add(later.bytes);
+        self.tar_bytes = self.tar_bytes.saturating_add(later.tar_bytes);
+        self.manifest_bytes += later.manifest_bytes;
+    }
+
     /// The bytes of all objects so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -103,6 +117,7 @@ impl Survey {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -164,6 +179,39 @@ mod tests {
                 assert!(matches!(error, TooLarge::Bytes { .. }) && !fits, "{error:?}");
                 assert!(error.to_string().contains("50000000000000 at the most: divide them"), "{error}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_survey_in_pieces_is_that_of_the_whole(
+            sizes in prop::collection::vec(
+                prop_oneof![0..100 * KIB, MIB..80 * MIB, 60 * MIB..9 * GIB], 0..60,
+            ),
+            cuts in prop::collection::vec(0..60_usize, 0..5),
+        ) {
+            let objects: Vec<_> = sizes.iter().enumerate().map(|(at, size)| (format!("{at:04}"), *size)).collect();
+            let survey = |objects: &[(String, u64)]| {
+                let mut survey = Survey::new(&Policy::LADDER);
+                for (key, size) in objects {
+                    survey.add(key, *size);
+                }
+                survey
+            };
+            let (whole, mut pieces, mut rest) = (survey(&objects), survey(&[]), &objects[..]);
+            for cut in cuts {
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                pieces.append(&survey(piece));
+                rest = after;
+            }
+            pieces.append(&survey(rest));
+            for ((_, whole), (_, pieces)) in whole.numberings.iter().zip(&pieces.numberings) {
+                prop_assert_eq!(pieces.last_number(MIB), whole.last_number(MIB));
+            }
+            prop_assert_eq!(
+                (pieces.objects, pieces.bytes, pieces.tar_bytes, pieces.manifest_bytes),
+                (whole.objects, whole.bytes, whole.tar_bytes, whole.manifest_bytes)
+            );
         }
     }
 }

@@ -70,7 +70,7 @@ impl Endpoint {
             ("GET", ..) => ("GetObject", self.object(bucket, key, request, true)),
             ("HEAD", ..) if key.is_empty() => ("HeadBucket", Answer::new(200)),
             ("HEAD", ..) => ("HeadObject", self.object(bucket, key, request, false)),
-            ("POST", None, _) => ("CreateMultipartUpload", self.begin(path)),
+            ("POST", None, _) => ("CreateMultipartUpload", self.begin(path, request)),
             ("POST", Some(id), _) => ("CompleteMultipartUpload", self.complete(id)),
             ("PUT", Some(id), Some(number)) => match request.header("x-amz-copy-source") {
                 Some(source) => ("UploadPartCopy", self.copy(id, number, source, request)),
@@ -124,8 +124,8 @@ impl Endpoint {
         body.map_or_else(|| error(501, "NotImplemented"), |body| Answer { body, ..answer })
     }
 
-    fn begin(&self, path: &str) -> Answer {
-        let id = self.uploads().begin(path);
+    fn begin(&self, path: &str, request: &Request) -> Answer {
+        let id = self.uploads().begin(path, protection(request));
         let text = format!(
             "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
         );
@@ -133,7 +133,7 @@ impl Endpoint {
     }
 
     fn put_part(&self, id: &str, number: u32, request: &Request) -> Answer {
-        let checksum = self.uploads().put(id, number, Bytes::copy_from_slice(&request.body));
+        let checksum = self.uploads().put(id, number, request.body.clone());
         let Some(checksum) = checksum else { return error(404, "NoSuchUpload") };
         let named = request.header("x-amz-checksum-crc64nvme");
         if named.is_some_and(|named| named != checksum.to_string()) {
@@ -176,22 +176,31 @@ impl Endpoint {
     }
 
     fn put(&self, path: &str, request: &Request) -> Answer {
-        let stored = Stored::whole(Bytes::copy_from_slice(&request.body));
+        let stored = Stored::whole(request.body.clone(), protection(request));
         let etag = format!("\"{}\"", stored.checksum());
         self.uploads().objects.insert(path.to_owned(), stored);
         Answer::new(200).with("etag", etag)
     }
 }
 
-/// What S3 says of an object that was stored as a backup is.
+/// What S3 is asked to store an object with, and says of it then.
+const PROTECTION: [&str; 4] = [
+    "x-amz-storage-class",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
+];
+
+fn protection(request: &Request) -> Vec<(&'static str, String)> {
+    let asked = PROTECTION.into_iter().map(|name| (name, request.header(name)));
+    asked.filter_map(|(name, value)| Some((name, value?.to_owned()))).collect()
+}
+
 fn protected(answer: Answer, stored: &Stored) -> Answer {
-    answer
+    let answer = answer
         .with("x-amz-checksum-crc64nvme", stored.checksum().to_string())
-        .with("x-amz-checksum-type", "FULL_OBJECT")
-        .with("x-amz-storage-class", "STANDARD_IA")
-        .with("x-amz-server-side-encryption", "aws:kms")
-        .with("x-amz-server-side-encryption-aws-kms-key-id", super::KEY_ARN)
-        .with("x-amz-server-side-encryption-bucket-key-enabled", "true")
+        .with("x-amz-checksum-type", "FULL_OBJECT");
+    stored.protection.iter().fold(answer, |answer, (name, value)| answer.with(*name, value.as_str()))
 }
 
 fn listing(bucket: &str, request: &Request) -> (&'static str, Answer) {

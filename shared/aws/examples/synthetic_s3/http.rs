@@ -19,7 +19,7 @@ pub(crate) struct Request {
     pub(crate) query: BTreeMap<String, String>,
     /// The headers, by their names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
 }
 
 impl Request {
@@ -107,7 +107,7 @@ async fn read(stream: &mut BufStream<TcpStream>) -> io::Result<Option<Request>> 
     let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    Ok(Some(Request { method, path, query, headers, body }))
+    Ok(Some(Request { method, path, query, headers, body: body.into() }))
 }
 
 fn decode(text: &str) -> String {

@@ -2,7 +2,7 @@
 //! of folders are what is measured.
 //!
 //! `synthetic_s3 ADDRESS [MILLISECONDS]` listens there, answers each request so much later, and signs nothing and checks no
-//! signature. The bucket `set-COUNT-SIZE` has that many objects of that size, `media/000000000` and on. Any other bucket
+//! signature. The bucket `set-COUNT-SIZE` has that many objects of that size, `media/000000000` and on, and `set-COUNT-SIZE-COUNT-SIZE` then others of another. Any other bucket
 //! keeps what is uploaded: all but parts of files that end in `.tar` beyond 2 GiB, of which only the checksums are kept.
 //! `GET /_stored` says the size of each object that was uploaded, `GET /_counts` what was asked since it was asked last, and
 //! forgets what is stored.
@@ -16,9 +16,6 @@ mod uploads;
 use std::{env, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
-
-/// The key that everything is said to be encrypted with.
-const KEY_ARN: &str = "arn:aws:kms:eu-central-1:000000000000:key/00000000-0000-4000-8000-000000000000";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -17,11 +17,13 @@ static NOISE: LazyLock<Bytes> = LazyLock::new(|| {
     words.collect::<Vec<_>>().into()
 });
 
-/// A bucket `set-COUNT-SIZE`.
+/// A bucket `set-COUNT-SIZE`, or `set-COUNT-SIZE-COUNT-SIZE` with objects of two sizes.
 #[derive(Clone, Copy)]
 pub(crate) struct Set {
     count: u64,
     size: u64,
+    /// How many follow them, and their size.
+    further: (u64, u64),
 }
 
 /// An object of a set.
@@ -33,13 +35,18 @@ pub(crate) struct Object {
 
 impl Set {
     pub(crate) fn of(bucket: &str) -> Option<Self> {
-        let (count, size) = bucket.strip_prefix("set-")?.split_once('-')?;
-        Some(Self { count: count.parse().ok()?, size: size.parse().ok()? })
+        let numbers =
+            bucket.strip_prefix("set-")?.split('-').map(str::parse).collect::<Result<Vec<u64>, _>>();
+        match numbers.ok()?[..] {
+            [count, size] => Some(Self { count, size, further: (0, 0) }),
+            [count, size, further, its_size] => Some(Self { count, size, further: (further, its_size) }),
+            _ => None,
+        }
     }
 
     pub(crate) fn object(self, key: &str) -> Option<Object> {
-        let number: u64 = key.strip_prefix("media/")?.parse().ok().filter(|number| *number < self.count)?;
-        (key == Self::key(number)).then_some(Object { number, size: self.size })
+        let number: u64 = key.strip_prefix("media/")?.parse().ok().filter(|number| *number < self.all())?;
+        (key == Self::key(number)).then_some(self.numbered(number))
     }
 
     pub(crate) fn key(number: u64) -> String {
@@ -48,14 +55,22 @@ impl Set {
 
     /// The objects behind a key, as many as one page has, and whether there are more.
     pub(crate) fn page(self, after: &str) -> (Vec<(String, Object)>, bool) {
-        let (mut from, mut to) = (0, self.count);
+        let (mut from, mut to) = (0, self.all());
         while from < to {
             let middle = from.midpoint(to);
             if Self::key(middle).as_str() > after { to = middle } else { from = middle + 1 }
         }
-        let end = (from + 1000).min(self.count);
-        let objects = (from..end).map(|number| (Self::key(number), Object { number, size: self.size }));
-        (objects.collect(), end < self.count)
+        let end = (from + 1000).min(self.all());
+        let objects = (from..end).map(|number| (Self::key(number), self.numbered(number)));
+        (objects.collect(), end < self.all())
+    }
+
+    fn all(self) -> u64 {
+        self.count + self.further.0
+    }
+
+    fn numbered(self, number: u64) -> Object {
+        Object { number, size: if number < self.count { self.size } else { self.further.1 } }
     }
 }
 

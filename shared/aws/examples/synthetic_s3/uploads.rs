@@ -46,12 +46,14 @@ impl Part {
 #[derive(Clone, Default)]
 pub(crate) struct Stored {
     parts: BTreeMap<u32, (Part, Crc64Nvme)>,
+    /// The headers that say how it is protected.
+    pub(crate) protection: Vec<(&'static str, String)>,
 }
 
 impl Stored {
-    pub(crate) fn whole(body: Bytes) -> Self {
+    pub(crate) fn whole(body: Bytes, protection: Vec<(&'static str, String)>) -> Self {
         let checksum = Crc64Nvme::of(&body);
-        Self { parts: BTreeMap::from([(1, (Part::Held(body), checksum))]) }
+        Self { parts: BTreeMap::from([(1, (Part::Held(body), checksum))]), protection }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -95,10 +97,10 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    pub(crate) fn begin(&mut self, path: &str) -> String {
+    pub(crate) fn begin(&mut self, path: &str, protection: Vec<(&'static str, String)>) -> String {
         self.begun += 1;
         let id = self.begun.to_string();
-        self.open.insert(id.clone(), (path.to_owned(), Stored::default()));
+        self.open.insert(id.clone(), (path.to_owned(), Stored { protection, ..Stored::default() }));
         id
     }
 
