@@ -77,6 +77,8 @@ fn line(number: u64, offset: &mut u64) -> ManifestLine {
         content_encoding: None,
         content_disposition: None,
         content_language: None,
+        expires: None,
+        website_redirect_location: None,
         metadata: BTreeMap::from([("owner".to_owned(), (size % 5_000).to_string())]),
     })
 }

@@ -32,6 +32,10 @@ pub struct ObjectEntry {
     pub content_disposition: Option<String>,
     /// Header `Content-Language`.
     pub content_language: Option<String>,
+    /// Header `Expires`, as S3 gave it: it keeps any text.
+    pub expires: Option<String>,
+    /// Header `x-amz-website-redirect-location`.
+    pub website_redirect_location: Option<String>,
     /// User metadata, without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,
     /// Tags.
@@ -158,6 +162,8 @@ impl MediaTar {
             content_encoding: entry.content_encoding,
             content_disposition: entry.content_disposition,
             content_language: entry.content_language,
+            expires: entry.expires,
+            website_redirect_location: entry.website_redirect_location,
             metadata: entry.metadata,
             tags: entry.tags,
         };

@@ -16,12 +16,19 @@ fn stored() -> impl Strategy<Value = StoredObject> {
     let text = || prop_oneof![any::<String>(), "\"?[0-9a-f]{30,600}\"?"];
     let texts = (text(), text(), text());
     let numbers = (0..1_u64 << 45, any::<u64>(), 0..1_i64 << 34);
-    let headers = prop::array::uniform5(any::<Option<String>>());
+    let headers = prop::array::uniform7(any::<Option<String>>());
     let metadata = prop::collection::btree_map(any::<String>(), any::<String>(), 0..4);
     (texts, numbers, headers, metadata).prop_map(
         |((key, member, etag), (size, offset, seconds), headers, metadata)| {
-            let [content_type, cache_control, content_encoding, content_disposition, content_language] =
-                headers;
+            let [
+                content_type,
+                cache_control,
+                content_encoding,
+                content_disposition,
+                content_language,
+                expires,
+                website_redirect_location,
+            ] = headers;
             StoredObject {
                 sha256: (size % 2 == 0).then(|| Sha256::of(key.as_bytes())),
                 crc64nvme: (size % 2 == 1).then_some(Crc64Nvme::new(offset)),
@@ -38,6 +45,8 @@ fn stored() -> impl Strategy<Value = StoredObject> {
                 content_encoding,
                 content_disposition,
                 content_language,
+                expires,
+                website_redirect_location,
                 metadata,
             }
         },
@@ -99,6 +108,19 @@ proptest! {
     }
 }
 
+/// As it was written before there were `expires` and `website_redirect_location`.
+#[test]
+fn a_line_without_the_later_fields_reads_back() {
+    let sha256 = Sha256::of(b"bytes");
+    let line = format!(
+        r#"{{"type":"file","key":"a","member":"a","size":5,"offset":512,"sha256":"{sha256}","etag":"e","last_modified":"2026-01-01T00:00:00Z","content_language":"de"}}"#
+    );
+    let lines: Vec<_> = parse_lines(line.as_bytes(), 1).map(Result::unwrap).collect();
+    let [ManifestLine::File(object)] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&object.expires, &object.website_redirect_location), (&None, &None));
+    assert_eq!(serde_json::to_string(&lines[0]).unwrap(), line, "what an object does not have is left out");
+}
+
 /// More than one frame, each of which is found by its keys and read alone.
 #[test]
 fn a_long_manifest_reads_back() {
@@ -121,6 +143,8 @@ fn a_long_manifest_reads_back() {
                 content_encoding: None,
                 content_disposition: None,
                 content_language: None,
+                expires: None,
+                website_redirect_location: None,
                 metadata: BTreeMap::new(),
             })
         })

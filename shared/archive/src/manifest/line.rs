@@ -141,6 +141,12 @@ pub struct StoredObject {
     /// Header `Content-Language`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_language: Option<String>,
+    /// Header `Expires`, as S3 gave it: it keeps any text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Header `x-amz-website-redirect-location`: where a bucket that is a website sends who asks for the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub website_redirect_location: Option<String>,
     /// User metadata, without `x-amz-meta-`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,

@@ -32,6 +32,8 @@ pub(crate) fn entry(key: &str, size: u64, object: &Object) -> ObjectEntry {
         content_encoding: None,
         content_disposition: Some("attachment; filename=\"a b\"".to_owned()),
         content_language: None,
+        expires: None,
+        website_redirect_location: None,
         metadata: object.metadata.clone(),
         tags: BTreeMap::new(),
     }

@@ -157,6 +157,8 @@ fn media_object(
         content_encoding: opened.content_encoding,
         content_disposition: opened.content_disposition,
         content_language: opened.content_language,
+        expires: opened.expires_string,
+        website_redirect_location: opened.website_redirect_location,
         metadata: metadata.into_iter().collect(),
         tag_count: opened.tag_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
         body: exactly(opened.body, length.map_or(left, |length| length.min(left)), what),

@@ -44,6 +44,18 @@ impl Stage for S3Stage {
         request.body(bytes.into()).send().await.unwrap();
     }
 
+    async fn put_with_headers(&self, key: &str, bytes: Bytes, headers: &[(&str, &str)]) {
+        let headers: Vec<_> = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        // As they are: the SDK takes `Expires` as a time only.
+        let request = self.client.put_object().bucket(&self.bucket).key(key).body(bytes.into()).customize();
+        let request = request.mutate_request(move |request| {
+            for (name, value) in headers.clone() {
+                request.headers_mut().insert(name, value);
+            }
+        });
+        request.send().await.unwrap();
+    }
+
     async fn tag(&self, key: &str, tags: &[(&str, &str)]) {
         let tag = |(key, value): &(&str, &str)| Tag::builder().key(*key).value(*value).build().unwrap();
         let tags = Tagging::builder().set_tag_set(Some(tags.iter().map(tag).collect())).build().unwrap();

@@ -81,6 +81,10 @@ pub struct MediaObject {
     pub content_disposition: Option<String>,
     /// `Content-Language`.
     pub content_language: Option<String>,
+    /// `Expires`, as it was set: S3 keeps any text.
+    pub expires: Option<String>,
+    /// `x-amz-website-redirect-location`.
+    pub website_redirect_location: Option<String>,
     /// User metadata.
     pub metadata: BTreeMap<String, String>,
     /// How many tags it has, as far as the caller may know.

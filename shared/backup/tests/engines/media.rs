@@ -1,6 +1,7 @@
 //! Media archives: what is in them, whatever happens to the objects meanwhile.
 
 mod grown;
+mod headers;
 mod tags;
 mod vanished;
 

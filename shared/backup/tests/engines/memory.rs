@@ -156,6 +156,8 @@ impl MediaSource for Endless {
             content_encoding: None,
             content_disposition: None,
             content_language: None,
+            expires: None,
+            website_redirect_location: None,
             metadata: [].into(),
             tag_count: 0,
             body: body.boxed(),

@@ -16,6 +16,7 @@ macro_rules! media_contract {
             a_listing_is_in_byte_order_whatever_the_keys
             a_listing_begins_behind_any_key
             an_object_reads_back_with_its_headers
+            an_object_reads_back_with_every_header_that_is_kept
             a_large_object_reads_back_from_any_offset
             a_range_reads_back_and_knows_the_whole
             tags_are_counted_and_read
@@ -38,6 +39,9 @@ pub trait Stage: Send + Sync {
 
     /// Puts an object.
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str, metadata: &[(&str, &str)]);
+
+    /// Puts an object with other headers, by their names in lower case.
+    async fn put_with_headers(&self, key: &str, bytes: Bytes, headers: &[(&str, &str)]);
 
     /// Tags an object.
     async fn tag(&self, key: &str, tags: &[(&str, &str)]);
@@ -77,6 +81,11 @@ impl Stage for FakeStage {
 
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str, metadata: &[(&str, &str)]) {
         self.0.put_typed(self.bucket(), key, bytes, Some(content_type), metadata);
+    }
+
+    async fn put_with_headers(&self, key: &str, bytes: Bytes, headers: &[(&str, &str)]) {
+        self.0.put(self.bucket(), key, bytes);
+        self.0.set_headers(self.bucket(), key, headers);
     }
 
     async fn tag(&self, key: &str, tags: &[(&str, &str)]) {
@@ -176,6 +185,36 @@ pub async fn an_object_reads_back_with_its_headers(stage: &dyn Stage) {
     assert_eq!(object.content_type.as_deref(), Some("image/jpeg"));
     assert_eq!(object.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), metadata);
     assert_eq!(read(object).await, "jpeg");
+}
+
+/// An object reads back with every other header that a bucket keeps with it, whole or in part.
+pub async fn an_object_reads_back_with_every_header_that_is_kept(stage: &dyn Stage) {
+    let headers = [
+        ("cache-control", "max-age=60"),
+        ("content-encoding", "gzip"),
+        ("content-disposition", "attachment; filename=\"a b\""),
+        ("content-language", "de-CH"),
+        ("expires", "Wed, 21 Oct 2065 07:28:00 GMT"),
+        ("x-amz-website-redirect-location", "/other/page.html"),
+    ];
+    stage.put_with_headers("headers/all.html", Bytes::from_static(b"bytes"), &headers).await;
+    for length in [None, Some(2)] {
+        let object = stage.media().open(stage.bucket(), "headers/all.html", None, 0, length).await.unwrap();
+        let found = [
+            &object.cache_control,
+            &object.content_encoding,
+            &object.content_disposition,
+            &object.content_language,
+            &object.expires,
+            &object.website_redirect_location,
+        ];
+        let expected = headers.map(|(name, value)| (name, Some(value)));
+        let found = found.map(|value| value.as_deref());
+        assert_eq!(headers.map(|(name, _)| name).into_iter().zip(found).collect::<Vec<_>>(), expected);
+    }
+    put(stage, "headers/none.txt", b"bytes").await;
+    let object = open(stage, "headers/none.txt", None).await.unwrap();
+    assert_eq!((object.expires, object.website_redirect_location, object.cache_control), (None, None, None));
 }
 
 /// A reading goes on from any offset, and knows the size of the whole.

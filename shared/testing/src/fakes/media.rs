@@ -42,6 +42,8 @@ struct Object {
     etag: String,
     last_modified: DateTime<Utc>,
     content_type: Option<String>,
+    /// The others that are kept with an object, by their names in lower case.
+    headers: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
     tags: BTreeMap<String, String>,
     archived: bool,
@@ -120,11 +122,18 @@ impl FakeMedia {
             bytes,
             last_modified: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000),
             content_type: content_type.map(str::to_owned),
+            headers: BTreeMap::new(),
             metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             tags: BTreeMap::new(),
             archived: false,
         };
         self.with_bucket(bucket, |bucket| bucket.objects.insert(key.to_owned(), object));
+    }
+
+    /// Gives an object that is there headers, such as `cache-control`, by their names in lower case.
+    pub fn set_headers(&self, bucket: &str, key: &str, headers: &[(&str, &str)]) {
+        let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.with_bucket(bucket, |bucket| bucket.objects.get_mut(key).unwrap().headers = headers);
     }
 
     /// Tags an object that is there.
@@ -342,16 +351,19 @@ impl Object {
         if breaks.is_some() {
             pieces.push(Err(StorageError::Unavailable(format!("{what} broke off"))));
         }
+        let header = |name: &str| self.headers.get(name).cloned();
         MediaObject {
             size: self.bytes.len() as u64,
             etag: self.etag(),
             version_id: None,
             last_modified: self.last_modified,
             content_type: self.content_type,
-            cache_control: None,
-            content_encoding: None,
-            content_disposition: None,
-            content_language: None,
+            cache_control: header("cache-control"),
+            content_encoding: header("content-encoding"),
+            content_disposition: header("content-disposition"),
+            content_language: header("content-language"),
+            expires: header("expires"),
+            website_redirect_location: header("x-amz-website-redirect-location"),
             metadata: self.metadata,
             tag_count: u32::try_from(self.tags.len()).unwrap(),
             body: stream::iter(pieces).boxed(),

@@ -247,6 +247,8 @@ impl Archive {
             content_encoding: head.content_encoding,
             content_disposition: head.content_disposition,
             content_language: head.content_language,
+            expires: head.expires,
+            website_redirect_location: head.website_redirect_location,
             metadata: head.metadata,
             tags: head.tags,
         }

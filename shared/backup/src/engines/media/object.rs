@@ -112,6 +112,8 @@ pub(super) struct Head {
     pub(super) content_encoding: Option<String>,
     pub(super) content_disposition: Option<String>,
     pub(super) content_language: Option<String>,
+    pub(super) expires: Option<String>,
+    pub(super) website_redirect_location: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
 }
@@ -149,6 +151,8 @@ impl<'a> Body<'a> {
             content_encoding,
             content_disposition,
             content_language,
+            expires,
+            website_redirect_location,
             metadata,
             tag_count: _,
             body,
@@ -164,6 +168,8 @@ impl<'a> Body<'a> {
             content_encoding,
             content_disposition,
             content_language,
+            expires,
+            website_redirect_location,
             metadata,
             tags: BTreeMap::new(),
         };

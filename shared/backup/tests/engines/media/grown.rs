@@ -95,6 +95,8 @@ impl MediaSource for Grown {
             content_encoding: None,
             content_disposition: None,
             content_language: None,
+            expires: None,
+            website_redirect_location: None,
             metadata: BTreeMap::new(),
             tag_count: 0,
             body: stream::once(async move { Ok(source.piece()) }).boxed(),
