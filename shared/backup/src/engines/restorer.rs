@@ -5,11 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast_domain::{
     application::Service,
-    backup::Artifact,
+    backup::{Artifact, Contents},
     restore::{Mapping, Preflight, RestoreOptions, Restored},
 };
 
-use crate::{engines::Clients, error::SliceError, ports::Ports};
+use super::{Clients, media::MediaRestorer};
+use crate::{error::SliceError, ports::Ports};
 
 /// Who restores what.
 #[async_trait]
@@ -48,26 +49,6 @@ impl Restorers for EngineRestorers {
     ) -> Result<Box<dyn Restorer>, SliceError> {
         open(&self.ports, &self.clients, target, artifact, mapping, options).await
     }
-}
-
-/// The restorer that puts what `mapping` names of `artifact` into `target`. A database's credentials are read here.
-#[expect(clippy::unused_async, reason = "credentials are read here")]
-pub async fn open(
-    ports: &Ports,
-    clients: &Clients,
-    target: &Service,
-    artifact: &Artifact,
-    mapping: &Mapping,
-    options: &RestoreOptions,
-) -> Result<Box<dyn Restorer>, SliceError> {
-    let _ = (ports, clients, artifact, mapping, options);
-    Err(SliceError::permanent(
-        "not_restorable_yet",
-        format!(
-            "a service of the kind {} cannot be restored from here yet; download the backup",
-            target.kind()
-        ),
-    ))
 }
 
 /// Puts what one artifact holds into one service.
@@ -123,4 +104,36 @@ pub struct Restoring {
 pub trait RestoreObserver: Send {
     /// The restore has come so far. To be called about every two seconds, and before what cannot be taken back.
     async fn advanced(&mut self, so_far: Restoring) -> Result<(), SliceError>;
+}
+
+/// The restorer of `artifact` into `target`, which must be of its kind. A database's credentials are read here.
+#[expect(clippy::unused_async, reason = "credentials are read here")]
+pub async fn open(
+    ports: &Ports,
+    clients: &Clients,
+    target: &Service,
+    artifact: &Artifact,
+    mapping: &Mapping,
+    options: &RestoreOptions,
+) -> Result<Box<dyn Restorer>, SliceError> {
+    let _ = clients;
+    match (target, &artifact.contents) {
+        (Service::Storage(storage), Contents::MediaTar { .. }) => {
+            Ok(Box::new(MediaRestorer::new(ports, storage.clone(), artifact.clone(), mapping, options)))
+        }
+        (Service::Postgres(_), Contents::PostgresCustom { .. })
+        | (Service::Mysql(_), Contents::MysqlSql { .. }) => Err(SliceError::permanent(
+            "not_restorable_yet",
+            format!("a service of the kind {} cannot be restored by a job yet", target.kind()),
+        )),
+        _ => Err(SliceError::permanent(
+            "kind_differs",
+            format!(
+                "what was backed up of the service {} cannot go into {}, which is of the kind {}; name a service of the same kind",
+                artifact.service,
+                target.name(),
+                target.kind()
+            ),
+        )),
+    }
 }
