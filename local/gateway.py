@@ -10,6 +10,8 @@ the emulator says differently from S3 and the product reads back from each store
 * A part that S3 copies has the upload's checksum, of the bytes it copied. ministack gives it none.
 * GetObject of a version has ranges, and of the newest one the response headers that a signed URL asks for: ministack forgets
   both as soon as a request names a version.
+* An object has the tags that it was put with, or that its multipart upload was begun with, and no others: ministack keeps
+  those of the object that was there before, and forgets those of an upload.
 * CRC64NVME is computed by awscrt: ministack's own loop takes about a second for a part of 8 MiB.
 
 S3's documentation: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
@@ -20,6 +22,7 @@ The names below are ministack's private ones, which is why requirements.txt pins
 import base64
 import re
 from contextvars import ContextVar
+from urllib.parse import parse_qsl
 
 from awscrt.checksums import crc64nvme
 from ministack.app import app
@@ -28,6 +31,7 @@ from ministack.services import s3
 __all__ = ["app"]
 
 ALGORITHM = "CRC64NVME"
+TAGGING = "x-amz-tagging"
 BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
 COMPOSITE = b"<ChecksumType>COMPOSITE</ChecksumType>"
 FULL_OBJECT = b"<ChecksumType>FULL_OBJECT</ChecksumType>"
@@ -35,6 +39,7 @@ FULL_OBJECT = b"<ChecksumType>FULL_OBJECT</ChecksumType>"
 # The checksum of the whole object while one of its uploads is being completed, as S3's header writes it.
 _whole_object: ContextVar[str | None] = ContextVar("whole_object", default=None)
 
+_put_object = s3._put_object
 _create_multipart_upload = s3._create_multipart_upload
 _upload_part_copy = s3._upload_part_copy
 _complete_multipart_upload = s3._complete_multipart_upload
@@ -45,11 +50,32 @@ _get_object = s3._get_object
 _get_object_attributes = s3._get_object_attributes
 
 
+def put_object(bucket, key, body, headers):
+    """PutObject, which leaves nothing of the tags of an object that was there."""
+    response = _put_object(bucket, key, body, headers)
+    if response[0] == 200 and not headers.get(TAGGING):
+        keep_tags(bucket, key, {})
+    return response
+
+
+def keep_tags(bucket, key, tags):
+    """Gives the object that is there now these tags and no others."""
+    there = s3._ensure_bucket(bucket)
+    version = there["objects"].get(key, {}).get("version_id")
+    if tags or s3._object_tags.get((bucket, key, version)):
+        s3._object_tags[(bucket, key, version)] = tags
+        s3._persist_version_state(bucket, key, there)
+
+
 def create_multipart_upload(bucket, key, headers):
-    """CreateMultipartUpload, naming the type of checksum that S3 would."""
+    """CreateMultipartUpload, naming the type of checksum that S3 would, and remembering the tags."""
     status, answer, body = _create_multipart_upload(bucket, key, headers)
     if answer.get("x-amz-checksum-algorithm") == ALGORITHM:
         answer["x-amz-checksum-type"] = "FULL_OBJECT"
+    upload_id = re.search(rb"<UploadId>([^<]+)</UploadId>", body)
+    if status == 200 and upload_id:
+        tags = dict(parse_qsl(headers.get(TAGGING) or "", keep_blank_values=True))
+        s3._multipart_uploads[upload_id[1].decode()]["tags"] = tags
     return status, answer, body
 
 
@@ -67,6 +93,16 @@ def upload_part_copy(bucket, key, query, headers):
 
 
 def complete_multipart_upload(bucket, key, body, query, headers=None):
+    """CompleteMultipartUpload, whose object has the tags that the upload was begun with."""
+    upload_id = s3._qp(query, "uploadId")
+    upload = s3._multipart_uploads.get(upload_id)
+    response = complete_with_checksum(bucket, key, body, query, headers)
+    if upload is not None and upload_id not in s3._multipart_uploads:
+        keep_tags(bucket, key, upload.get("tags", {}))
+    return response
+
+
+def complete_with_checksum(bucket, key, body, query, headers):
     """CompleteMultipartUpload, comparing and answering the checksum of the whole object."""
     upload_id = s3._qp(query, "uploadId")
     upload = s3._multipart_uploads.get(upload_id)
@@ -145,6 +181,7 @@ def get_object(bucket_name, key, headers, query_params=None):
 
 
 s3._crc64nvme = crc64nvme
+s3._put_object = put_object
 s3._create_multipart_upload = create_multipart_upload
 s3._upload_part_copy = upload_part_copy
 s3._complete_multipart_upload = complete_multipart_upload

@@ -237,6 +237,29 @@ def test_a_part_that_is_copied_has_the_checksum_of_what_was_copied(bare_stack):
     assert upload.complete(upload.checksum)["ChecksumCRC64NVME"] == upload.checksum
 
 
+def test_an_object_has_the_tags_that_it_came_with_and_no_others(bare_stack):
+    s3 = bare_stack.client("s3")
+    s3.create_bucket(Bucket="tagged", CreateBucketConfiguration={"LocationConstraint": bare_stack.region})
+
+    def tags():
+        return {tag["Key"]: tag["Value"] for tag in s3.get_object_tagging(Bucket="tagged", Key="a")["TagSet"]}
+
+    def upload(**named):
+        begun = s3.create_multipart_upload(Bucket="tagged", Key="a", **named)
+        named = {"Bucket": "tagged", "Key": "a", "UploadId": begun["UploadId"]}
+        part = s3.upload_part(**named, PartNumber=1, Body=b"bytes")
+        s3.complete_multipart_upload(**named, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+
+    s3.put_object(Bucket="tagged", Key="a", Body=b"bytes", Tagging="kind=photo")
+    assert tags() == {"kind": "photo"}
+    s3.put_object(Bucket="tagged", Key="a", Body=b"bytes")
+    assert tags() == {}
+    upload(Tagging="kind=a%20film&by=")
+    assert tags() == {"kind": "a film", "by": ""}
+    upload()
+    assert tags() == {}
+
+
 def test_the_checksum_survives_a_restart(tmp_path):
     with Stack(tmp_path) as stack:
         upload = Upload(stack)

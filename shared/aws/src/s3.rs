@@ -2,15 +2,20 @@
 
 mod artifacts;
 mod copy_source;
+mod deletion;
 mod disposition;
 mod failure;
 mod listed_key;
 mod made;
 mod media;
+mod media_target;
+mod object_headers;
+mod percent;
 mod storing;
 mod upload;
 mod versions;
 
 pub use artifacts::S3Artifacts;
 pub use media::S3Media;
+pub use media_target::S3MediaTarget;
 pub use storing::Storing;

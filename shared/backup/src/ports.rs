@@ -3,6 +3,7 @@
 mod clock;
 mod executions;
 mod media;
+mod media_target;
 mod records;
 mod restores;
 mod secrets;
@@ -16,6 +17,7 @@ use holdfast_domain::audit::{Action, AuditEntry};
 pub use clock::{Clock, Entropy};
 pub use executions::{ExecutionStatus, Executions, ExecutionsError};
 pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};
+pub use media_target::{Described, MediaTarget, MediaUpload, ObjectHeaders, PROBE};
 pub use records::{
     ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, NewBackup, Page, PlanRecord, Records,
     RecordsError, ServiceRun, Share, Versioned,
@@ -35,6 +37,8 @@ pub struct Ports {
     pub artifacts: Arc<dyn ArtifactStore>,
     /// The buckets that applications keep their files in.
     pub media: Arc<dyn MediaSource>,
+    /// The same buckets, to put files back.
+    pub media_target: Arc<dyn MediaTarget>,
     /// Credentials of databases.
     pub secrets: Arc<dyn Secrets>,
     /// Executions of the state machine.

@@ -1,11 +1,13 @@
 //! What each port promises, case by case, run on the fakes and on the adapters alike.
 //!
-//! `records_contract!`, `restores_contract!`, `artifacts_contract!`, `copies_contract!` and `media_contract!` make a test of each case of a suite, out of an
+//! `records_contract!`, `restores_contract!`, `artifacts_contract!`, `copies_contract!`, `media_contract!` and
+//! `media_target_contract!` make a test of each case of a suite, out of an
 //! expression for the future of what is tested.
 
 pub mod artifacts;
 pub mod copies;
 pub mod media;
+pub mod media_target;
 pub mod records;
 pub mod restores;
 

@@ -13,8 +13,8 @@ use holdfast_domain::{
 use crate::{
     builders,
     fakes::{
-        FakeArtifacts, FakeClock, FakeExecutions, FakeMedia, FakeRecords, FakeRestorers, FakeSecrets,
-        SeededEntropy,
+        FakeArtifacts, FakeClock, FakeExecutions, FakeMedia, FakeMediaTarget, FakeRecords, FakeRestorers,
+        FakeSecrets, SeededEntropy,
     },
     faults::{Faults, Faulty},
 };
@@ -31,6 +31,8 @@ pub struct World {
     pub artifacts: Arc<FakeArtifacts>,
     /// The applications' buckets.
     pub media: Arc<FakeMedia>,
+    /// The way back into them.
+    pub media_target: Arc<FakeMediaTarget>,
     /// The databases' credentials.
     pub secrets: Arc<FakeSecrets>,
     /// Who restores, and what is restored.
@@ -53,6 +55,7 @@ impl World {
         let records = Arc::new(FakeRecords::default());
         let media = Arc::new(FakeMedia::default());
         let artifacts = Arc::new(FakeArtifacts::beside(media.clone()));
+        let media_target = Arc::new(FakeMediaTarget::new(media.clone(), artifacts.clone()));
         let secrets = Arc::new(FakeSecrets::default());
         let restorers = Arc::new(FakeRestorers::new(&faults));
         let executions = Arc::new(FakeExecutions::default());
@@ -61,12 +64,13 @@ impl World {
             records: Arc::new(Faulty::new(records.clone(), &faults)),
             artifacts: Arc::new(Faulty::new(artifacts.clone(), &faults)),
             media: Arc::new(Faulty::new(media.clone(), &faults)),
+            media_target: Arc::new(Faulty::new(media_target.clone(), &faults)),
             secrets: Arc::new(Faulty::new(secrets.clone(), &faults)),
             executions: Arc::new(Faulty::new(executions.clone(), &faults)),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
         };
-        Self { ports, faults, records, artifacts, media, secrets, restorers, executions, clock }
+        Self { ports, faults, records, artifacts, media, media_target, secrets, restorers, executions, clock }
     }
 
     /// Registers [`builders::application`] `id`, and makes the bucket and the secret that it names.

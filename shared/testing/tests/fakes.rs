@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use holdfast_testing::{
-    contract::{copies::FakeCopying, media::FakeStage},
+    contract::{copies::FakeCopying, media::FakeStage, media_target::FakeWayBack},
     fakes,
 };
 
@@ -25,4 +25,8 @@ mod media {
 
 mod copies {
     holdfast_testing::copies_contract!(super::ready(super::FakeCopying::new()));
+}
+
+mod media_target {
+    holdfast_testing::media_target_contract!(super::ready(super::FakeWayBack::new()));
 }

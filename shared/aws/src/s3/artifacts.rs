@@ -7,8 +7,7 @@ use aws_sdk_s3::{
     presigning::PresigningConfig,
     primitives::ByteStream,
     types::{
-        ChecksumAlgorithm, ChecksumMode, ChecksumType, Delete, ObjectIdentifier, ServerSideEncryption,
-        StorageClass,
+        ChecksumAlgorithm, ChecksumMode, ChecksumType, ObjectIdentifier, ServerSideEncryption, StorageClass,
     },
 };
 use bytes::Bytes;
@@ -19,10 +18,7 @@ use holdfast_backup::ports::{
 use holdfast_domain::backup::{Encryption, StoredObject};
 use secrecy::SecretString;
 
-use super::{disposition, failure::storage_error, made::Made, storing::Storing};
-
-/// The most keys of one `DeleteObjects`, S3's limit.
-pub(super) const DELETE_BATCH: usize = 1000;
+use super::{deletion, disposition, failure::storage_error, made::Made, storing::Storing};
 
 /// The bucket that backups are kept in, or another that artifacts are stored in.
 pub struct S3Artifacts {
@@ -54,24 +50,7 @@ impl S3Artifacts {
 
     /// Deletes objects, or versions of them, all in as few calls as S3 allows.
     pub(super) async fn delete_all(&self, objects: Vec<ObjectIdentifier>) -> Result<(), StorageError> {
-        for batch in objects.chunks(DELETE_BATCH) {
-            let what = format!("objects in bucket {}", self.bucket);
-            let delete = Delete::builder().set_objects(Some(batch.to_vec())).quiet(true).build();
-            let delete = delete.map_err(|error| StorageError::Rejected(format!("{what}: {error}")))?;
-            let answer = self.client.delete_objects().bucket(&self.bucket).delete(delete).send().await;
-            let answer = answer.map_err(|error| storage_error("DeleteObjects", &what, &error))?;
-            if let Some(error) = answer.errors().first() {
-                let what = self.object(error.key().unwrap_or("?"));
-                return Err(match error.code() {
-                    Some("AccessDenied") => StorageError::Denied(what),
-                    code => {
-                        let (code, message) = (code.unwrap_or("?"), error.message().unwrap_or(""));
-                        StorageError::Unavailable(format!("{what}: DeleteObjects: {code}: {message}"))
-                    }
-                });
-            }
-        }
-        Ok(())
+        deletion::delete_all(&self.client, &self.bucket, &objects).await
     }
 }
 

@@ -202,7 +202,7 @@ impl S3Artifacts {
     }
 }
 
-fn completed_part(part: &StoredPart) -> Option<CompletedPart> {
+pub(super) fn completed_part(part: &StoredPart) -> Option<CompletedPart> {
     let number = i32::try_from(part.number).ok()?;
     let completed = CompletedPart::builder().part_number(number).e_tag(&part.etag);
     Some(completed.checksum_crc64_nvme(part.crc64nvme.to_string()).build())

@@ -11,7 +11,7 @@ use crate::{
     config::{BucketConfig, ConfigError, StateMachineConfig, TableConfig},
     dynamodb::DynamoRecords,
     entropy::SystemEntropy,
-    s3::{S3Artifacts, S3Media, Storing},
+    s3::{S3Artifacts, S3Media, S3MediaTarget, Storing},
     secrets::SecretsManager,
     sfn::StateMachine,
 };
@@ -31,6 +31,7 @@ pub fn ports(
     state_machine: StateMachineConfig,
 ) -> Ports {
     let s3 = s3_client(sdk, bucket.path_style);
+    let media_target = S3MediaTarget::new(s3.clone(), bucket.name.clone());
     Ports {
         records: Arc::new(DynamoRecords::new(aws_sdk_dynamodb::Client::new(sdk), table.name)),
         artifacts: Arc::new(S3Artifacts::new(
@@ -39,6 +40,7 @@ pub fn ports(
             Storing::AsBackup { key_arn: bucket.key_arn },
         )),
         media: Arc::new(S3Media::new(s3)),
+        media_target: Arc::new(media_target),
         secrets: Arc::new(SecretsManager::new(aws_sdk_secretsmanager::Client::new(sdk))),
         executions: Arc::new(StateMachine::new(aws_sdk_sfn::Client::new(sdk), state_machine.arn)),
         clock: Arc::new(SystemClock),

@@ -9,5 +9,6 @@ mod s3_artifacts;
 mod s3_asked;
 mod s3_faults;
 mod s3_media;
+mod s3_media_target;
 mod secrets;
 mod step_functions;

@@ -13,6 +13,7 @@ mod fetched;
 mod listing;
 mod object;
 mod parts;
+mod restore;
 mod staged;
 mod stretches;
 mod task;
@@ -38,6 +39,7 @@ use archive::Archive;
 use failure::of_listing;
 use listing::Surveyed;
 use object::Source;
+pub use restore::MediaRestorer;
 use staged::Open;
 pub use stretches::{JoinEngine, Plan, StoredAs, StretchEngine, StretchLines, Stretches};
 

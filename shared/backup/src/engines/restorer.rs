@@ -9,7 +9,9 @@ use holdfast_domain::{
     restore::{Mapping, Preflight, RestoreOptions, Restored},
 };
 
-use super::{Clients, credentials, mysql::MysqlRestorer};
+use super::{
+    Clients, credentials, media::MediaRestorer, mysql::MysqlRestorer, postgres::PostgresRestorer,
+};
 use crate::{error::SliceError, ports::Ports};
 
 /// Who restores what.
@@ -106,7 +108,8 @@ pub trait RestoreObserver: Send {
     async fn advanced(&mut self, so_far: Restoring) -> Result<(), SliceError>;
 }
 
-/// The restorer that puts what `mapping` names of `artifact` into `target`. A database's credentials are read here.
+/// The restorer that puts what `mapping` names of `artifact` into `target`, which must be of its kind. A database's credentials are
+/// read here.
 pub async fn open(
     ports: &Ports,
     clients: &Clients,
@@ -115,18 +118,24 @@ pub async fn open(
     mapping: &Mapping,
     options: &RestoreOptions,
 ) -> Result<Box<dyn Restorer>, SliceError> {
+    let store = ports.artifacts.clone();
     match (target, &artifact.contents) {
+        (Service::Postgres(database), Contents::PostgresCustom { .. }) => {
+            let secret = database.restore_secret_arn.as_ref().unwrap_or(&database.secret_arn);
+            let credentials = credentials(ports, secret).await?;
+            let (tools, from) = (clients.postgres.clone(), (store, artifact.object.clone()));
+            let tables = mapping.tables.clone();
+            Ok(Box::new(PostgresRestorer::new(database.clone(), credentials, tools, from, tables, options)))
+        }
         (Service::Mysql(database), Contents::MysqlSql { .. }) => {
             let secret = database.restore_secret_arn.as_ref().unwrap_or(&database.secret_arn);
             let credentials = credentials(ports, secret).await?;
-            let (programs, store) = (clients.mysql.clone(), ports.artifacts.clone());
-            let from = (store, artifact.clone());
+            let (programs, from) = (clients.mysql.clone(), (store, artifact.clone()));
             Ok(Box::new(MysqlRestorer::new(from, database.clone(), credentials, programs, mapping, options)))
         }
-        (Service::Postgres(_), Contents::PostgresCustom { .. }) => {
-            Err(not_restorable_yet("databases of this kind"))
+        (Service::Storage(storage), Contents::MediaTar { .. }) => {
+            Ok(Box::new(MediaRestorer::new(ports, storage.clone(), artifact.clone(), mapping, options)))
         }
-        (Service::Storage(_), Contents::MediaTar { .. }) => Err(not_restorable_yet("media files")),
         _ => {
             let (service, kind) = (&artifact.service, target.kind());
             let message = format!(
@@ -136,9 +145,4 @@ pub async fn open(
             Err(SliceError::permanent("kind_differs", message))
         }
     }
-}
-
-fn not_restorable_yet(what: &str) -> SliceError {
-    let message = format!("{what} are not restored yet; download them and restore them by hand");
-    SliceError::permanent("not_restorable_yet", message)
 }

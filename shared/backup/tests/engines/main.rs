@@ -5,6 +5,7 @@
 mod interference;
 mod mariadb_server;
 mod media;
+mod media_restore;
 mod memory;
 mod mysql;
 mod mysql_cut_off;

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use holdfast_archive::checksum::Crc64Nvme;
-use holdfast_backup::ports::{ListedObject, MediaObject, MediaPage, MediaSource, PartCopy, StorageError};
+use holdfast_backup::ports::{
+    ListedObject, MediaObject, MediaPage, MediaSource, ObjectHeaders, PartCopy, StorageError,
+};
 use holdfast_domain::region::Region;
 
 /// Bytes of one piece of a body.
@@ -33,6 +35,7 @@ struct Bucket {
     region: Region,
     denied: bool,
     tags_denied: bool,
+    opaque_tags: bool,
     objects: BTreeMap<String, Object>,
 }
 
@@ -82,8 +85,13 @@ impl FakeMedia {
 
     /// Makes a bucket.
     pub fn make_bucket(&self, bucket: &str, region: &Region) {
-        let made =
-            Bucket { region: region.clone(), denied: false, tags_denied: false, objects: BTreeMap::new() };
+        let made = Bucket {
+            region: region.clone(),
+            denied: false,
+            tags_denied: false,
+            opaque_tags: false,
+            objects: BTreeMap::new(),
+        };
         self.state.lock().unwrap().buckets.insert(bucket.to_owned(), made);
     }
 
@@ -116,17 +124,14 @@ impl FakeMedia {
         content_type: Option<&str>,
         metadata: &[(&str, &str)],
     ) {
-        let bytes = bytes.into();
-        let object = Object {
-            etag: etag_of(&bytes),
-            bytes,
-            last_modified: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000),
+        let headers = ObjectHeaders {
             content_type: content_type.map(str::to_owned),
             headers: BTreeMap::new(),
             metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            tags: BTreeMap::new(),
-            archived: false,
+            ..ObjectHeaders::default()
         };
+        let at = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(20_000);
+        let object = Object::new(&headers, bytes.into(), at);
         self.with_bucket(bucket, |bucket| bucket.objects.insert(key.to_owned(), object));
     }
 
@@ -190,6 +195,53 @@ impl FakeMedia {
             return Err(StorageError::Rejected(format!("{what}: the range is beyond its end")));
         }
         Ok(object.bytes.slice(range))
+    }
+
+    /// Stores an object as somebody puts it at `at`. Unless it may `overwrite`, one that is there already is in the way.
+    pub(super) fn store(
+        &self,
+        bucket: &str,
+        key: &str,
+        headers: &ObjectHeaders,
+        bytes: Bytes,
+        at: DateTime<Utc>,
+        overwrite: bool,
+    ) -> Result<(), StorageError> {
+        let mut state = self.state.lock().unwrap();
+        let what = format!("object {key} in bucket {bucket}");
+        let there = state.bucket(bucket)?.objects.contains_key(key);
+        if there && !overwrite {
+            return Err(StorageError::Changed(what));
+        }
+        let mut object = Object::new(headers, bytes, at);
+        let bucket = state.buckets.get_mut(bucket).ok_or(StorageError::NotFound(what))?;
+        if bucket.opaque_tags {
+            object.etag = format!("\"opaque-{}\"", object.etag.trim_matches('"'));
+        }
+        bucket.objects.insert(key.to_owned(), object);
+        Ok(())
+    }
+
+    /// Fails unless the bucket is there and open.
+    pub(super) fn reach(&self, bucket: &str) -> Result<(), StorageError> {
+        self.state.lock().unwrap().bucket(bucket).map(drop)
+    }
+
+    /// An object's bytes, if it is there.
+    pub fn bytes(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        let state = self.state.lock().unwrap();
+        state.buckets.get(bucket)?.objects.get(key).map(|object| object.bytes.clone())
+    }
+
+    /// The keys of all objects of a bucket, in order.
+    pub fn keys(&self, bucket: &str) -> Vec<String> {
+        self.with_bucket(bucket, |bucket| bucket.objects.keys().cloned().collect())
+    }
+
+    /// Lets a bucket give entity tags that say nothing about the bytes, as one does that encrypts with a key, to what is put
+    /// from now on.
+    pub fn opaque_tags(&self, bucket: &str) {
+        self.with_bucket(bucket, |bucket| bucket.opaque_tags = true);
     }
 
     /// How many bytes of bodies were given out.
@@ -336,6 +388,29 @@ fn etag_of(bytes: &[u8]) -> String {
 }
 
 impl Object {
+    fn new(headers: &ObjectHeaders, bytes: Bytes, at: DateTime<Utc>) -> Self {
+        let ObjectHeaders { content_type, metadata, tags, .. } = headers.clone();
+        let named = [
+            ("cache-control", &headers.cache_control),
+            ("content-encoding", &headers.content_encoding),
+            ("content-disposition", &headers.content_disposition),
+            ("content-language", &headers.content_language),
+            ("expires", &headers.expires),
+            ("x-amz-website-redirect-location", &headers.website_redirect_location),
+        ];
+        let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+        Self {
+            etag: etag_of(&bytes),
+            bytes,
+            last_modified: at,
+            content_type,
+            headers: named.collect(),
+            metadata,
+            tags,
+            archived: false,
+        }
+    }
+
     fn etag(&self) -> String {
         self.etag.clone()
     }

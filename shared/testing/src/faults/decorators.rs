@@ -1,4 +1,6 @@
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+mod media;
+
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,9 +10,8 @@ use holdfast_backup::{
     job::{Caught, Job},
     ports::{
         ApplicationRecord, ArtifactStore, Creation, DatabaseCredentials, ExecutionStatus, Executions,
-        ExecutionsError, MediaObject, MediaPage, MediaSource, NewBackup, NewRestore, OpenUpload, Page,
-        PartCopy, PlanRecord, Records, RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun,
-        StorageError, StoredPart, Versioned,
+        ExecutionsError, NewBackup, NewRestore, OpenUpload, Page, PartCopy, PlanRecord, Records,
+        RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun, StorageError, StoredPart, Versioned,
     },
 };
 use holdfast_domain::{
@@ -18,7 +19,6 @@ use holdfast_domain::{
     audit::AuditEntry,
     backup::{Backup, StoredObject},
     id::{ApplicationId, BackupId, PlanId, RestoreId},
-    region::Region,
     restore::Restore,
 };
 use secrecy::SecretString;
@@ -321,38 +321,6 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
 
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {
         self.inner.check_protection(object)
-    }
-}
-
-#[async_trait]
-impl<P: MediaSource + ?Sized> MediaSource for Faulty<P> {
-    async fn region(&self, bucket: &str) -> Result<Region, StorageError> {
-        self.faults.around("media.region", self.inner.region(bucket)).await
-    }
-
-    async fn list(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        after: Option<&str>,
-        token: Option<&str>,
-    ) -> Result<MediaPage, StorageError> {
-        self.faults.around("media.list", self.inner.list(bucket, prefix, after, token)).await
-    }
-
-    async fn open(
-        &self,
-        bucket: &str,
-        key: &str,
-        etag: Option<&str>,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<MediaObject, StorageError> {
-        self.faults.around("media.open", self.inner.open(bucket, key, etag, offset, length)).await
-    }
-
-    async fn tags(&self, bucket: &str, key: &str) -> Result<BTreeMap<String, String>, StorageError> {
-        self.faults.around("media.tags", self.inner.tags(bucket, key)).await
     }
 }
 

@@ -83,6 +83,6 @@ impl Listing {
 
 /// Whether it is the marker that consoles leave for the folder which the archive's root stands for. A file that is
 /// named by the whole prefix is a file.
-fn is_root(prefix: &str, object: &ListedObject) -> bool {
+pub(super) fn is_root(prefix: &str, object: &ListedObject) -> bool {
     object.key == prefix && object.size == 0 && prefix.ends_with('/')
 }

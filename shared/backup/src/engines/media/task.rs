@@ -14,6 +14,11 @@ impl<T: Send + 'static> Task<T> {
 
     /// What came of it.
     pub(super) async fn join(mut self) -> Result<T, SliceError> {
+        self.ended().await
+    }
+
+    /// The same, for who may stop waiting. Not to be asked again once it has answered.
+    pub(super) async fn ended(&mut self) -> Result<T, SliceError> {
         let joined = (&mut self.0).await;
         joined.map_err(|error| SliceError::transient("task_failed", format!("reading ahead failed: {error}")))
     }
