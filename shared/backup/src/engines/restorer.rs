@@ -9,9 +9,7 @@ use holdfast_domain::{
     restore::{Mapping, Preflight, RestoreOptions, Restored},
 };
 
-use super::{
-    Clients, credentials, media::MediaRestorer, mysql::MysqlRestorer, postgres::PostgresRestorer,
-};
+use super::{Clients, credentials, media::MediaRestorer, mysql::MysqlRestorer, postgres::PostgresRestorer};
 use crate::{error::SliceError, ports::Ports};
 
 /// Who restores what.

@@ -126,7 +126,6 @@ impl FakeMedia {
     ) {
         let headers = ObjectHeaders {
             content_type: content_type.map(str::to_owned),
-            headers: BTreeMap::new(),
             metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             ..ObjectHeaders::default()
         };

@@ -155,7 +155,7 @@ fn scattered(number: u64) -> String {
 #[case::numbers(|n: u64| format!("m/{n:09}"))]
 #[case::scattered(|n: u64| format!("m/{}.jpg", scattered(n)))]
 #[case::folders_by_date(|n: u64| format!("m/{}/{:02}/{:02}/IMG_{n}.jpg", 2016 + n / 10_000, n / 800 % 12 + 1, n / 25 % 28 + 1))]
-#[case::nearly_all_in_one_folder(|n: u64| if n % 50 == 0 { format!("m/{}/a", scattered(n)) } else { format!("m/thumbs/{n:07}") })]
+#[case::nearly_all_in_one_folder(|n: u64| if n.is_multiple_of(50) { format!("m/{}/a", scattered(n)) } else { format!("m/thumbs/{n:07}") })]
 #[case::names_of_users(|n: u64| format!("m/users/{}/{}/avatar.png", n % 4, scattered(n)))]
 fn a_long_listing_is_gone_through_in_several_places(#[case] key: fn(u64) -> String) {
     let bucket = Arc::new(Bucket::new((0..100_000).map(key), 200, 1));
