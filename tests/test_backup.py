@@ -49,7 +49,9 @@ def backed_up(platform, tmp_path_factory):
 def test_it_succeeds_and_says_what_it_holds(platform, backed_up):
     assert (backed_up["state"], backed_up["trigger"], backed_up["label"]) == ("succeeded", "on_demand", None)
     assert [artifact["service"] for artifact in backed_up["artifacts"]] == ["DEFAULT", "MEDIA"]
-    assert backed_up["artifacts"][1]["contents"]["files"] == len(FILES)
+    database, media = (artifact["contents"] for artifact in backed_up["artifacts"])
+    assert (database["tables"], database["rows"]) == (2, 3002)
+    assert media["files"] == len(FILES)
     assert platform.ask("backup", "show", "gallery", "latest")["id"] == backed_up["id"]
     actions = [event["action"] for event in platform.ask("backup", "events", "gallery")["items"]]
     assert {"register", "request", "succeed"} <= set(actions)

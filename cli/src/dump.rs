@@ -119,7 +119,7 @@ pub(crate) async fn run(
     };
     bar.finish_and_clear();
     let (place, bytes, crc64nvme, report) = outcome?.kept()?;
-    let Contents::PostgresCustom { database, server_version, pg_dump_version } = report.contents else {
+    let Contents::PostgresCustom { database, server_version, pg_dump_version, .. } = report.contents else {
         return Err(Failure::new("the dump is of another kind than was asked for; please report this"));
     };
     let DumpAdvance { tables, rows, .. } = progress.advance();

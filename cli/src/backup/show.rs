@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     path_of,
-    view::{Verification, Verified, View},
+    view::{Contents, Verification, Verified, View},
 };
 use crate::{
     arguments::Which,
@@ -148,11 +148,13 @@ fn progress(view: &View) -> Table {
 
 fn artifacts(view: &View) -> Table {
     let mut table =
-        Table::new(["SERVICE", "SIZE", "SECONDS", "STORAGE CLASS", "ENCRYPTION", "CRC64NVME"]).right([1, 2]);
+        Table::new(["SERVICE", "HOLDS", "SIZE", "SECONDS", "STORAGE CLASS", "ENCRYPTION", "CRC64NVME"])
+            .right([2, 3]);
     for artifact in &view.artifacts {
         let object = &artifact.object;
         table.row([
             artifact.service.clone(),
+            holds(&artifact.contents),
             size(object.size),
             format!("{}.{}", artifact.milliseconds / 1000, artifact.milliseconds % 1000 / 100),
             object.storage_class.clone(),
@@ -161,6 +163,15 @@ fn artifacts(view: &View) -> Table {
         ]);
     }
     table
+}
+
+/// What is in an artifact, as far as it was counted.
+fn holds(contents: &Contents) -> String {
+    match (contents.rows, contents.tables, contents.files) {
+        (Some(rows), Some(tables), _) => format!("{rows} rows in {tables} tables"),
+        (_, _, Some(files)) => format!("{files} files"),
+        _ => "-".to_owned(),
+    }
 }
 
 #[expect(

@@ -86,6 +86,9 @@ pub(super) struct Artifact {
 #[serde(default)]
 pub(super) struct Contents {
     pub(super) format: String,
+    pub(super) tables: Option<u64>,
+    pub(super) rows: Option<u64>,
+    pub(super) files: Option<u64>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) skipped_count: u64,
     pub(super) outside_snapshot: Vec<String>,

@@ -169,6 +169,8 @@ fn database_artifact(backup: &Backup) -> Artifact {
         database: "shop".to_owned(),
         server_version: "17.6".to_owned(),
         pg_dump_version: "pg_dump (PostgreSQL) 17.6".to_owned(),
+        tables: Some(2),
+        rows: Some(7),
     };
     artifact(backup, "DEFAULT", contents)
 }

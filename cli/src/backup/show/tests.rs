@@ -28,8 +28,11 @@ fn a_succeeded_backup_shows_its_artifacts() {
         "state": "succeeded", "label": "daily", "slot_date": "2026-11-24", "created_at": "2026-11-24T08:00:00Z",
         "taken_at": "2026-11-24T08:00:01.5Z", "finished_at": "2026-11-24T08:00:09Z", "retention_reason": "newest",
         "artifacts": [
-            {"service": "DEFAULT", "object": object, "milliseconds": 1999, "contents": {"format": "postgres_custom"}},
-            {"service": "MEDIA", "object": object, "milliseconds": 12_345, "contents": {"format": "later"}}
+            {"service": "DEFAULT", "object": object, "milliseconds": 1999, "contents":
+                {"format": "postgres_custom", "tables": 17, "rows": 5305}},
+            {"service": "MEDIA", "object": object, "milliseconds": 12_345, "contents": {"format": "later"}},
+            {"service": "OLD", "object": object, "milliseconds": 5, "contents":
+                {"format": "media_tar", "files": 119}}
         ]
     }))
     .unwrap();

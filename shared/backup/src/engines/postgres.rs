@@ -174,12 +174,15 @@ impl Engine for PostgresEngine {
             progress: self.progress.clone(),
         };
         let written = run.to_segments(out).await?;
+        let (tables, rows) = (Some(written.tables.len() as u64), Some(written.rows()));
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(written));
         Ok(EngineReport {
             contents: Contents::PostgresCustom {
                 database: self.service.database.clone(),
                 server_version: prepared.server.version(),
                 pg_dump_version: prepared.pg_dump.version.clone(),
+                tables,
+                rows,
             },
             taken_at,
         })

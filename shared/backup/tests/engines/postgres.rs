@@ -47,10 +47,14 @@ async fn a_dump_restores_to_equal_rows() {
     let estimate = engine.prepare().await.unwrap().unwrap();
     let (archive, contents) = dump(&engine).await;
     assert!(estimate > archive.len() as u64, "{estimate} bytes on disk");
-    let Contents::PostgresCustom { database, server_version, pg_dump_version } = contents else { panic!() };
+    let Contents::PostgresCustom { database, server_version, pg_dump_version, tables, rows } = contents
+    else {
+        panic!()
+    };
     assert_eq!(database, "shop");
     assert!(server.sql("shop", "SHOW server_version").starts_with(&server_version));
     assert!(pg_dump_version.starts_with("pg_dump (PostgreSQL) "));
+    assert_eq!((tables, rows), (Some(2), Some(5100)));
 
     server.create("shop_restored", "");
     server.client("pg_restore", "", &["--exit-on-error", "-d", "shop_restored"], &archive);

@@ -84,6 +84,8 @@ fn report() -> EngineReport {
             database: "shop".to_owned(),
             server_version: "15.18".to_owned(),
             pg_dump_version: "15.18".to_owned(),
+            tables: Some(2),
+            rows: Some(7),
         },
         taken_at: DateTime::UNIX_EPOCH,
     }

@@ -50,6 +50,8 @@ fn postgres(server: &Server) -> Contents {
         database: "shop".to_owned(),
         server_version: format!("{}.0", server.client_major()),
         pg_dump_version: String::new(),
+        tables: None,
+        rows: None,
     }
 }
 

@@ -63,6 +63,12 @@ pub enum Contents {
         server_version: String,
         /// What `pg_dump --version` said.
         pg_dump_version: String,
+        /// Tables whose rows are in it. Records of before it was counted do not say; `database.rows.jsonl` names each.
+        #[serde(default)]
+        tables: Option<u64>,
+        /// Rows of all these tables together, as the server counted them.
+        #[serde(default)]
+        rows: Option<u64>,
     },
     /// SQL as `mariadb-dump` or `mysqldump` writes it, in zstd frames, for the `mariadb` or `mysql` client.
     MysqlSql {
@@ -131,4 +137,19 @@ pub struct Skipped {
     pub key: String,
     /// Why, in words.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_before_rows_were_counted_are_read() {
+        let old = r#"{"format":"postgres_custom","database":"shop","server_version":"15.18","pg_dump_version":"15.18"}"#;
+        let contents: Contents = serde_json::from_str(old).unwrap();
+        assert!(
+            matches!(contents, Contents::PostgresCustom { tables: None, rows: None, .. }),
+            "{contents:?}"
+        );
+    }
 }

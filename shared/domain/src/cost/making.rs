@@ -206,6 +206,8 @@ mod tests {
             database: "shop".to_owned(),
             server_version: "15.18".to_owned(),
             pg_dump_version: "15.18".to_owned(),
+            tables: Some(2),
+            rows: Some(7),
         };
         let media = Contents::MediaTar {
             bucket: "shop-media".to_owned(),

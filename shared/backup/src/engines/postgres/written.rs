@@ -97,11 +97,15 @@ impl Written {
         Ok(())
     }
 
+    /// The rows of all tables.
+    pub(super) fn rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.rows).sum()
+    }
+
     /// The rows of each table, as lines of JSON: the first says how many tables and rows there are in all. Names that are not
     /// UTF-8 are shown as far as they are; the dump id tells tables apart.
     pub(super) fn row_counts(&self) -> Bytes {
-        let rows: u64 = self.tables.iter().map(|table| table.rows).sum();
-        let tables = self.tables.len();
+        let (tables, rows) = (self.tables.len(), self.rows());
         let head =
             serde_json::json!({ "format": FORMAT, "version": VERSION, "tables": tables, "rows": rows });
         let line = |table: &TableRows| {
