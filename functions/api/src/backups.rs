@@ -267,7 +267,7 @@ fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
     };
     let since = parameters.value("since", MOMENT)?;
     let until = parameters.value("until", MOMENT)?;
-    Ok(Filter { states, trigger, label, since, until, undamaged: false })
+    Ok(Filter { states, trigger, label, since, until, ..Filter::default() })
 }
 
 /// The filter as parameters again, for the next page.

@@ -36,6 +36,8 @@ pub struct Filter {
     pub until: Option<DateTime<Utc>>,
     /// Not found to be damaged.
     pub undamaged: bool,
+    /// Asked for by somebody, and not for the sake of a restore.
+    pub only_asked_for: bool,
 }
 
 impl Filter {
@@ -46,6 +48,7 @@ impl Filter {
             && self.since.is_none_or(|since| backup.created_at >= since)
             && self.until.is_none_or(|until| backup.created_at < until)
             && !(self.undamaged && backup.is_damaged())
+            && !(self.only_asked_for && backup.before_restore.is_some())
     }
 }
 

@@ -230,6 +230,8 @@ async fn check_limit(
         trigger: Some(Trigger::OnDemand),
         // One that was asked for exactly a day ago counts no more.
         since: Some(now - TimeDelta::days(1) + TimeDelta::milliseconds(1)),
+        // Restores make theirs whatever the plan allows.
+        only_asked_for: true,
         ..backups::Filter::default()
     };
     let limit = usize::try_from(allowed).unwrap_or(usize::MAX);

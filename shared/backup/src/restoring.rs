@@ -6,6 +6,7 @@
 //! one was killed; who writes the record raises its version, and whoever is late learns so from that.
 
 mod abort;
+mod bounded;
 mod checkpoint;
 mod place;
 mod report;
@@ -17,7 +18,7 @@ use holdfast_domain::{
     audit::Action,
     backup::Failure,
     id::{ApplicationId, RestoreId, ServiceName},
-    restore::{Preflight, Refusal, Restore, RestoreState},
+    restore::{Preflight, Refusal, Restore, RestoreRun, RestoreState},
 };
 use tokio::time::Instant;
 
@@ -35,10 +36,6 @@ pub(crate) use abort::abort;
 
 /// What is left of a slice for a restorer to clean up in, once the time it was given is over.
 const SPARE: Duration = Duration::from_secs(20);
-
-/// Most lines of each kind that a record keeps of a preflight, and the longest line, in characters.
-const LINES_MAX: usize = 50;
-const LINE_MAX: usize = 1000;
 
 /// Does the next slice of a restore within `time`, and says how to go on.
 pub(crate) async fn slice(
@@ -64,7 +61,9 @@ pub(crate) async fn slice(
     let mut run = Checkpoint::begin(ports, found).await?;
     let place = Place::find(ports, &run.restore).await?;
 
-    let looked = look(worker, &mut run, &place).await?;
+    let look = look(worker, &mut run, &place);
+    let looked =
+        tokio::time::timeout(time, look).await.unwrap_or_else(|_| Err(too_short(time, "looked at")))?;
     if run.restore.options.dry_run {
         finish(run).await?;
         return Ok(Answer::Done);
@@ -109,33 +108,13 @@ async fn look(worker: &Worker, run: &mut Checkpoint<'_>, place: &Place) -> Resul
         };
         let found: Preflight =
             found.await.map_err(|error| error.of(&run.restore.application, &mapping.to))?;
-        let mut found = bounded(Preflight { service: mapping.to.clone(), ..found });
+        let mut found = Preflight { service: mapping.to.clone(), ..found };
         found.notes.extend(safety::uncovered(&run.restore, &place.target, &mapping.to));
-        run.restore.preflight.push(found);
+        run.restore.preflight.push(bounded::preflight(found, run.restore.services.len()));
         run.write().await?;
         looked = true;
     }
     Ok(looked)
-}
-
-/// As much of a preflight as fits into the record.
-fn bounded(mut found: Preflight) -> Preflight {
-    let shorten = |text: &mut String| {
-        if let Some((end, _)) = text.char_indices().nth(LINE_MAX) {
-            text.truncate(end);
-            text.push('…');
-        }
-    };
-    for lines in [&mut found.steps, &mut found.notes] {
-        lines.truncate(LINES_MAX);
-        lines.iter_mut().for_each(shorten);
-    }
-    found.refusals.truncate(LINES_MAX);
-    for refusal in &mut found.refusals {
-        shorten(&mut refusal.what);
-        shorten(&mut refusal.fix);
-    }
-    found
 }
 
 /// Ends the job if anything stands in the way.
@@ -171,10 +150,9 @@ async fn restore_one(
         let began = Instant::now();
         let restorer = place.restorer(worker, &run.restore, &mapping).await?;
         let before = run.restore.runs.get(index).cloned();
-        let is_begun = before.as_ref().is_some_and(|before| before.doing.is_some());
+        let is_killed = before.as_ref().is_some_and(is_half_done);
         let cursor = before.and_then(|before| before.cursor);
-        if is_begun {
-            // An earlier slice may have been killed in the middle of it.
+        if is_killed {
             restorer.clean_up().await?;
         }
         if cursor.is_none() {
@@ -182,22 +160,28 @@ async fn restore_one(
             let found = restorer.preflight().await?;
             let refusals = found.refusals.iter().map(|refusal| (&name, refusal));
             refuse(&application, refusals)
-                .map_err(|error| if is_begun { interrupted(error) } else { error })?;
+                .map_err(|error| if is_killed { interrupted(error) } else { error })?;
         }
         run.begin_service(index).await?;
         let left = time.saturating_sub(began.elapsed());
         let given = left.saturating_sub(SPARE).max(left / 2);
-        let mut observer = run.observer(index);
-        let outcome = restorer.restore(cursor.as_deref(), given, &mut observer);
-        tokio::time::timeout(left, outcome).await.unwrap_or_else(|_| Err(too_short(time)))
+        restorer.restore(cursor.as_deref(), given, &mut run.observer(index)).await
     };
-    match work.await.map_err(|error| error.of(&application, &name))? {
+    // Dropping the work ends it: the abort cleans up.
+    let work = tokio::time::timeout(time, work);
+    let outcome = work.await.unwrap_or_else(|_| Err(too_short(time, "restored")));
+    match outcome.map_err(|error| error.of(&application, &name))? {
         Outcome::Done(restored) => {
             tracing::info!(%application, service = %name, ?restored, "the service is restored");
             run.end_service(index, restored).await
         }
         Outcome::Paused { cursor } => run.pause_service(index, cursor).await,
     }
+}
+
+/// Whether a slice was killed, or failed, in the middle of a service.
+fn is_half_done(run: &RestoreRun) -> bool {
+    run.restored.is_none() && run.doing.as_ref().is_some_and(|doing| doing != checkpoint::PAUSED)
 }
 
 /// A slice was killed, and what it left is not what was there before: it may have come to its end before it could say so.
@@ -215,10 +199,10 @@ fn interrupted(error: SliceError) -> SliceError {
     }
 }
 
-fn too_short(time: Duration) -> SliceError {
+fn too_short(time: Duration, done: &str) -> SliceError {
     SliceError::permanent(
         "slice_too_short",
-        format!("it could not be restored within the {} seconds that one invocation has", time.as_secs()),
+        format!("it could not be {done} within the {} seconds that one invocation has", time.as_secs()),
     )
 }
 

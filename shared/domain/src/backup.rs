@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    id::{ApplicationId, BackupId, ServiceName},
+    id::{ApplicationId, BackupId, RestoreId, ServiceName},
     schedule::Slot,
 };
 
@@ -80,6 +80,9 @@ pub struct Backup {
     pub services: Vec<ServiceName>,
     /// What the person who asked for it wanted to remember.
     pub note: Option<String>,
+    /// The restore whose safety backup it is: what was there before that changed anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_restore: Option<RestoreId>,
     /// From then on it is discarded whatever the policy; on-demand backups only.
     pub expires_at: Option<DateTime<Utc>>,
     /// Who asked for it: an identity's ARN, or `schedule`.
@@ -134,6 +137,7 @@ impl Backup {
             slot_date: None,
             services,
             note: None,
+            before_restore: None,
             expires_at: None,
             requested_by,
             created_at,

@@ -99,13 +99,14 @@ async fn clean_up(worker: &Worker, restore: &Restore) -> Result<Left, SliceError
         Ok(place) => place,
         Err(error) => {
             let error = resign(worker, restore, error)?;
-            left.uncleaned = begun.iter().map(|(run, _)| (run.service.clone(), error.clone())).collect();
+            let half_done = begun.iter().filter(|(run, _)| super::is_half_done(run));
+            left.uncleaned = half_done.map(|(run, _)| (run.service.clone(), error.clone())).collect();
             return Ok(left);
         }
     };
     let storages = place.target.services.iter().filter(|service| !service.is_database());
     left.storages = storages.map(|service| service.name().clone()).collect();
-    for (run, mapping) in begun {
+    for (run, mapping) in begun.into_iter().filter(|(run, _)| super::is_half_done(run)) {
         let cleaned = async { place.restorer(worker, restore, mapping).await?.clean_up().await };
         if let Err(error) = cleaned.await {
             let error = resign(worker, restore, error.of(&restore.application, &run.service))?;

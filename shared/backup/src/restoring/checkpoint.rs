@@ -11,6 +11,9 @@ use crate::{
     ports::{Ports, RecordsError, Versioned},
 };
 
+/// What a service is doing between two slices: whoever restored it has left nothing half done.
+pub(super) const PAUSED: &str = "paused";
+
 /// A slice's hold on a restore: its record at the version this slice wrote last. Any write by somebody else ends it.
 pub(super) struct Checkpoint<'a> {
     pub(super) ports: &'a Ports,
@@ -86,10 +89,7 @@ impl<'a> Checkpoint<'a> {
             };
             self.restore.runs = self.restore.services.iter().map(pending).collect();
         }
-        self.change(index, |run| {
-            run.doing.get_or_insert_with(|| "begins".to_owned());
-        })
-        .await
+        self.change(index, |run| run.doing = Some("begins".to_owned())).await
     }
 
     /// Writes down what came of a service.
@@ -104,7 +104,11 @@ impl<'a> Checkpoint<'a> {
 
     /// Writes down where the next slice goes on.
     pub(super) async fn pause_service(&mut self, index: usize, cursor: String) -> Result<(), SliceError> {
-        self.change(index, |run| run.cursor = Some(cursor)).await
+        self.change(index, |run| {
+            run.cursor = Some(cursor);
+            run.doing = Some(PAUSED.to_owned());
+        })
+        .await
     }
 
     /// Who writes down how far the service at `index` has come.

@@ -85,6 +85,7 @@ async fn ask(
     let mut backup =
         Backup::queued(id, restore.application.clone(), services, restore.requested_by.clone(), now);
     backup.note = Some(note.clone());
+    backup.before_restore = Some(restore.id);
     let new = NewBackup {
         audit: ports
             .audit(now, restore.requested_by.clone(), Action::Request)

@@ -81,6 +81,7 @@ async fn files_go_on_where_a_killed_worker_had_come_to() {
     for _ in 0..3 {
         assert_eq!(shop.slice(id).await.unwrap(), Answer::Continue, "it looks; the database; two files");
     }
+    assert_eq!(shop.world.faults.count("restorer.clean_up"), 0, "a pause leaves nothing half done");
     shop.world.faults.on("restorer.step", 2, Moment::Before, Fault::Hang);
     assert!(tokio::time::timeout(Duration::from_mins(1), shop.slice(id)).await.is_err());
     let before = shop.world.faults.count("restorer.step");

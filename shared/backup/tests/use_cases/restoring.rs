@@ -223,6 +223,8 @@ async fn cancelled_after_any_slice_it_ends_and_says_what_is_restored() {
                 assert_eq!(database, Shop::key(&shop.backup, 0));
                 let safety = restore.safety_backup.unwrap().to_string();
                 assert!(failure.message.contains(&safety) && failure.message.contains("DEFAULT is restored"));
+                let media = ["is as it was", "has some of", "has some of", "is restored"][slices - 3];
+                assert!(failure.message.contains(&format!("MEDIA {media}")), "{}", failure.message);
                 restores::undo(&shop.world.ports, ANNA, &shop.id, id, None).await.unwrap();
             }
         }
@@ -286,6 +288,17 @@ async fn what_does_not_fit_into_one_slice_fails_and_the_database_is_as_it_was() 
         failure.message.contains("DEFAULT is as it was") && failure.message.contains("MEDIA is as it was")
     );
     shop.assert_untouched("after a slice that was too short");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_takes_too_long_ends_with_that_reason_and_is_not_repeated() {
+    let shop = Shop::occupied();
+    let id = shop.ask(overwriting()).await;
+    shop.world.faults.always("restorer.preflight", Moment::After, Fault::Hang);
+    let failure = shop.drive(id).await.failure.unwrap();
+    assert_eq!((failure.code.as_str(), failure.transient), ("slice_too_short", false));
+    assert!(failure.message.contains("could not be looked at within the 900 seconds"), "{}", failure.message);
+    assert_eq!(shop.world.faults.count("restorer.preflight"), 1);
 }
 
 #[tokio::test]

@@ -162,6 +162,28 @@ async fn it_is_no_matter_of_how_many_backups_a_day_the_plan_allows() {
 }
 
 #[tokio::test]
+async fn it_is_not_one_of_those_that_somebody_may_ask_for_in_a_day() {
+    let shop = Shop::occupied();
+    let ask = async || {
+        let asked = request::create(&shop.world.ports, ANNA, &shop.id, BackupRequest::default(), None).await;
+        complete_open(&shop.world).await;
+        asked.is_ok()
+    };
+    let mut allowed = 0;
+    while ask().await {
+        allowed += 1;
+    }
+    let other = Shop::occupied();
+    let restore = other.drive(other.ask(overwriting()).await).await;
+    let safety = other.world.backup(&other.id, restore.safety_backup.unwrap());
+    assert_eq!(safety.before_restore, Some(restore.id));
+    for _ in 0..allowed {
+        request::create(&other.world.ports, ANNA, &other.id, BackupRequest::default(), None).await.unwrap();
+        complete_open(&other.world).await;
+    }
+}
+
+#[tokio::test]
 async fn one_that_is_still_made_is_given_up_with_its_restore() {
     let shop = Shop::occupied();
     let id = shop.ask(overwriting()).await;
