@@ -37,7 +37,6 @@ pub(crate) use abort::abort;
 /// What is left of a slice for a restorer to clean up in, once the time it was given is over.
 const SPARE: Duration = Duration::from_secs(20);
 
-
 /// Does the next slice of a restore within `time`, and says how to go on.
 pub(crate) async fn slice(
     worker: &Worker,
@@ -63,7 +62,8 @@ pub(crate) async fn slice(
     let place = Place::find(ports, &run.restore).await?;
 
     let look = look(worker, &mut run, &place);
-    let looked = tokio::time::timeout(time, look).await.unwrap_or_else(|_| Err(too_short(time, "looked at")))?;
+    let looked =
+        tokio::time::timeout(time, look).await.unwrap_or_else(|_| Err(too_short(time, "looked at")))?;
     if run.restore.options.dry_run {
         finish(run).await?;
         return Ok(Answer::Done);
