@@ -5,11 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdfast_domain::{
     application::Service,
-    backup::Artifact,
+    backup::{Artifact, Contents},
     restore::{Mapping, Preflight, RestoreOptions, Restored},
 };
 
-use crate::{engines::Clients, error::SliceError, ports::Ports};
+use super::{Clients, credentials, postgres::PostgresRestorer};
+use crate::{error::SliceError, ports::Ports};
 
 /// Who restores what.
 #[async_trait]
@@ -48,26 +49,6 @@ impl Restorers for EngineRestorers {
     ) -> Result<Box<dyn Restorer>, SliceError> {
         open(&self.ports, &self.clients, target, artifact, mapping, options).await
     }
-}
-
-/// The restorer that puts what `mapping` names of `artifact` into `target`. A database's credentials are read here.
-#[expect(clippy::unused_async, reason = "credentials are read here")]
-pub async fn open(
-    ports: &Ports,
-    clients: &Clients,
-    target: &Service,
-    artifact: &Artifact,
-    mapping: &Mapping,
-    options: &RestoreOptions,
-) -> Result<Box<dyn Restorer>, SliceError> {
-    let _ = (ports, clients, artifact, mapping, options);
-    Err(SliceError::permanent(
-        "not_restorable_yet",
-        format!(
-            "a service of the kind {} cannot be restored from here yet; download the backup",
-            target.kind()
-        ),
-    ))
 }
 
 /// Puts what one artifact holds into one service.
@@ -123,4 +104,40 @@ pub struct Restoring {
 pub trait RestoreObserver: Send {
     /// The restore has come so far. To be called about every two seconds, and before what cannot be taken back.
     async fn advanced(&mut self, so_far: Restoring) -> Result<(), SliceError>;
+}
+
+/// The restorer of what `mapping` names of `artifact`, into `target`. A database's credentials are read here.
+pub async fn open(
+    ports: &Ports,
+    clients: &Clients,
+    target: &Service,
+    artifact: &Artifact,
+    mapping: &Mapping,
+    options: &RestoreOptions,
+) -> Result<Box<dyn Restorer>, SliceError> {
+    match (target, &artifact.contents) {
+        (Service::Postgres(database), Contents::PostgresCustom { .. }) => {
+            let secret = database.restore_secret_arn.as_ref().unwrap_or(&database.secret_arn);
+            let credentials = credentials(ports, secret).await?;
+            let (tools, store) = (clients.postgres.clone(), ports.artifacts.clone());
+            let from = (store, artifact.object.clone());
+            let tables = mapping.tables.clone();
+            Ok(Box::new(PostgresRestorer::new(database.clone(), credentials, tools, from, tables, options)))
+        }
+        (Service::Mysql(_), Contents::MysqlSql { .. }) => Err(not_restorable_yet("databases of this kind")),
+        (Service::Storage(_), Contents::MediaTar { .. }) => Err(not_restorable_yet("media files")),
+        _ => {
+            let (service, kind) = (&artifact.service, target.kind());
+            let message = format!(
+                "service {} is a {kind}, and what the backup has of {service} is of another kind; map services of one kind",
+                target.name()
+            );
+            Err(SliceError::permanent("kind_differs", message))
+        }
+    }
+}
+
+fn not_restorable_yet(what: &str) -> SliceError {
+    let message = format!("{what} are not restored yet; download them and restore them by hand");
+    SliceError::permanent("not_restorable_yet", message)
 }

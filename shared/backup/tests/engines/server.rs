@@ -206,7 +206,7 @@ impl Server {
     }
 
     /// Where an engine finds the programs of this server's version.
-    fn clients(&self) -> String {
+    pub(crate) fn clients(&self) -> String {
         let clients = self.folder.path().join("clients");
         fs::create_dir_all(&clients).unwrap();
         // The folder of the programs, under the name that an engine looks for.

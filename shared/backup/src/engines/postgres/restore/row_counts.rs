@@ -28,6 +28,9 @@ struct Line {
 }
 
 impl RowCounts {
+    /// What the object is called that a backup has them in, in the folder of its archive.
+    pub(super) const OBJECT: &str = crate::engines::postgres::written::ROW_COUNTS;
+
     /// Those that stand beside `archive`, if they do: `shop.rows.jsonl` beside `shop.dump`.
     pub(super) fn beside(archive: &Path) -> Result<Option<Self>, SliceError> {
         let path = archive.with_extension(EXTENSION);
@@ -45,7 +48,8 @@ impl RowCounts {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Those that `text` says, or why it says none.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines();
         let head: Head =
             serde_json::from_str(lines.next().unwrap_or_default()).map_err(|error| error.to_string())?;
