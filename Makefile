@@ -73,6 +73,11 @@ bench-dump: install ## Time `holdfast dump` beside pg_dump, on four kinds of dat
 	cargo build $(CARGO_PROFILE) --workspace --locked --features holdfast-aws/bench --examples
 	$(TOOLS)/python bench/dump.py $(FLAGS)
 
+.PHONY: bench-restore
+bench-restore: install ## Time `holdfast restore` beside pg_restore, on three kinds of data (FLAGS="--mib 256 --rounds 1", …)
+	cargo build $(CARGO_PROFILE) --workspace --bins --locked
+	$(TOOLS)/python bench/restore.py $(FLAGS)
+
 .PHONY: bench-media
 bench-media: install ## Time a media archive beside `aws s3 sync`, `tar` and `aws s3 cp` (FLAGS="--scale 0.1 --runs 1", …)
 	cargo build $(CARGO_PROFILE) --workspace --locked --features holdfast-aws/bench --examples

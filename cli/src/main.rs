@@ -68,7 +68,7 @@ async fn run(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
         Command::Retention(command) => retention::run(command, &connection, terminal).await,
         Command::Archive(options) => archive::run(options, &connection, terminal).await,
         Command::Dump(options) => dump::run(options, &connection, terminal).await,
-        Command::Restore(options) => restore::run(options, &connection, terminal).await,
+        Command::Restore(options) => Box::pin(restore::run(options, &connection, terminal)).await,
         Command::Completions { shell } => completions::print(shell, terminal),
     }
 }

@@ -30,7 +30,10 @@ pub(crate) struct FileRestore {
     /// Only say what would be done, and what stands in the way.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Replace a database that has something in it, and end the sessions on it.
+    /// Only this table, as `schema.table` or `table`, into the database that is there; to be given more than once for several.
+    #[arg(long = "table", value_name = "TABLE", conflicts_with = "keep_old")]
+    pub(crate) tables: Vec<String>,
+    /// Replace a database that has something in it, and end the sessions on it; or the rows of tables that are there.
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Keep the database that is replaced, under a name that is told.

@@ -1,4 +1,6 @@
-//! `holdfast restore FILE`: a database out of an archive in a file. Needs no API and no AWS.
+//! `holdfast restore FILE`: a database, or single tables, out of an archive in a file. Needs no API and no AWS.
+
+mod prepared;
 
 use holdfast_backup::{
     engines::postgres::{
@@ -12,6 +14,7 @@ use indicatif::ProgressBar;
 use secrecy::SecretString;
 use serde::Serialize;
 
+use self::prepared::Prepared;
 use crate::{
     arguments::FileRestore,
     clock,
@@ -59,10 +62,10 @@ pub(super) async fn run(options: FileRestore, terminal: &Terminal) -> Result<(),
 
     let began = clock::now();
     let prepared = tokio::select! {
-        prepared = restore.prepare(&archive) => prepared.map_err(|error| failed(&error))?,
+        prepared = Prepared::of(&restore, &archive, &options.tables) => prepared.map_err(|error| failed(&error))?,
         () = interrupts.come() => return Err(interrupted(&connection.database)),
     };
-    let plan = prepared.plan.clone();
+    let plan = prepared.plan().clone();
     if !terminal.is_json() {
         terminal.print(&text(&plan))?;
     }
@@ -94,7 +97,7 @@ pub(super) async fn run(options: FileRestore, terminal: &Terminal) -> Result<(),
     if terminal.is_json() {
         return terminal.json(&Document { plan: &plan, restored: Some(restored) });
     }
-    terminal.print(&told(&restored))
+    terminal.print(&told(&restored, &plan.tables))
 }
 
 fn interrupted(database: &str) -> Failure {
@@ -103,8 +106,12 @@ fn interrupted(database: &str) -> Failure {
 
 fn refused(plan: &RestorePlan) -> Failure {
     let what = plan.refusals.iter().map(|refusal| plain(&refusal.what)).collect::<Vec<_>>().join("; ");
-    let fix = plan.refusals.iter().map(|refusal| plain(&refusal.fix)).collect::<Vec<_>>().join("; ");
-    Failure::new(what).fix(fix)
+    let fix = plan.refusals.iter().map(|refusal| match refusal.code {
+        "target_not_empty" => "restore into a new database, or replace this one with --overwrite".to_owned(),
+        "database_in_use" => "end them, or have them ended with --overwrite".to_owned(),
+        _ => plain(&refusal.fix),
+    });
+    Failure::new(what).fix(fix.collect::<Vec<_>>().join("; "))
 }
 
 /// A plan, for people.
@@ -114,7 +121,7 @@ fn text(plan: &RestorePlan) -> String {
     let mut lines = vec![
         format!(
             "archive:   {}: {:?} of PostgreSQL {}, {} ({}), {} tables ({rows}), {} indexes and the like{}",
-            archive.file.display(),
+            archive.source,
             archive.database,
             archive.server_version,
             size(archive.bytes),
@@ -124,6 +131,9 @@ fn text(plan: &RestorePlan) -> String {
             if archive.checksum_matches { ", checksum matches" } else { "" },
         ),
         match &plan.replaces {
+            _ if !plan.tables.is_empty() => {
+                format!("target:    {} of {:?} at {}", plan.tables.join(", "), plan.database, plan.server)
+            }
             None => format!("target:    {:?} at {}, which is not there yet", plan.database, plan.server),
             Some(old) => format!(
                 "target:    {:?} at {}, {}, {}, {} sessions",
@@ -142,11 +152,16 @@ fn text(plan: &RestorePlan) -> String {
 }
 
 /// What was restored, for people.
-fn told(Restored { report, milliseconds }: &Restored) -> String {
+fn told(Restored { report, milliseconds }: &Restored, tables: &[String]) -> String {
     let compared = if report.rows_compared { ", as many as when it was dumped" } else { "" };
+    let what = if tables.is_empty() {
+        format!("{} is restored", report.database)
+    } else {
+        format!("{} of {} restored", tables.join(", "), report.database)
+    };
     let restored = format!(
-        "{} is restored: {} rows in {} tables{compared}, in {}.{:01} s\n",
-        plain(&report.database),
+        "{}: {} rows in {} tables{compared}, in {}.{:01} s\n",
+        plain(&what),
         report.rows,
         report.tables,
         milliseconds / 1000,

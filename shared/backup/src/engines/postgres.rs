@@ -18,6 +18,7 @@ mod ranges;
 mod readers;
 mod relay;
 mod restore;
+mod restorer;
 #[cfg(test)]
 mod sample;
 mod session;
@@ -46,9 +47,10 @@ use tokio::sync::OnceCell;
 pub use compression::{DumpCompression, InvalidCompression};
 pub use progress::{DumpAdvance, DumpProgress};
 pub use restore::{
-    ArchiveSummary, PostgresRestore, PreparedRestore, Refusal, Replaced, RestoreAdvance, RestoreOptions,
-    RestorePhase, RestorePlan, RestoreProgress, RestoreReport,
+    ArchiveSummary, PostgresRestore, PreparedRestore, PreparedTables, Refusal, Replaced, RestoreAdvance,
+    RestoreOptions, RestorePhase, RestorePlan, RestoreProgress, RestoreReport,
 };
+pub use restorer::PostgresRestorer;
 pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
 use crate::{
@@ -61,9 +63,6 @@ use connect::Server;
 use dump::Run;
 use login::Upstream;
 use written::Written;
-
-/// The name of the object beside a dump that says how many rows each table has.
-const ROW_COUNTS_FILE_NAME: &str = "database.rows.jsonl";
 
 /// How a database is dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +197,6 @@ impl Engine for PostgresEngine {
     /// The rows of each table: what a restored database is compared with.
     fn beside(&self) -> Option<Beside> {
         let bytes = self.written().filter(|_| self.options.row_counts)?.row_counts();
-        Some(Beside { file_name: ROW_COUNTS_FILE_NAME, content_type: "application/x-ndjson", bytes })
+        Some(Beside { file_name: written::ROW_COUNTS, content_type: "application/x-ndjson", bytes })
     }
 }

@@ -24,6 +24,8 @@ mod postgres_large;
 mod postgres_refused;
 mod postgres_restore;
 mod postgres_restore_bad_days;
+mod postgres_restore_tables;
+mod postgres_restorer;
 mod postgres_tls;
 mod server;
 mod store;

@@ -10,10 +10,12 @@ use holdfast_backup::{
     engines::postgres::{DumpCompression, RestoreOptions, RestoreReport},
     error::SliceError,
 };
+use holdfast_testing::World;
 use rstest::rstest;
 use tempfile::TempDir;
 
 use crate::{
+    KEY, assert_failure, failure,
     postgres_everything::{EVERYTHING, as_text, assert_same, dump},
     server::Server,
 };
@@ -52,6 +54,19 @@ pub(crate) async fn restore(
     server.restore(database, options).prepare(archive).await?.run(std::future::pending()).await
 }
 
+/// The same, out of a bucket that has it.
+async fn restore_from_bucket(
+    server: &Server,
+    database: &str,
+    archive: &[u8],
+) -> Result<RestoreReport, SliceError> {
+    let world = World::new();
+    let object = world.artifacts.insert(KEY, archive.to_vec());
+    let prepared =
+        server.restore(database, OPTIONS).prepare_from(world.ports.artifacts.clone(), object).await?;
+    prepared.run(std::future::pending()).await
+}
+
 /// That nothing is left of any restore into `database`.
 pub(crate) fn assert_nothing_left(server: &Server, database: &str) {
     let left = format!(
@@ -68,6 +83,8 @@ fn stock_dump(server: &Server, database: &str, arguments: &[&str]) -> Vec<u8> {
 
 #[rstest]
 #[case::ours_zlib(15, &[])]
+#[case::ours_oldest(14, &[])]
+#[case::ours_zstd(17, &[])]
 #[case::ours_newest(18, &[])]
 #[case::stock_to_a_pipe(15, &["-Fc"])]
 #[case::stock_to_a_file(15, &["-Fc", "-f"])]
@@ -109,6 +126,22 @@ async fn everything_is_as_pg_restore_makes_it(#[case] major: u32, #[case] stock:
         assert!(report.tables > 15 && report.rows > 300_000, "{report:?}");
     }
     assert_eq!(server.sql("ours", "SELECT count(*) FROM pg_largeobject_metadata"), "3");
+
+    // The same out of a bucket.
+    let from_bucket = restore_from_bucket(&server, "from_bucket", &archive).await;
+    if stock == ["-Fc"] {
+        assert_failure(
+            &failure(from_bucket),
+            "archive_damaged",
+            false,
+            &["not written down where the block"],
+        );
+    } else {
+        assert_eq!(from_bucket.unwrap().rows, report.rows);
+        assert_same(&as_text(&server, "from_bucket"), &expected);
+        assert_eq!(server.sql("from_bucket", "SELECT count(*) FROM pg_largeobject_metadata"), "3");
+    }
+    assert_nothing_left(&server, "from_bucket");
 
     // Once more, over what is there.
     let options = RestoreOptions { overwrite: true, jobs: NonZeroUsize::MIN, ..OPTIONS };
@@ -226,8 +259,8 @@ async fn rows_are_compared_with_what_was_written_down() {
 
     fs::write(path.with_extension("rows.jsonl"), counts(2001)).unwrap();
     let options = RestoreOptions { overwrite: true, ..OPTIONS };
-    let failure = crate::failure(restore(&server, "counted_again", &path, options).await);
-    crate::assert_failure(&failure, "archive_damaged", false, &["2000 rows, and 2001"]);
+    let refused = failure(restore(&server, "counted_again", &path, options).await);
+    assert_failure(&refused, "archive_damaged", false, &["2000 rows, and 2001"]);
     assert_eq!(server.sql("counted_again", "SELECT count(*) FROM product"), "2000");
     assert_nothing_left(&server, "counted_again");
 }

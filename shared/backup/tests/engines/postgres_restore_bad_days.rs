@@ -117,7 +117,7 @@ async fn a_database_that_has_something_in_it_or_somebody_on_it() {
     let prepared = server.restore("used", OPTIONS).prepare(&path).await.unwrap();
     assert_eq!(codes(&prepared.plan), ["target_not_empty", "database_in_use"]);
     let refused = failure(prepared.run(std::future::pending()).await);
-    assert_failure(&refused, "target_not_empty", false, &["--overwrite"]);
+    assert_failure(&refused, "target_not_empty", false, &["with overwrite"]);
     assert_as_it_was(&server, "used", &before);
 
     // Somebody who comes later to an empty database.

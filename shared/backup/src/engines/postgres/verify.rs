@@ -14,7 +14,7 @@ use tokio::process::Command;
 use super::{
     connect::Server,
     process::library_path,
-    restore::{END_OF_ROWS, RowCounts, assigned, lines},
+    restore::{END, RowCounts, assigned, lines},
     tools::ClientTools,
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(crate) async fn verify(
     let Seen { contents, blocks, rows } = read_all(store, object, look).await?;
     assigned(&contents, blocks).map_err(|why| damaged(object, &why))?;
     list(tools, &contents, server_version, object).await?;
-    let counts = beside(&object.key, super::ROW_COUNTS_FILE_NAME);
+    let counts = beside(&object.key, super::written::ROW_COUNTS);
     if let Some(text) = store.get(&counts).await? {
         let told = RowCounts::parse(&String::from_utf8_lossy(&text))
             .map_err(|why| damaged(object, &format!("the row counts {counts} cannot be used: {why}")))?;
@@ -120,14 +120,10 @@ fn count(data: &mut dyn Read) -> io::Result<u64> {
             some => &buffer[..some],
         };
         rows += lines(some);
-        tail.extend_from_slice(&some[some.len().saturating_sub(END_OF_ROWS.len())..]);
-        tail.drain(..tail.len().saturating_sub(END_OF_ROWS.len()));
+        tail.extend_from_slice(&some[some.len().saturating_sub(END.len())..]);
+        tail.drain(..tail.len().saturating_sub(END.len()));
     }
-    if tail == END_OF_ROWS {
-        Ok(rows - lines(END_OF_ROWS))
-    } else {
-        Err(invalid("the rows of a table have no end"))
-    }
+    if tail == END { Ok(rows - lines(END)) } else { Err(invalid("the rows of a table have no end")) }
 }
 
 /// Has the stock `pg_restore` list the table of contents.

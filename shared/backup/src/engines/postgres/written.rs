@@ -17,6 +17,9 @@ const READ_BYTES: u64 = 8 * 1024 * 1024;
 /// The value of `format` in the first line of the row counts.
 pub(super) const FORMAT: &str = "holdfast-row-counts";
 
+/// What the object is called that they are stored in.
+pub(super) const ROW_COUNTS: &str = "database.rows.jsonl";
+
 /// The version of their format.
 pub(super) const VERSION: u32 = 1;
 

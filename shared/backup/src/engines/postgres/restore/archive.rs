@@ -1,31 +1,25 @@
 //! The archive, looked through before anything is done with it.
 
 use std::{
-    collections::HashMap,
-    fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::{FileExt as _, MetadataExt as _},
-    path::{Path, PathBuf},
-    sync::Arc,
+    collections::{HashMap, HashSet},
+    path::Path,
 };
 
 use holdfast_archive::{
-    checksum::{Crc64Nvme, Crc64NvmeHasher},
-    pg_custom::{Block, BlockKind, Compression, Contents, Malformed, Offset, ReadError, find_blocks},
+    checksum::Crc64Nvme,
+    pg_custom::{Block, BlockKind, Compression, Contents, Offset, find_blocks},
 };
 
-use super::{kind::other_than_archive, row_counts::RowCounts};
+use super::{file::ArchiveFile, object::ArchiveObject, row_counts::RowCounts, source::Source};
 use crate::error::SliceError;
 
-/// What is read at once where all of a file is, in bytes.
-const READ_BYTES: usize = 1024 * 1024;
+/// The shortest that a block can be, in bytes: its head and its end.
+const SHORTEST_BLOCK: u64 = 6 + 5;
 
-/// A custom-format archive in a file.
+/// A custom-format archive.
 #[derive(Debug)]
 pub(super) struct Archive {
-    pub(super) path: PathBuf,
-    pub(super) file: Arc<File>,
-    pub(super) bytes: u64,
+    pub(super) source: Source,
     pub(super) contents: Contents,
     /// Blocks by the dump ids of their entries.
     pub(super) blocks: HashMap<i32, Block>,
@@ -33,127 +27,67 @@ pub(super) struct Archive {
     pub(super) row_counts: Option<RowCounts>,
     /// Whether all of it was compared with a checksum.
     pub(super) is_checked: bool,
-    identity: Identity,
-}
-
-/// What of a file changes when it is written to, or replaced.
-#[derive(Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    changed: (i64, i64),
 }
 
 impl Archive {
     /// Opens the archive at `path` and looks through it: its table of contents, where its blocks are and whether they are
     /// whole, and all of it if its `checksum` is known. Blocks for as long as the disk takes.
-    pub(super) fn open(path: &Path, checksum: Option<Crc64Nvme>) -> Result<Self, SliceError> {
-        let unreadable = |error: io::Error| {
-            let message = format!("{} cannot be read: {error}; name a file that can", path.display());
-            SliceError::permanent("archive_unreadable", message)
-        };
-        let path = path.canonicalize().map_err(unreadable)?;
-        if path.is_dir() {
-            let message = format!(
-                "{} is a folder; restore one that pg_dump -Fd has made with pg_restore",
-                path.display()
-            );
-            return Err(SliceError::permanent("not_an_archive", message));
-        }
-        let mut file = File::open(&path).map_err(unreadable)?;
-        let identity = Identity::of(&file).map_err(unreadable)?;
-        let mut beginning = Vec::new();
-        (&file).take(512).read_to_end(&mut beginning).map_err(unreadable)?;
-        if let Some((what, fix)) = other_than_archive(&beginning) {
-            let message = format!("{} is {what}; {fix}", path.display());
-            return Err(SliceError::permanent("not_an_archive", message));
-        }
-        if let Some(expected) = checksum {
-            let found = checksum_of(&mut file).map_err(unreadable)?;
+    pub(super) fn in_file(path: &Path, checksum: Option<Crc64Nvme>) -> Result<Self, SliceError> {
+        let file = ArchiveFile::open(path)?;
+        let row_counts = RowCounts::beside(&file.path)?;
+        let found = checksum.map(|_| file.checksum());
+        let (bytes, everything) = (file.bytes(), file.file.clone());
+        let source = Source::File(file);
+        if let (Some(expected), Some(found)) = (checksum, found) {
+            let found = found.map_err(|error| source.not_read("its bytes", error))?;
             if found != expected {
-                return Err(damaged(&path, &format!("its CRC64NVME is {found} and should be {expected}")));
+                return Err(source.damaged(&format!("its CRC64NVME is {found} and should be {expected}")));
             }
         }
-        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let not_read = |error: ReadError| match error {
-            ReadError::Malformed(Malformed::Unsupported(unsupported)) => {
-                let message = format!(
-                    "{}: {unsupported}; restore it with the pg_restore of its own version",
-                    path.display()
-                );
-                SliceError::permanent("archive_unsupported", message)
-            }
-            ReadError::Malformed(error) => damaged(&path, &error.to_string()),
-            ReadError::Unreadable(error) => unreadable(error),
-        };
-        let contents = Contents::read(&file).map_err(not_read)?;
-        let found = find_blocks(&file, contents.end, identity.bytes).map_err(not_read)?;
-        let blocks = assigned(&contents, found).map_err(|why| damaged(&path, &why))?;
-        let row_counts = RowCounts::beside(&path)?;
-        let (file, bytes) = (Arc::new(file), identity.bytes);
-        Ok(Self { path, file, bytes, contents, blocks, row_counts, is_checked: checksum.is_some(), identity })
+        let contents = Contents::read(source.read(0..bytes)).map_err(|error| source.not_understood(error))?;
+        let found =
+            find_blocks(&*everything, contents.end, bytes).map_err(|error| source.not_understood(error))?;
+        let blocks = assigned(&contents, found).map_err(|why| source.damaged(&why))?;
+        Ok(Self { source, contents, blocks, row_counts, is_checked: checksum.is_some() })
     }
 
-    /// Fails if the file is not any more what it was when it was looked through.
-    pub(super) fn unchanged(&self) -> Result<(), SliceError> {
-        let same = File::open(&self.path).and_then(|file| Identity::of(&file));
-        if same.is_ok_and(|identity| identity == self.identity) {
-            return Ok(());
+    /// Reads the table of contents of `object`, which says where all blocks are; that they are there is seen when they are
+    /// read. For a thread that may block.
+    pub(super) fn in_bucket(object: ArchiveObject) -> Result<Self, SliceError> {
+        let (bytes, beginning) = (object.object.size, object.read_beginning());
+        let row_counts = object.beside(RowCounts::OBJECT)?;
+        let source = Source::Object(object);
+        let contents = Contents::read(beginning).map_err(|error| source.not_understood(error))?;
+        let blocks = placed(&contents, bytes).map_err(|why| source.damaged(&why))?;
+        let row_counts = row_counts.map(|bytes| {
+            RowCounts::parse(&String::from_utf8_lossy(&bytes))
+                .map_err(|why| source.damaged(&format!("the row counts beside it cannot be used: {why}")))
+        });
+        Ok(Self { source, contents, blocks, row_counts: row_counts.transpose()?, is_checked: false })
+    }
+
+    /// Fails if what was read of it, which has to be all, is not what was once written: a file must be as it was when it was
+    /// looked through, and the checksum of an object must be what the bucket says.
+    pub(super) fn check_read(&self) -> Result<(), SliceError> {
+        match &self.source {
+            Source::File(file) => file.unchanged(),
+            Source::Object(object) => {
+                object.sums.add(0, &self.contents.to_bytes());
+                let (told, bytes) = (&object.object.crc64nvme, object.object.size);
+                match object.sums.whole(bytes).map(|found| found.to_string()) {
+                    Some(found) if found == *told => Ok(()),
+                    Some(found) => {
+                        Err(self.source.damaged(&format!("its CRC64NVME is {found} and should be {told}")))
+                    }
+                    None => Err(self.source.damaged("not all of its bytes were read")),
+                }
+            }
         }
-        let message = format!("{} was changed while it was restored; restore again", self.path.display());
-        Err(SliceError::permanent("archive_changed", message))
     }
 
     /// Whether the rows of its tables can be read here, and need not be left to `pg_restore`.
     pub(super) fn is_readable(&self) -> bool {
         self.contents.header.compression != Compression::Lz4
-    }
-
-    pub(super) fn damaged(&self, why: &str) -> SliceError {
-        damaged(&self.path, why)
-    }
-}
-
-impl Identity {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            changed: (metadata.mtime(), metadata.mtime_nsec()),
-        })
-    }
-}
-
-/// A file from a position on; others may read it at the same time.
-pub(super) struct FileFrom {
-    pub(super) file: Arc<File>,
-    pub(super) at: u64,
-}
-
-impl io::Read for FileFrom {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let some = self.file.read_at(into, self.at)?;
-        self.at += some as u64;
-        Ok(some)
-    }
-}
-
-fn damaged(path: &Path, why: &str) -> SliceError {
-    let message = format!("{} is damaged: {why}; download or copy it again", path.display());
-    SliceError::permanent("archive_damaged", message)
-}
-
-fn checksum_of(file: &mut File) -> io::Result<Crc64Nvme> {
-    file.seek(SeekFrom::Start(0))?;
-    let (mut hasher, mut buffer) = (Crc64NvmeHasher::new(), vec![0; READ_BYTES]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            some => hasher.update(&buffer[..some]),
-        }
     }
 }
 
@@ -162,6 +96,7 @@ pub(in crate::engines::postgres) fn assigned(
     contents: &Contents,
     found: Vec<Block>,
 ) -> Result<HashMap<i32, Block>, String> {
+    check_ids(contents)?;
     let mut blocks = HashMap::new();
     for block in found {
         if blocks.insert(block.dump_id, block).is_some() {
@@ -169,14 +104,9 @@ pub(in crate::engines::postgres) fn assigned(
         }
     }
     let mut with_block = 0;
-    let mut ids = std::collections::HashSet::new();
     for entry in &contents.entries {
         let id = entry.dump_id;
-        if id <= 0 || !ids.insert(id) {
-            return Err(format!("there cannot be an entry {id}, or not twice"));
-        }
-        let block = blocks.get(&id);
-        match (entry.offset, block) {
+        match (entry.offset, blocks.get(&id)) {
             (Offset::NoData(_), None) => continue,
             (Offset::NoData(_), Some(_)) => {
                 return Err(format!("entry {id} has a block, and says it has none"));
@@ -198,4 +128,47 @@ pub(in crate::engines::postgres) fn assigned(
         return Err("there are blocks that no entry is for".to_owned());
     }
     Ok(blocks)
+}
+
+/// The blocks by their entries, where these say they are, in an archive of `length` bytes: they follow each other from the end
+/// of the table of contents to the end of the archive.
+fn placed(contents: &Contents, length: u64) -> Result<HashMap<i32, Block>, String> {
+    check_ids(contents)?;
+    let mut blocks = Vec::new();
+    for entry in &contents.entries {
+        let dump_id = entry.dump_id;
+        let kind = if entry.description.as_deref() == Some(b"BLOBS") {
+            BlockKind::LargeObjects
+        } else {
+            BlockKind::Data
+        };
+        match entry.offset {
+            Offset::NoData(_) => {}
+            Offset::At(position) => blocks.push(Block { kind, dump_id, position, bytes: 0 }),
+            Offset::Unknown(_) => {
+                return Err(format!("it is not written down where the block of entry {dump_id} is"));
+            }
+        }
+    }
+    blocks.sort_by_key(|block| block.position);
+    if blocks.first().map_or(length, |block| block.position) != contents.end {
+        return Err("its blocks are not where its table of contents ends".to_owned());
+    }
+    let ends: Vec<u64> =
+        blocks.iter().skip(1).map(|block| block.position).chain(std::iter::once(length)).collect();
+    for (block, end) in blocks.iter_mut().zip(ends) {
+        block.bytes = end.saturating_sub(block.position);
+        if block.bytes < SHORTEST_BLOCK {
+            return Err(format!("there is no room for the block of entry {}", block.dump_id));
+        }
+    }
+    Ok(blocks.into_iter().map(|block| (block.dump_id, block)).collect())
+}
+
+fn check_ids(contents: &Contents) -> Result<(), String> {
+    let mut ids = HashSet::new();
+    match contents.entries.iter().find(|entry| entry.dump_id <= 0 || !ids.insert(entry.dump_id)) {
+        Some(entry) => Err(format!("there cannot be an entry {}, or not twice", entry.dump_id)),
+        None => Ok(()),
+    }
 }

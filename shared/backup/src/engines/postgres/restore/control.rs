@@ -21,6 +21,11 @@ const SETTINGS: [&str; 3] = [
     "SELECT pg_catalog.set_config('default_transaction_read_only', 'off', false)",
 ];
 
+/// Should this process be gone without a word, the server notices within a minute, and lets go of locks.
+pub(super) const KEEPALIVES: &str =
+    "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '30'),
+        ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')) keepalives(name, value)";
+
 /// A session in one database.
 pub(super) struct Control {
     upstream: Arc<Upstream>,
@@ -39,7 +44,7 @@ impl Control {
         let session = upstream.log_in(&startup(upstream, database), peer).await?;
         let peer = session.peer;
         let mut control = Self { upstream: upstream.clone(), session, peer };
-        for setting in SETTINGS {
+        for setting in SETTINGS.into_iter().chain([KEEPALIVES]) {
             control.run(setting).await?;
         }
         Ok(control)

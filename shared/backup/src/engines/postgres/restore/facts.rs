@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use holdfast_archive::pg_custom::{Entry, Offset};
+use holdfast_archive::pg_custom::{Contents, Entry, Offset};
 
 use super::{archive::Archive, roles};
 
@@ -98,6 +98,15 @@ impl Wants {
         wants
     }
 
+    /// What `contents` want, without their data.
+    pub(super) fn of_contents(contents: &Contents) -> Self {
+        let mut wants = Self::default();
+        for entry in &contents.entries {
+            wants.take(entry);
+        }
+        wants
+    }
+
     fn take(&mut self, entry: &Entry) {
         let definition = text(entry.definition.as_ref());
         let description = text(entry.description.as_ref());
@@ -166,7 +175,8 @@ fn copy_of(archive: &Archive, entry: &Entry, position: u64, bytes: u64) -> Optio
     Some(TableRows { dump_id: entry.dump_id, name, copy, is_fresh: false, position, bytes, rows: None })
 }
 
-fn dependencies(entry: &Entry) -> impl Iterator<Item = i32> {
+/// The dump ids of what `entry` depends on.
+pub(super) fn dependencies(entry: &Entry) -> impl Iterator<Item = i32> {
     entry.dependencies.iter().filter_map(|id| std::str::from_utf8(id).ok()?.parse().ok())
 }
 

@@ -62,7 +62,7 @@ pub(super) fn failure(service: &PostgresService, fault: Fault, words: &str) -> S
             fault.code(),
             "restore as a role that may do this: the owner of what is restored, or a superuser",
         ),
-        Fault::TooManyConnections => (fault.code(), "free connections, or restore with fewer --jobs"),
+        Fault::TooManyConnections => (fault.code(), "free connections, or restore by fewer sessions"),
         _ => (fault.code(), "mend that, then restore again"),
     };
     told(service, code, fault.is_transient(), &format!("{}; {advice}", words.trim()))

@@ -9,8 +9,8 @@ use super::{
     roles,
 };
 
-/// An archive of `contents` without data.
-pub(super) fn outline(contents: &Contents, leave_out: &LeaveOut) -> Vec<u8> {
+/// `contents` without data.
+pub(super) fn outlined(contents: &Contents, leave_out: &LeaveOut) -> Contents {
     let mut contents = contents.clone();
     contents.entries.retain(|entry| !is_of_the_database(entry));
     for entry in &mut contents.entries {
@@ -33,5 +33,5 @@ pub(super) fn outline(contents: &Contents, leave_out: &LeaveOut) -> Vec<u8> {
             entry.tablespace = Some(bytes::Bytes::new());
         }
     }
-    contents.to_bytes()
+    contents
 }

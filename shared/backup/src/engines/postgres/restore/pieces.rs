@@ -1,19 +1,15 @@
 //! The rows of a table, out of their block and as messages for the server.
 
 use std::{
-    io::{self, BufReader, Read},
+    io::{self, BufRead as _, BufReader, Read},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use holdfast_archive::pg_custom::{BlockData, Compression};
+use holdfast_archive::pg_custom::{BlockData, BlockKind, Compression, block_head};
 use tokio::sync::mpsc;
 
-use super::{
-    archive::{Archive, FileFrom},
-    facts::TableRows,
-    progress::RestoreProgress,
-};
+use super::{archive::Archive, facts::TableRows, progress::RestoreProgress};
 
 /// What is sent at once, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -28,7 +24,7 @@ const READ_BYTES: usize = 256 * 1024;
 const HEAD_BYTES: usize = 5;
 
 /// What `pg_dump` writes after the last row (`dumpTableData_copy` in `pg_dump.c`). It is for `psql`, and not for a server.
-pub(in crate::engines::postgres) const END_OF_ROWS: &[u8] = b"\\.\n\n\n";
+pub(in crate::engines::postgres) const END: &[u8] = b"\\.\n\n\n";
 
 /// Some of the rows of a table.
 #[derive(Debug)]
@@ -45,7 +41,7 @@ pub(super) type Pieces = mpsc::Receiver<io::Result<Piece>>;
 /// Reads the rows of `table` on a thread of their own, which ends when nobody takes them any more.
 pub(super) fn read_rows(archive: &Archive, table: &TableRows, progress: Arc<RestoreProgress>) -> Pieces {
     let (sender, pieces) = mpsc::channel(PIECES);
-    let from = FileFrom { file: archive.file.clone(), at: table.position };
+    let from = archive.source.read(table.position..table.position + table.bytes);
     let (compression, dump_id) = (archive.contents.header.compression, table.dump_id);
     tokio::task::spawn_blocking(move || {
         let end = read(compression, dump_id, from, &sender, &progress);
@@ -62,7 +58,9 @@ fn read(
     to: &mpsc::Sender<io::Result<Piece>>,
     progress: &RestoreProgress,
 ) -> io::Result<u64> {
-    let mut data = BlockData::open(compression, dump_id, BufReader::with_capacity(READ_BYTES, from))?;
+    let mut from = BufReader::with_capacity(READ_BYTES, from);
+    let mut data = BlockData::open(compression, dump_id, &mut from)?;
+    progress.copied(block_head(BlockKind::Data, dump_id).len() as u64, 0);
     let (mut rows, mut taken) = (0, 0);
     // The last bytes are held back until more have come: they may be the end.
     let mut held = Vec::new();
@@ -73,7 +71,7 @@ fn read(
         let room = (HEAD_BYTES + PIECE_BYTES - piece.len()) as u64;
         let read = (&mut data).take(room).read_to_end(&mut piece)?;
         let is_last = (read as u64) < room;
-        held = piece.split_off(piece.len().saturating_sub(END_OF_ROWS.len()).max(HEAD_BYTES));
+        held = piece.split_off(piece.len().saturating_sub(END.len()).max(HEAD_BYTES));
         let raw = &piece[HEAD_BYTES..];
         rows += lines(raw);
         progress.copied(data.taken() - taken, raw.len() as u64);
@@ -89,10 +87,14 @@ fn read(
             break;
         }
     }
-    if held == END_OF_ROWS {
+    drop(data);
+    let damaged = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    if held != END {
+        damaged("the rows have no end")
+    } else if from.fill_buf()?.is_empty() {
         Ok(rows)
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the rows have no end"))
+        damaged("something follows the rows")
     }
 }
 
@@ -104,7 +106,7 @@ pub(in crate::engines::postgres) fn lines(text: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_archive::pg_custom::{BlockKind, block_head, chunk, end_of_data};
+    use holdfast_archive::pg_custom::{chunk, end_of_data};
     use rstest::rstest;
 
     use super::*;
@@ -140,9 +142,20 @@ mod tests {
     #[tokio::test]
     async fn rows_come_without_their_end(#[case] count: usize) {
         let text = b"x\n".repeat(count);
-        let (out, said) = rows([&text[..], END_OF_ROWS].concat()).await;
+        let (out, said) = rows([&text[..], END].concat()).await;
         assert!(out == text);
         assert_eq!(said.unwrap(), count as u64);
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_the_rows() {
+        let mut block = block_head(BlockKind::Data, 7);
+        block.extend([chunk(END), end_of_data(), vec![0]].concat());
+        let (sender, _messages) = mpsc::channel(PIECES);
+        let reading = tokio::task::spawn_blocking(move || {
+            read(Compression::None, 7, &block[..], &sender, &RestoreProgress::default())
+        });
+        assert!(reading.await.unwrap().is_err());
     }
 
     #[rstest]

@@ -4,16 +4,17 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     control::{Control, identifier, literal},
+    left::{self, Names},
     settings,
     survey::{Survey, Target},
 };
 use crate::{engines::postgres::login::Upstream, error::SliceError};
 
-/// What the lock that keeps restores of one database apart is called, beside the database's hash: `HOLD`.
-const LOCK: i32 = 0x484f_4c44;
-
 /// How often sessions are ended while a database is renamed. The server waits five seconds for them to go.
 const END_EVERY: Duration = Duration::from_millis(100);
+
+/// The first major version with a choice of who provides a database's locale.
+const PROVIDER_SINCE: u32 = 15;
 
 /// How often it is tried to clean up, where the server does not answer, and how long is waited between.
 const CLEAN_UP_TRIES: u32 = 10;
@@ -38,6 +39,8 @@ pub(super) struct Place {
     target: String,
     /// What it is called until then.
     pub(super) name: String,
+    /// What the server knows it by, once it is made.
+    pub(super) oid: String,
     /// A name for the one that is replaced.
     away: String,
     control: Control,
@@ -53,29 +56,9 @@ impl Place {
         keep_old: bool,
     ) -> Result<Self, SliceError> {
         let mut control = Control::open(&upstream, &survey.elsewhere, None).await?;
-        let hash = control
-            .value(&format!("SELECT substr(md5({}), 1, 8)", literal(target)))
-            .await?
-            .unwrap_or_default();
-        let lock = format!(
-            "SELECT pg_catalog.pg_try_advisory_lock({LOCK}, pg_catalog.hashtext({}))",
-            literal(target)
-        );
-        if control.value(&lock).await?.as_deref() != Some("t") {
-            let message =
-                format!("somebody else restores {target:?} at this moment; wait until that has ended");
-            return Err(SliceError::transient("restore_running", message));
-        }
-        let ours = format!("holdfast_restore_{hash}_");
-        let left = control
-            .column(&format!(
-                "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, {})",
-                literal(&ours)
-            ))
-            .await?;
-        for left in left {
-            control.run(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&left))).await?;
-        }
+        left::lock(&mut control, target).await?;
+        let names = Names::of(&mut control, target).await?;
+        left::drop_left(&mut control, &names).await?;
         let row = control
             .row(
                 "SELECT substr(md5(random()::text || clock_timestamp()::text), 1, 12),
@@ -84,19 +67,21 @@ impl Place {
             .await?;
         let value = |index: usize| row.get(index).cloned().flatten().unwrap_or_default();
         let (random, now) = (value(0), value(1));
-        let away =
-            if keep_old { kept_name(target, &now) } else { format!("holdfast_replaced_{hash}_{random}") };
-        let name = format!("{ours}{random}");
-        Ok(Self { upstream, survey, target: target.to_owned(), name, away, control })
+        let away = if keep_old { kept_name(target, &now) } else { format!("{}{random}", names.replaced) };
+        let name = format!("{}{random}", names.new);
+        Ok(Self { upstream, survey, target: target.to_owned(), name, oid: String::new(), away, control })
     }
 
     /// Makes the database: with encoding, locale and owner of the one that it is to replace, else as the archive says.
     pub(super) async fn make(&mut self, archived_options: Option<&str>) -> Result<(), SliceError> {
         let options = match &self.survey.target {
             Some(target) => options_of(target),
-            None => archived_options.unwrap_or("WITH TEMPLATE = template0").to_owned(),
+            None => archived(archived_options, self.survey.server.major()),
         };
-        self.control.run(&format!("CREATE DATABASE {} {options}", identifier(&self.name))).await
+        self.control.run(&format!("CREATE DATABASE {} {options}", identifier(&self.name))).await?;
+        let oid = format!("SELECT oid FROM pg_catalog.pg_database WHERE datname = {}", literal(&self.name));
+        self.oid = self.control.value(&oid).await?.unwrap_or_default();
+        Ok(())
     }
 
     /// Puts the database in its place. No session may be on it. After an error nothing has changed.
@@ -197,8 +182,8 @@ impl Place {
         std::mem::swap(&mut self.control, &mut control);
         drop(control);
         let lock = format!(
-            "SET lock_timeout = '30s'; SELECT pg_catalog.pg_advisory_lock({LOCK}, pg_catalog.hashtext({})); SET lock_timeout = 0",
-            literal(&self.target)
+            "SET lock_timeout = '30s'; SELECT pg_catalog.pg_advisory_lock({}); SET lock_timeout = 0",
+            left::lock_of(&self.target)
         );
         self.control.run(&lock).await
     }
@@ -212,6 +197,13 @@ impl Place {
     pub(super) async fn leave(mut self) {
         self.control.end().await;
     }
+}
+
+/// The options of `CREATE DATABASE` that an archive names, for a server of `major`. `pg_dump` 15 dumps servers of 14 as well, and names
+/// the provider that is the only one there.
+fn archived(options: Option<&str>, major: u32) -> String {
+    let options = options.unwrap_or("WITH TEMPLATE = template0");
+    if major < PROVIDER_SINCE { options.replace(" LOCALE_PROVIDER = libc", "") } else { options.to_owned() }
 }
 
 /// The options of `CREATE DATABASE` for one like `target`.

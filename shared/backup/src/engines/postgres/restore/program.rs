@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::Arc,
 };
 
@@ -10,6 +11,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     Stopped,
+    excerpt::Excerpt,
     failure::{failure, of_restore},
     unless,
 };
@@ -40,8 +42,19 @@ pub(super) enum Section {
     PostData,
 }
 
+/// What it is given of an archive.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Input<'a> {
+    /// All that is in a file.
+    File(&'a Path),
+    /// What the second file lists of the first one.
+    Listed(&'a Path, &'a Path),
+    /// What comes through its standard input.
+    Excerpt(&'a Excerpt),
+}
+
 /// A `pg_restore` and the server that it works on.
-pub(super) struct Restorer {
+pub(super) struct PgRestore {
     pub(super) program: PathBuf,
     pub(super) sessions: Arc<Sessions>,
     /// The database that it restores into.
@@ -51,15 +64,10 @@ pub(super) struct Restorer {
     pub(super) stopped: Stopped,
 }
 
-impl Restorer {
-    /// Restores a section of `archive`, of it only what the file `list` names, if there is one. However it ends, the program
-    /// and its sessions have ended too; should this future be dropped, they are ended.
-    pub(super) async fn restore(
-        &self,
-        section: Section,
-        archive: &Path,
-        list: Option<&Path>,
-    ) -> Result<(), SliceError> {
+impl PgRestore {
+    /// Restores a section of what `input` has. However it ends, the program and its sessions have ended too; should this future
+    /// be dropped, they are ended.
+    pub(super) async fn restore(&self, section: Section, input: Input<'_>) -> Result<(), SliceError> {
         let service = &self.sessions.upstream.service;
         let not_run = |error: io::Error| {
             let words = format!("{} could not be run: {error}", self.program.display());
@@ -73,25 +81,36 @@ impl Restorer {
             Section::Data => "--section=data",
             Section::PostData => "--section=post-data",
         });
-        // A schema is made in its order.
-        if section != Section::PreData && self.jobs > 1 {
+        // A schema is made in its order, and what comes through a pipe is there only once.
+        if section != Section::PreData && self.jobs > 1 && !matches!(input, Input::Excerpt(_)) {
             command.arg(format!("--jobs={}", self.jobs));
         }
-        if let Some(list) = list {
-            command.arg("--use-list").arg(list);
-        }
-        let mut child = command.arg(archive).stdout(std::process::Stdio::null()).spawn().map_err(not_run)?;
+        match input {
+            Input::File(archive) => command.arg(archive),
+            Input::Listed(archive, list) => command.arg("--use-list").arg(list).arg(archive),
+            Input::Excerpt(_) => command.stdin(Stdio::piped()),
+        };
+        let mut child = command.stdout(Stdio::null()).spawn().map_err(not_run)?;
         let Some(stderr) = child.stderr.take() else {
             return Err(not_run(io::Error::other("its output is not there")));
         };
+        let stdin = child.stdin.take();
         let mut passing = JoinSet::new();
         let ended = {
             let running = async { tokio::join!(last_words(stderr), child.wait()) };
             let serving = async { Err(self.serve(&relay, &mut passing).await) };
+            let feeding = async {
+                match (input, stdin) {
+                    (Input::Excerpt(excerpt), Some(stdin)) => excerpt.write_to(stdin).await?,
+                    (_, stdin) => drop(stdin),
+                }
+                std::future::pending().await
+            };
             let mut stopped = self.stopped.clone();
             tokio::select! {
                 ended = running => Ok(ended),
                 error = unless(&mut stopped, serving) => error,
+                error = feeding => error,
             }
         };
         let outcome = match ended {

@@ -28,6 +28,9 @@ struct Line {
 }
 
 impl RowCounts {
+    /// What the object is called that a backup has them in, in the folder of its archive.
+    pub(super) const OBJECT: &str = crate::engines::postgres::written::ROW_COUNTS;
+
     /// Those that stand beside `archive`, if they do: `shop.rows.jsonl` beside `shop.dump`.
     pub(super) fn beside(archive: &Path) -> Result<Option<Self>, SliceError> {
         let path = archive.with_extension(EXTENSION);
@@ -45,7 +48,7 @@ impl RowCounts {
         }
     }
 
-    /// Those that `text` says; otherwise why they cannot be used.
+    /// Those that `text` says, or why it says none.
     pub(in crate::engines::postgres) fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines();
         let head: Head =

@@ -147,7 +147,10 @@ pub(super) async fn survey(upstream: &Arc<Upstream>, name: &str) -> Result<Surve
 }
 
 /// A session in another database than `name`.
-async fn from_elsewhere(upstream: &Arc<Upstream>, name: &str) -> Result<(Control, String), SliceError> {
+pub(super) async fn from_elsewhere(
+    upstream: &Arc<Upstream>,
+    name: &str,
+) -> Result<(Control, String), SliceError> {
     let mut last = None;
     for database in ELSEWHERE.into_iter().filter(|database| *database != name) {
         match Control::open(upstream, database, None).await {

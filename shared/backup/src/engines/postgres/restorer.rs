@@ -1,0 +1,257 @@
+//! A restore of a service from its artifact in the bucket, as a slice of a job.
+
+mod stage;
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use holdfast_domain::{
+    application::PostgresService,
+    backup::StoredObject,
+    restore::{Preflight, Refusal, Restored},
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use self::stage::{LastStep, Prepared};
+use super::restore::{
+    PostgresRestore, RestoreAdvance, RestoreOptions, RestorePhase, RestorePlan, RestoreProgress,
+    RestoreReport,
+};
+use crate::{
+    engines::restorer::{Outcome, RestoreObserver, Restorer, Restoring},
+    error::SliceError,
+    ports::{ArtifactStore, DatabaseCredentials},
+};
+
+use super::ClientTools;
+
+/// How many sessions restore: as many as dump.
+const JOBS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
+/// How often the observer is told.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// What is kept of the time for putting away what was begun.
+const TO_CLEAN_UP: Duration = Duration::from_secs(20);
+
+/// Bytes of an archive that are restored in a second, indexes included: a guess, about what 2 cores that are shared with the
+/// server do (`docs/benchmarks.md`).
+const BYTES_A_SECOND: u64 = 8 * 1024 * 1024;
+
+/// Seconds that a restore takes for the least of databases.
+const LEAST_SECONDS: u64 = 2;
+
+/// Restores a database, or single tables of it, from an archive in the bucket.
+pub struct PostgresRestorer {
+    service: PostgresService,
+    /// All of it where there are none.
+    tables: Vec<String>,
+    restore: PostgresRestore,
+    store: Arc<dyn ArtifactStore>,
+    object: StoredObject,
+}
+
+/// Where a restore is that is about to do what cannot be taken back, and what is restored then.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cursor {
+    last_step: LastStep,
+    tables: u64,
+    rows: u64,
+    rows_compared: bool,
+}
+
+impl PostgresRestorer {
+    /// A restore of `object` of `store` into the database of `service`, connecting as `credentials` say: of `tables`, or of all of it
+    /// where there are none.
+    pub fn new(
+        service: PostgresService,
+        credentials: DatabaseCredentials,
+        tools: ClientTools,
+        (store, object): (Arc<dyn ArtifactStore>, StoredObject),
+        tables: Vec<String>,
+        options: &holdfast_domain::restore::RestoreOptions,
+    ) -> Self {
+        let options = RestoreOptions {
+            jobs: JOBS,
+            overwrite: options.overwrite,
+            no_owner: options.no_owner,
+            keep_old: false,
+            checksum: None,
+        };
+        let restore = PostgresRestore::new(service.clone(), credentials, tools, options);
+        Self { service, tables, restore, store, object }
+    }
+
+    async fn prepare(&self) -> Result<Prepared, SliceError> {
+        let (store, object) = (self.store.clone(), self.object.clone());
+        Ok(if self.tables.is_empty() {
+            Prepared::Whole(Box::new(self.restore.prepare_from(store, object).await?))
+        } else {
+            Prepared::Tables(Box::new(self.restore.prepare_tables_from(store, object, &self.tables).await?))
+        })
+    }
+
+    fn target(&self) -> String {
+        let PostgresService { host, port, database, .. } = &self.service;
+        format!("{database:?} at {host}:{port}")
+    }
+
+    /// The preflight where it ended with `refusal`.
+    fn refused(&self, refusal: Refusal) -> Preflight {
+        Preflight {
+            service: self.service.name.clone(),
+            target: self.target(),
+            is_occupied: false,
+            steps: Vec::new(),
+            notes: Vec::new(),
+            refusals: vec![refusal],
+            bytes: self.object.size,
+            estimated_seconds: 0,
+            changes: None,
+        }
+    }
+
+    fn planned(&self, plan: &RestorePlan) -> Preflight {
+        let bytes = if plan.tables.is_empty() { plan.archive.bytes } else { plan.archive.data_bytes };
+        let seconds = LEAST_SECONDS + bytes / BYTES_A_SECOND;
+        let assumed = BYTES_A_SECOND / 1024 / 1024;
+        let mut notes = plan.notes.clone();
+        notes.push(format!("the time is a guess: {assumed} MiB of the archive a second, indexes included"));
+        let refusals = plan.refusals.iter().map(|refusal| {
+            Refusal::new(refusal.code, refusal.what.clone(), with_role(refusal.code, &refusal.fix))
+        });
+        Preflight {
+            service: self.service.name.clone(),
+            target: self.target(),
+            is_occupied: plan.replaces.as_ref().is_some_and(|replaced| replaced.objects != Some(0)),
+            steps: plan.steps.clone(),
+            notes,
+            refusals: refusals.collect(),
+            bytes,
+            estimated_seconds: seconds,
+            changes: None,
+        }
+    }
+}
+
+#[async_trait]
+impl Restorer for PostgresRestorer {
+    async fn preflight(&self) -> Result<Preflight, SliceError> {
+        match self.prepare().await {
+            Ok(prepared) => Ok(self.planned(prepared.plan())),
+            Err(SliceError::Failed(failure)) if !failure.transient => {
+                let (what, fix) =
+                    failure.message.rsplit_once("; ").unwrap_or((&failure.message, "mend that"));
+                Ok(self.refused(Refusal::new(&failure.code, what, with_role(&failure.code, fix))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn restore(
+        &self,
+        cursor: Option<&str>,
+        time: Duration,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<Outcome, SliceError> {
+        let time_kept = time.saturating_sub(TO_CLEAN_UP.min(time / 2));
+        let deadline = Instant::now() + time_kept;
+        let prepared = timeout_at(deadline, self.prepare()).await.unwrap_or_else(|_| Err(too_short(time)))?;
+        let (progress, plan) = (prepared.progress(), prepared.plan().clone());
+        if let Some(cursor) = cursor.and_then(|cursor| serde_json::from_str::<Cursor>(cursor).ok())
+            && prepared.has_done(&cursor.last_step).await?
+        {
+            // Nobody has lived to tell.
+            self.restore.clean_up().await?;
+            return Ok(Outcome::Done(cursor.restored(plan.notes)));
+        }
+        let of_bytes = plan.archive.data_bytes;
+        let mut why = None;
+        let filled = prepared.fill(async {
+            why = Some(tokio::select! {
+                error = watch(observer, &progress, of_bytes) => error,
+                () = sleep_until(deadline) => too_short(time),
+            });
+        });
+        let filled = filled.await;
+        let filled = match (filled, why) {
+            (Ok(filled), None) => filled,
+            (Ok(filled), Some(why)) => return Err(filled.give_up(why).await),
+            // What could not be dropped is dropped by whoever cleans up after us.
+            (Err(SliceError::Cancelled), Some(why))
+            | (Err(_), Some(why @ (SliceError::Cancelled | SliceError::Fenced))) => return Err(why),
+            (Err(error), _) => return Err(error),
+        };
+        let RestoreReport { tables, rows, rows_compared, .. } = filled.report();
+        let cursor = Cursor { last_step: filled.last_step(), tables, rows, rows_compared };
+        let written = serde_json::to_string(&cursor).ok();
+        let so_far = Restoring { cursor: written, doing: "swap", ..told(&progress, of_bytes) };
+        if let Err(error) = observer.advanced(so_far).await {
+            return Err(filled.give_up(error).await);
+        }
+        let report = filled.finish().await?;
+        let mut restored = cursor.restored(plan.notes);
+        if let (Some(old), Some(why)) = (report.old_database, report.old_not_dropped) {
+            restored
+                .notes
+                .push(format!("the database that was replaced is still there as {old}: {why}; drop it"));
+        }
+        Ok(Outcome::Done(restored))
+    }
+
+    async fn clean_up(&self) -> Result<(), SliceError> {
+        self.restore.clean_up().await
+    }
+}
+
+impl Cursor {
+    fn restored(self, notes: Vec<String>) -> Restored {
+        let Self { tables, rows, rows_compared, .. } = self;
+        Restored { tables: Some(tables), rows: Some(rows), rows_compared, changes: None, notes }
+    }
+}
+
+/// Tells `observer` how far it is, until that wants it to stop; returns why.
+async fn watch(observer: &mut dyn RestoreObserver, progress: &RestoreProgress, of_bytes: u64) -> SliceError {
+    loop {
+        if let Err(error) = observer.advanced(told(progress, of_bytes)).await {
+            return error;
+        }
+        sleep(TELL_EVERY).await;
+    }
+}
+
+fn told(progress: &RestoreProgress, of_bytes: u64) -> Restoring {
+    let RestoreAdvance { phase, archive_bytes, .. } = progress.advance();
+    Restoring {
+        bytes: archive_bytes,
+        of_bytes: Some(of_bytes),
+        doing: match phase {
+            RestorePhase::Schema => "schema",
+            RestorePhase::Rows => "rows",
+            RestorePhase::Indexes => "indexes",
+            RestorePhase::Swap => "swap",
+        },
+        cursor: None,
+    }
+}
+
+fn too_short(time: Duration) -> SliceError {
+    let message = format!(
+        "the restore did not end within {} seconds, and cannot be divided; nothing was changed: download the archive and \
+         restore it with holdfast restore, which takes as long as it needs",
+        time.as_secs()
+    );
+    SliceError::permanent("slice_too_short", message)
+}
+
+/// What to do, with how a role is named here where it may be the wrong one.
+fn with_role(code: &str, fix: &str) -> String {
+    match code {
+        "permission_denied" | "wrong_password" => {
+            format!("{fix} (restore_secret_arn of the service names the role to restore as)")
+        }
+        _ => fix.to_owned(),
+    }
+}
