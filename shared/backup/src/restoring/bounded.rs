@@ -13,7 +13,9 @@ const LINE: usize = 1000;
 pub(super) fn preflight(mut found: Preflight, services: usize) -> Preflight {
     let mut room = BYTES / services.max(1);
     let mut fits = |texts: &mut [&mut String]| {
-        texts.iter_mut().for_each(|text| shorten(text));
+        for text in texts.iter_mut() {
+            shorten(text);
+        }
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let has_room = room >= bytes;
         room = room.saturating_sub(bytes);
