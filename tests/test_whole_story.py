@@ -127,7 +127,7 @@ def test_the_site_is_there_again_whatever_it_lost(shop):
         assert files(shop, MEDIA_BUCKET) == before_files
 
         # Undone, and it is as broken as it was.
-        undone = platform.ask("restore", "undo", "shop", restored["id"])
+        undone = platform.ask("restore", "undo", "shop", restored["id"], "--yes")
         assert undone["state"] == "succeeded", undone
         assert site.status("/products/1/") == 500
         assert files(shop, MEDIA_BUCKET) == broken

@@ -164,7 +164,7 @@ impl Scene {
     async fn assert_whole(&self, backup: &Backup, what: &str) {
         let store = self.clean();
         let keys = store.keys(&self.prefix()).await.unwrap();
-        assert_eq!(keys.len(), 3, "{what}: {keys:?}");
+        assert_eq!(keys.len(), 4, "{what}: {keys:?}");
         let [artifact] = &backup.artifacts[..] else { panic!("{what}: {:?}", backup.artifacts) };
         assert_eq!(store.describe(&artifact.object.key).await.unwrap().as_ref(), Some(&artifact.object));
         let tar = store.get(&artifact.object.key).await.unwrap().unwrap();
