@@ -57,6 +57,7 @@ fn the_command_line_is_sound() {
 )]
 #[case("restore --dsn postgresql://me@db/shop shop.dump --overwrite --keep-old --jobs 2")]
 #[case("restore shop.dump")]
+#[case("restore shop.dump --table public.product --table picture --overwrite")]
 #[case("restore ./create")]
 #[case("restore create shop --from latest")]
 #[case(

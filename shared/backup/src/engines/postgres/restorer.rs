@@ -35,8 +35,8 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 /// What is kept of the time for putting away what was begun.
 const TO_CLEAN_UP: Duration = Duration::from_secs(20);
 
-/// Bytes of an archive that are restored in a second, indexes included: a guess, about what 2 cores that are shared with the
-/// server do (`docs/benchmarks.md`).
+/// Bytes of an archive that are restored in a second, indexes included: a guess that has not been measured, and is
+/// told as one.
 const BYTES_A_SECOND: u64 = 8 * 1024 * 1024;
 
 /// Seconds that a restore takes for the least of databases.
