@@ -109,7 +109,7 @@ pub(crate) struct CreateRestore {
     /// Remove files that the backup does not have.
     #[arg(long)]
     pub(crate) mirror: bool,
-    /// Restore files below this prefix of the storage's bucket, and not below the storage's own.
+    /// Restore files below this prefix of the bucket, which must be below the storage's own.
     #[arg(long, value_name = "PREFIX")]
     pub(crate) into_prefix: Option<String>,
     /// Do not back up first what is there: the restore cannot be undone then.

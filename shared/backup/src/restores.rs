@@ -20,7 +20,8 @@ use crate::{
     ports::{IdempotencyKey, NewRestore, Page, Ports, RecordsError, RestoreCreation, Versioned},
 };
 
-pub(crate) use origin::{agrees, hold_off_policies, refuse_unrestorable};
+pub(crate) use origin::{agrees, hold_off_policies, refuse_damaged, refuse_unrestorable};
+use undo::Undone;
 pub use undo::undo;
 
 /// Records read at a time while a filter looks for matches.
@@ -170,7 +171,7 @@ async fn start(
     application: &ApplicationId,
     request: RestoreRequest,
     idempotency: Option<IdempotencyKey>,
-    undoes: Option<RestoreId>,
+    undoes: Option<Undone>,
 ) -> Result<Requested, RequestError> {
     if let Some(IdempotencyKey { key, fingerprint }) = &idempotency
         && let Some((id, used_for)) = ports.records.restore_idempotency(application, key).await?
@@ -182,15 +183,18 @@ async fn start(
         application: request.from.application.unwrap_or_else(|| application.clone()),
         backup: request.from.backup,
     };
+    if let Some(undone) = &undoes {
+        undone.check_places(&target, request.services.as_deref().unwrap_or_default())?;
+    }
     let backup = origin::keep(ports, &from, application).await?;
     let services = chosen::choose(&backup, application, &target, request.services)?;
-    chosen::check_options(&request.options, &services, &target)?;
+    chosen::check_options(&request.options, &services, &target, undoes.is_some())?;
 
     let now = ports.clock.now();
     let id = ports.entropy.restore_id(now);
     let mut restore =
         Restore::queued(id, application.clone(), from, services, request.options, actor.to_owned(), now);
-    restore.undoes = undoes;
+    restore.undoes = undoes.map(|undone| undone.id);
     let is_elsewhere = restore.from.application != *application;
     let audit = || ports.audit(now, actor, Action::Request).to_restore(id).to_backup(restore.from.backup);
     let new = NewRestore {

@@ -108,8 +108,7 @@ async fn look(worker: &Worker, run: &mut Checkpoint<'_>, place: &Place) -> Resul
         };
         let found: Preflight =
             found.await.map_err(|error| error.of(&run.restore.application, &mapping.to))?;
-        let mut found = Preflight { service: mapping.to.clone(), ..found };
-        found.notes.extend(safety::uncovered(&run.restore, &place.target, &mapping.to));
+        let found = Preflight { service: mapping.to.clone(), ..found };
         run.restore.preflight.push(bounded::preflight(found, run.restore.services.len()));
         run.write().await?;
         looked = true;
@@ -124,12 +123,19 @@ fn refuse<'a>(
 ) -> Result<(), SliceError> {
     let all: Vec<(&ServiceName, &Refusal)> = refusals.collect();
     let Some((first, _)) = all.first() else { return Ok(()) };
-    let lines = all.iter().map(|(service, refusal)| {
-        format!("{application}, service {service}: {}; {}", refusal.what, refusal.fix)
-    });
+    let mut lines: Vec<String> = all
+        .iter()
+        .take(bounded::REFUSALS)
+        .map(|(service, refusal)| {
+            format!("{application}, service {service}: {}; {}", refusal.what, refusal.fix)
+        })
+        .collect();
+    if let Some(more) = all.len().checked_sub(bounded::REFUSALS).filter(|more| *more > 0) {
+        lines.push(format!("And {more} more: see the preflight"));
+    }
     Err(SliceError::Failed(Failure {
         code: "restore_refused".to_owned(),
-        message: lines.collect::<Vec<_>>().join(". "),
+        message: bounded::message(lines.join(". ")),
         service: all.iter().all(|(service, _)| service == first).then(|| (*first).clone()),
         transient: false,
     }))
@@ -160,6 +166,7 @@ async fn restore_one(
             let found = restorer.preflight().await?;
             let refusals = found.refusals.iter().map(|refusal| (&name, refusal));
             refuse(&application, refusals)
+                .and_then(|()| safety::refuse_unkept(&run.restore, index, &found))
                 .map_err(|error| if is_killed { interrupted(error) } else { error })?;
         }
         run.begin_service(index).await?;
@@ -169,7 +176,7 @@ async fn restore_one(
     };
     // Dropping the work ends it: the abort cleans up.
     let work = tokio::time::timeout(time, work);
-    let outcome = work.await.unwrap_or_else(|_| Err(too_short(time, "restored")));
+    let outcome = work.await.unwrap_or_else(|_| Err(overran(time)));
     match outcome.map_err(|error| error.of(&application, &name))? {
         Outcome::Done(restored) => {
             tracing::info!(%application, service = %name, ?restored, "the service is restored");
@@ -197,6 +204,17 @@ fn interrupted(error: SliceError) -> SliceError {
         }
         other => other,
     }
+}
+
+/// Stopped from outside, wherever it stood. A restorer that stops by itself says `slice_too_short`.
+fn overran(time: Duration) -> SliceError {
+    SliceError::permanent(
+        report::OVERRAN,
+        format!(
+            "it was stopped in the middle: it did not come to its end within the {} seconds that one invocation has",
+            time.as_secs()
+        ),
+    )
 }
 
 fn too_short(time: Duration, done: &str) -> SliceError {

@@ -96,7 +96,7 @@ pub struct RestoreOptions {
     pub no_owner: bool,
     /// What becomes of files that the backup does not have.
     pub media: MediaMode,
-    /// Files go below this prefix of the storage's bucket, and not below the storage's own.
+    /// Files go below this prefix of the bucket, which is below the storage's own.
     pub into_prefix: Option<String>,
 }
 

@@ -124,6 +124,12 @@ pub fn queued_restore(
     Restore::queued(id, application.clone(), origin, services, RestoreOptions::default(), asked_by, at)
 }
 
+/// A restore that was asked for with these options when tests begin.
+pub fn restore_with(options: &RestoreOptions) -> Restore {
+    let (restore, backup) = (RestoreId::new(now(), [1; 10]), BackupId::new(now(), [2; 10]));
+    Restore { options: options.clone(), ..queued_restore(&slug("shop"), restore, backup, now()) }
+}
+
 /// All of the service `from` of a backup goes into the service `to`.
 pub fn mapping(from: &str, to: &str) -> Mapping {
     Mapping { from: service_name(from), to: service_name(to), tables: Vec::new(), files: Vec::new() }

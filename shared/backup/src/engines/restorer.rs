@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use holdfast_domain::{
     application::Service,
     backup::{Artifact, Contents},
-    restore::{Mapping, Preflight, RestoreOptions, Restored},
+    restore::{Mapping, Preflight, Restore, Restored},
 };
 
 use super::{Clients, credentials, media::MediaRestorer, mysql::MysqlRestorer, postgres::PostgresRestorer};
@@ -15,13 +15,13 @@ use crate::{error::SliceError, ports::Ports};
 /// Who restores what.
 #[async_trait]
 pub trait Restorers: Send + Sync {
-    /// The restorer that puts what `mapping` names of `artifact` into `target`, which is of the same kind.
+    /// The restorer that puts what `mapping` names of `artifact` into `target`, which is of the same kind, for `restore`.
     async fn open(
         &self,
         target: &Service,
         artifact: &Artifact,
         mapping: &Mapping,
-        options: &RestoreOptions,
+        restore: &Restore,
     ) -> Result<Box<dyn Restorer>, SliceError>;
 }
 
@@ -45,9 +45,9 @@ impl Restorers for EngineRestorers {
         target: &Service,
         artifact: &Artifact,
         mapping: &Mapping,
-        options: &RestoreOptions,
+        restore: &Restore,
     ) -> Result<Box<dyn Restorer>, SliceError> {
-        open(&self.ports, &self.clients, target, artifact, mapping, options).await
+        open(&self.ports, &self.clients, target, artifact, mapping, restore).await
     }
 }
 
@@ -106,16 +106,17 @@ pub trait RestoreObserver: Send {
     async fn advanced(&mut self, so_far: Restoring) -> Result<(), SliceError>;
 }
 
-/// The restorer that puts what `mapping` names of `artifact` into `target`, which must be of its kind. A database's credentials are
-/// read here.
+/// The restorer that puts what `mapping` names of `artifact` into `target`, which must be of its kind, for `restore`. A database's
+/// credentials are read here.
 pub async fn open(
     ports: &Ports,
     clients: &Clients,
     target: &Service,
     artifact: &Artifact,
     mapping: &Mapping,
-    options: &RestoreOptions,
+    restore: &Restore,
 ) -> Result<Box<dyn Restorer>, SliceError> {
+    let options = &restore.options;
     let store = ports.artifacts.clone();
     match (target, &artifact.contents) {
         (Service::Postgres(database), Contents::PostgresCustom { .. }) => {
@@ -132,7 +133,7 @@ pub async fn open(
             Ok(Box::new(MysqlRestorer::new(from, database.clone(), credentials, programs, mapping, options)))
         }
         (Service::Storage(storage), Contents::MediaTar { .. }) => {
-            Ok(Box::new(MediaRestorer::new(ports, storage.clone(), artifact.clone(), mapping, options)))
+            Ok(Box::new(MediaRestorer::new(ports, storage.clone(), artifact.clone(), mapping, restore)))
         }
         _ => {
             let (service, kind) = (&artifact.service, target.kind());

@@ -137,11 +137,12 @@ fn check(
     Ok(())
 }
 
-/// Checks what the options say about storages.
+/// Checks what the options say about storages. An undo mirrors single files too: it takes back what was put in their places.
 pub(super) fn check_options(
     options: &RestoreOptions,
     services: &[Mapping],
     target: &ApplicationSpec,
+    is_undo: bool,
 ) -> Result<(), Invalid> {
     let is_storage = |mapping: &&Mapping| {
         target.service(&mapping.to).is_some_and(|service| matches!(service, Service::Storage(_)))
@@ -167,8 +168,23 @@ pub(super) fn check_options(
                 "restore one storage at a time into another prefix",
             ));
         }
+        // Below its own prefix a storage has a safety backup, and another application's files are somebody else's.
+        let outside = storages.iter().filter_map(|mapping| target.service(&mapping.to));
+        if let Some(Service::Storage(storage)) =
+            outside.into_iter().find(|service| !is_within(service, prefix))
+        {
+            return Err(Invalid::new(
+                field,
+                format!(
+                    "is {prefix:?}, which is not below the prefix {:?} of {}",
+                    storage.prefix, storage.name
+                ),
+                format!("give one below the storage's own, as in \"{}restored/\"", storage.prefix),
+            ));
+        }
     }
     if options.media == MediaMode::Mirror
+        && !is_undo
         && let Some(part) = storages.iter().find(|mapping| !mapping.files.is_empty())
     {
         return Err(Invalid::new(
@@ -178,6 +194,11 @@ pub(super) fn check_options(
         ));
     }
     Ok(())
+}
+
+/// Whether a backup of the service has what is below `prefix`.
+fn is_within(service: &Service, prefix: &str) -> bool {
+    matches!(service, Service::Storage(storage) if prefix.starts_with(&storage.prefix))
 }
 
 /// The kind of service that an artifact was written for, as registrations have it.

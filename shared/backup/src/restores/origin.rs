@@ -34,6 +34,7 @@ pub(super) async fn keep(ports: &Ports, from: &Origin, into: &ApplicationId) -> 
     }
     let Versioned { value: backup, .. } = find(ports, &from.application, from.backup).await?;
     refuse_unrestorable(ports, &backup)?;
+    refuse_damaged(&backup)?;
     hold_off_policies(ports, from).await
 }
 
@@ -75,6 +76,18 @@ pub(crate) fn refuse_unrestorable(ports: &Ports, backup: &Backup) -> Result<(), 
         },
     };
     Err(RequestError::Conflict(problem))
+}
+
+/// Refuses a backup that was verified and is not what it should be, and says what was found.
+pub(crate) fn refuse_damaged(backup: &Backup) -> Result<(), RequestError> {
+    let Some(last) = backup.verification.as_ref().filter(|_| backup.is_damaged()) else { return Ok(()) };
+    let found = last.failure.as_ref().map_or("it is not what was stored", |failure| &failure.message);
+    let Backup { id, application, .. } = backup;
+    Err(RequestError::Conflict(format!(
+        "the backup {id} of {application} is damaged: {}. Choose another one; or download what is left of it, and restore \
+         that by hand as RESTORING.md says",
+        found.trim_end_matches('.')
+    )))
 }
 
 /// Lets the backup remember that it is being read, as it does of a download.

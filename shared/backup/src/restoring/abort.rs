@@ -7,6 +7,8 @@ use holdfast_domain::{
 };
 
 use super::{
+    bounded,
+    checkpoint::SWAP,
     place::Place,
     report::{self, Left},
 };
@@ -43,20 +45,24 @@ pub(crate) async fn abort(
     let left = clean_up(worker, &restore).await?;
 
     let was = restore.state;
+    let caught = caught.failure();
     let cancelled = restore.cancel_requested_at.is_some();
+    // One that heard of its cancellation while it exchanged a service could not say what came of that.
+    let is_exchanged = |run: &RestoreRun| run.restored.is_none() && run.doing.as_deref() == Some(SWAP);
+    let is_certain =
+        if cancelled { !restore.runs.iter().any(is_exchanged) } else { report::is_certain(&caught) };
+    let left = Left { is_certain, ..left };
     let end = if cancelled { RestoreState::Cancelled } else { RestoreState::Failed };
     let failure = if cancelled {
         restore.has_begun().then(|| Failure {
             code: "cancelled".to_owned(),
-            message: format!("it was cancelled. {}", report::report(&restore, &left)),
+            message: bounded::message_with("it was cancelled", &report::report(&restore, &left)),
             service: None,
             transient: false,
         })
     } else {
-        let caught = caught.failure();
-        let left = Left { is_certain: left.is_certain && report::is_certain(&caught), ..left };
         let message =
-            format!("{}. {}", caught.message.trim_end_matches('.'), report::report(&restore, &left));
+            bounded::message_with(caught.message.trim_end_matches('.'), &report::report(&restore, &left));
         Some(Failure { message, ..caught })
     };
     restore
@@ -106,7 +112,8 @@ async fn clean_up(worker: &Worker, restore: &Restore) -> Result<Left, SliceError
     };
     let storages = place.target.services.iter().filter(|service| !service.is_database());
     left.storages = storages.map(|service| service.name().clone()).collect();
-    for (run, mapping) in begun.into_iter().filter(|(run, _)| super::is_half_done(run)) {
+    // Also of one that has paused: an upload that it could not give up may be left.
+    for (run, mapping) in begun {
         let cleaned = async { place.restorer(worker, restore, mapping).await?.clean_up().await };
         if let Err(error) = cleaned.await {
             let error = resign(worker, restore, error.of(&restore.application, &run.service))?;

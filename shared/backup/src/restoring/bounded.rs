@@ -1,6 +1,6 @@
-//! What a record keeps of a preflight: an item of the table has at most 400 KB, and mappings may name many files.
+//! What a record keeps of what was found and done: an item of the table has at most 400 KB, and mappings may name many files.
 
-use holdfast_domain::restore::{Preflight, Refusal};
+use holdfast_domain::restore::{Preflight, Refusal, Restored};
 
 /// Bytes of text that the preflights of a restore have together.
 const BYTES: usize = 100_000;
@@ -8,6 +8,13 @@ const BYTES: usize = 100_000;
 /// Most lines of each kind, and the longest line, in characters.
 const LINES: usize = 50;
 const LINE: usize = 1000;
+
+/// Bytes of text that the notes about what was restored have together.
+const NOTES: usize = 20_000;
+
+/// Most refusals that a failure says itself, and its most bytes.
+pub(super) const REFUSALS: usize = 10;
+const MESSAGE: usize = 8_000;
 
 /// As much of a preflight as has room beside those of `services` in all; what is in the way before what is good to know.
 pub(super) fn preflight(mut found: Preflight, services: usize) -> Preflight {
@@ -34,9 +41,49 @@ pub(super) fn preflight(mut found: Preflight, services: usize) -> Preflight {
     found
 }
 
+/// As many of the notes about one of `services` as have room beside those of the others.
+pub(super) fn restored(mut done: Restored, services: usize) -> Restored {
+    let mut room = NOTES / services.max(1);
+    let all = done.notes.len();
+    done.notes.truncate(LINES);
+    done.notes.retain_mut(|note| {
+        shorten(note);
+        let has_room = room >= note.len();
+        room = room.saturating_sub(note.len());
+        has_room
+    });
+    let left_out = all - done.notes.len();
+    if left_out > 0 {
+        done.notes.push(format!("{left_out} more notes are left out."));
+    }
+    done
+}
+
+/// As much of a failure's words as a record has room for.
+pub(super) fn message(mut text: String) -> String {
+    cut(&mut text, MESSAGE);
+    text
+}
+
+/// What comes first, and as much of it as leaves all of `end` its room.
+pub(super) fn message_with(start: &str, end: &str) -> String {
+    let mut start = start.to_owned();
+    // The sign that there was more, and what stands between the two.
+    cut(&mut start, MESSAGE.saturating_sub(end.len() + "…. ".len()));
+    message(format!("{start}. {end}"))
+}
+
 fn shorten(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(LINE) {
         text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// Leaves at most `bytes` of a text, and a sign that there was more.
+fn cut(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
         text.push('…');
     }
 }
@@ -74,6 +121,29 @@ mod tests {
             assert!(!kept.refusals.is_empty());
             assert!(kept.refusals[0].what.ends_with('…'));
         }
+    }
+
+    #[test]
+    fn the_notes_about_many_services_fit_into_one_item() {
+        let done = |notes| Restored { tables: None, rows: None, rows_compared: false, changes: None, notes };
+        assert_eq!(restored(done(vec!["short".to_owned()]), 20), done(vec!["short".to_owned()]));
+        for services in [1, 20] {
+            let kept = restored(done(vec!["é".repeat(5000); 1000]), services);
+            let bytes: usize = kept.notes.iter().map(String::len).sum();
+            assert!(bytes * services < 25_000, "{bytes}");
+            assert!(
+                kept.notes.last().unwrap().ends_with("more notes are left out."),
+                "{:?}",
+                kept.notes.last()
+            );
+        }
+    }
+
+    #[test]
+    fn a_failure_keeps_its_end() {
+        assert_eq!(message_with("It broke", "Nothing was changed"), "It broke. Nothing was changed");
+        let kept = message_with(&"é".repeat(50_000), "Nothing was changed");
+        assert!(kept.len() <= MESSAGE && kept.ends_with("…. Nothing was changed"), "{}", kept.len());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use holdfast_domain::{
     restore::{Mapping, Restore, RestoreRun, RestoreState, Restored},
 };
 
-use super::{load, place::Place};
+use super::{bounded, load, place::Place};
 use crate::{
     engines::restorer::{RestoreObserver, Restoring},
     error::SliceError,
@@ -13,6 +13,9 @@ use crate::{
 
 /// What a service is doing between two slices: whoever restored it has left nothing half done.
 pub(super) const PAUSED: &str = "paused";
+
+/// What a service is doing while it is exchanged, as restorers call it: one that is stopped then is as it was, or restored.
+pub(super) const SWAP: &str = "swap";
 
 /// A slice's hold on a restore: its record at the version this slice wrote last. Any write by somebody else ends it.
 pub(super) struct Checkpoint<'a> {
@@ -53,11 +56,11 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// It was cancelled, or another slice or an abort has gone on with it.
+    /// It was cancelled, or another slice or an abort has gone on with it. Of both, the latter counts.
     async fn why_it_lost(&self) -> Result<SliceError, SliceError> {
         let now = load(self.ports, &self.restore.application, self.restore.id).await?.value;
-        let is_cancelled =
-            now.state.is_open() && now.aborting_at.is_none() && now.cancel_requested_at.is_some();
+        let is_own = now.attempt == self.restore.attempt && now.aborting_at.is_none();
+        let is_cancelled = now.state.is_open() && is_own && now.cancel_requested_at.is_some();
         Ok(if is_cancelled { SliceError::Cancelled } else { SliceError::Fenced })
     }
 
@@ -92,14 +95,34 @@ impl<'a> Checkpoint<'a> {
         self.change(index, |run| run.doing = Some("begins".to_owned())).await
     }
 
-    /// Writes down what came of a service.
+    /// Writes down what came of a service, also of a restore that was cancelled meanwhile: it would be told that the service
+    /// is as it was.
     pub(super) async fn end_service(&mut self, index: usize, restored: Restored) -> Result<(), SliceError> {
-        self.change(index, |run| {
+        let restored = bounded::restored(restored, self.restore.services.len());
+        let ended = self.change(index, |run| {
             run.restored = Some(restored);
             run.cursor = None;
             run.doing = None;
-        })
-        .await
+        });
+        match ended.await {
+            Err(SliceError::Cancelled) => {
+                self.accept_cancellation().await?;
+                self.write().await?;
+                Err(SliceError::Cancelled)
+            }
+            ended => ended,
+        }
+    }
+
+    /// Takes over that somebody has asked to cancel, if nothing else has been written to the record.
+    async fn accept_cancellation(&mut self) -> Result<(), SliceError> {
+        let now = load(self.ports, &self.restore.application, self.restore.id).await?;
+        if now.value.attempt != self.restore.attempt || now.value.aborting_at.is_some() {
+            return Err(SliceError::Fenced);
+        }
+        self.restore.cancel_requested_at = now.value.cancel_requested_at;
+        self.version = now.version;
+        Ok(())
     }
 
     /// Writes down where the next slice goes on.

@@ -34,6 +34,11 @@ impl Place {
         }
         let Self { backup, target } = Self::recall(ports, restore).await?;
         restores::refuse_unrestorable(ports, &backup).map_err(gone)?;
+        // Once something is changed, to stop halfway makes nothing better: whoever restores looks at every byte itself.
+        if !restore.has_begun() {
+            restores::refuse_damaged(&backup)
+                .map_err(|error| SliceError::permanent("backup_damaged", error.to_string()))?;
+        }
         restores::hold_off_policies(ports, from).await.map_err(|error| match error {
             RequestError::NotFound { .. } => gone(error),
             // Somebody has written it at the same moment.
@@ -65,7 +70,7 @@ impl Place {
         mapping: &Mapping,
     ) -> Result<Box<dyn Restorer>, SliceError> {
         let (service, artifact) = self.ends(restore, mapping)?;
-        worker.restorers.open(service, artifact, mapping, &restore.options).await
+        worker.restorers.open(service, artifact, mapping, restore).await
     }
 
     fn ends(&self, restore: &Restore, mapping: &Mapping) -> Result<(&Service, &Artifact), SliceError> {

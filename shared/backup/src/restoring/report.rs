@@ -9,6 +9,9 @@ use holdfast_domain::{
 /// The code of a failure after which it is not known whether a killed slice had come to its end.
 pub(super) const INTERRUPTED: &str = "restore_interrupted";
 
+/// The code of a failure of a restorer that was stopped from outside, because its time was up.
+pub(super) const OVERRAN: &str = "slice_overran";
+
 /// What is known of the services that were begun.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Left {
@@ -16,13 +19,14 @@ pub(super) struct Left {
     pub(super) uncleaned: Vec<(ServiceName, String)>,
     /// The storages among the application's services: their files come one by one.
     pub(super) storages: Vec<ServiceName>,
-    /// Whether whoever restored has said itself that it failed; one that was killed may have come to its end.
+    /// Whether whoever restored has said itself that it failed; one that was killed, or stopped, may have come to its end.
     pub(super) is_certain: bool,
 }
 
 /// Whether whoever restored has said itself that it failed.
 pub(super) fn is_certain(failure: &Failure) -> bool {
-    !["worker_died", "slice_timed_out", "timed_out", "unknown", INTERRUPTED].contains(&failure.code.as_str())
+    !["worker_died", "slice_timed_out", "timed_out", "unknown", INTERRUPTED, OVERRAN]
+        .contains(&failure.code.as_str())
 }
 
 /// What is as it was, what is not, and how to have the old state back.
@@ -54,7 +58,9 @@ fn state(run: &RestoreRun, left: &Left) -> String {
     let what = match (is_storage, left.is_certain) {
         (true, _) => format!("{service} has some of the backup's files already"),
         (false, true) => format!("{service} is as it was, but for what the preflight has named"),
-        (false, false) => format!("{service} is as it was, or all restored: its worker was killed"),
+        (false, false) => {
+            format!("{service} is as it was, or all restored: it was stopped before it could say so")
+        }
     };
     match left.uncleaned.iter().find(|(uncleaned, _)| uncleaned == service) {
         Some((_, error)) => format!("{what}; what was begun there could not be removed ({error})"),

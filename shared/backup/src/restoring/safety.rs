@@ -1,11 +1,11 @@
 //! The backup of what is there before anything is changed.
 
 use holdfast_domain::{
-    application::{ApplicationSpec, Service},
+    application::ApplicationSpec,
     audit::Action,
     backup::{Backup, State},
     id::{BackupId, ServiceName},
-    restore::{Origin, Restore},
+    restore::{Origin, Preflight, Restore},
 };
 
 use super::{checkpoint::Checkpoint, place::Place};
@@ -47,27 +47,23 @@ fn covered(restore: &Restore, target: &ApplicationSpec) -> Vec<ServiceName> {
     }
     let occupied: Vec<&ServiceName> = restore.occupied().collect();
     let services = target.services.iter().filter(|service| occupied.contains(&service.name()));
-    services.filter(|service| is_within(restore, service)).map(|service| service.name().clone()).collect()
+    services.map(|service| service.name().clone()).collect()
 }
 
-/// Whether what is restored goes into what a backup of the service would hold: files may go below another prefix.
-fn is_within(restore: &Restore, service: &Service) -> bool {
-    match (service, &restore.options.into_prefix) {
-        (Service::Storage(storage), Some(prefix)) => prefix.starts_with(&storage.prefix),
-        _ => true,
+/// Refuses to replace what has come into a service since it was first looked at, which no safety backup has.
+pub(super) fn refuse_unkept(restore: &Restore, index: usize, found: &Preflight) -> Result<(), SliceError> {
+    let was_occupied = restore.preflight.get(index).is_some_and(|first| first.is_occupied);
+    // Files that are only added beside others take nothing from anybody.
+    let replaces = found.changes.is_none_or(|changes| changes.replaced + changes.removed > 0);
+    if !restore.options.safety_backup || was_occupied || !found.is_occupied || !replaces {
+        return Ok(());
     }
-}
-
-/// What a preflight has to say of a service that no safety backup covers.
-pub(super) fn uncovered(
-    restore: &Restore,
-    target: &ApplicationSpec,
-    service: &ServiceName,
-) -> Option<String> {
-    let service = target.service(service).filter(|service| !is_within(restore, service))?;
-    Some(format!(
-        "the files go below another prefix than that of {}, which no safety backup covers: undo does not take them back",
-        service.name()
+    Err(SliceError::permanent(
+        "target_changed",
+        format!(
+            "something has come into {} since it was looked at, which no safety backup has; ask for the restore again",
+            found.target
+        ),
     ))
 }
 

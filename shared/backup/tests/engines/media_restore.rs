@@ -21,7 +21,7 @@ use holdfast_backup::{
 use holdfast_domain::{
     application::{Service, StorageService},
     backup::Artifact,
-    restore::{Mapping, MediaChanges, RestoreOptions, Restored},
+    restore::{Mapping, MediaChanges, Restore, RestoreOptions, Restored},
 };
 use holdfast_testing::{World, builders};
 
@@ -96,6 +96,16 @@ impl Scene {
         files: &[&str],
         options: RestoreOptions,
     ) -> Box<dyn Restorer> {
+        self.restorer_for(bucket, prefix, files, &builders::restore_with(&options)).await
+    }
+
+    async fn restorer_for(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        files: &[&str],
+        restore: &Restore,
+    ) -> Box<dyn Restorer> {
         let mapping = Mapping {
             from: builders::service_name("MEDIA"),
             to: builders::service_name("MEDIA"),
@@ -104,7 +114,7 @@ impl Scene {
         };
         let target = Service::Storage(storage(bucket, prefix));
         let (ports, clients) = (&self.world.ports, clients());
-        restorer::open(ports, &clients, &target, &self.artifact, &mapping, &options).await.unwrap()
+        restorer::open(ports, &clients, &target, &self.artifact, &mapping, restore).await.unwrap()
     }
 
     /// A restorer of everything into an empty bucket.
@@ -363,12 +373,15 @@ async fn single_files_and_folders_are_restored_by_name() {
 #[tokio::test]
 async fn files_go_below_another_prefix() {
     let scene = Scene::plain().await;
-    let options = RestoreOptions { into_prefix: Some("restored/".to_owned()), ..RestoreOptions::default() };
+    let options = RestoreOptions { into_prefix: Some("m/restored/".to_owned()), ..RestoreOptions::default() };
+    let files = scene.found(BUCKET, "m/").await;
     let restorer = scene.in_place(options).await;
     let looked = restorer.preflight().await.unwrap();
-    assert_eq!((looked.target.as_str(), looked.is_occupied), ("s3://shop-media/restored/", false));
+    assert_eq!((looked.target.as_str(), looked.is_occupied), ("s3://shop-media/m/restored/", false));
     assert_eq!(restore_whole(restorer.as_ref()).await, changes(6, 0, 0, 0));
-    assert_eq!(scene.found(BUCKET, "restored/").await, scene.found(BUCKET, "m/").await);
+    assert_eq!(scene.found(BUCKET, "m/restored/").await, files);
+    let looked = restorer.preflight().await.unwrap();
+    assert!(looked.is_occupied, "a safety backup of the storage has them from now on");
 }
 
 /// More files than a batch, a page or a frame of the manifest has; each place in the middle is where a slice may begin.

@@ -89,7 +89,8 @@ impl<'a> Case<'a> {
         let clients =
             Clients { postgres: self.server.clients().parse().unwrap(), mysql: "/usr/bin".parse().unwrap() };
         let target = Service::Postgres(service);
-        open(&self.world.ports, &clients, &target, &self.artifact, &mapping(tables), options).await.unwrap()
+        let restore = builders::restore_with(options);
+        open(&self.world.ports, &clients, &target, &self.artifact, &mapping(tables), &restore).await.unwrap()
     }
 
     async fn preflight(&self, options: &RestoreOptions) -> Preflight {

@@ -13,7 +13,7 @@ use holdfast_backup::{
 };
 use holdfast_domain::{
     audit::Action,
-    backup::{Backup, State},
+    backup::{Backup, Failure, State, Verification, VerificationState},
     restore::{Mapping, MediaMode, RestoreOptions, RestoreState},
 };
 use holdfast_testing::{
@@ -126,7 +126,12 @@ async fn options_that_do_not_fit_are_refused() {
     let database = Some(vec![builders::mapping("DEFAULT", "DEFAULT")]);
     let request = RestoreRequest { services: database, ..shop.request(into("restored/")) };
     assert_eq!(field(&refused(&shop, request).await), "options.into_prefix", "no storage");
-    assert_eq!(field(&refused(&shop, shop.request(into("/restored/"))).await), "options.into_prefix");
+    for outside in ["/restored/", "restored/", "blog/", "", "media"] {
+        let refusal = refused(&shop, shop.request(into(outside))).await;
+        assert_eq!(field(&refusal), "options.into_prefix", "{outside:?}");
+    }
+    let elsewhere = refused(&shop, shop.request(into("blog/"))).await;
+    assert!(elsewhere.to_string().contains("not below the prefix \"media/\" of MEDIA"), "{elsewhere}");
     let some = Some(vec![with(builders::mapping("MEDIA", "MEDIA"), &[], &["a/"])]);
     let mirror = RestoreOptions { media: MediaMode::Mirror, ..overwriting() };
     let request = RestoreRequest { services: some, ..shop.request(mirror) };
@@ -160,6 +165,46 @@ async fn a_backup_that_holds_nothing_is_refused_with_what_to_do() {
     let mut request = shop.request(overwriting());
     request.from.backup = unknown;
     assert!(matches!(refused(&shop, request).await, RequestError::NotFound { what: "backup", .. }));
+}
+
+#[tokio::test]
+async fn a_backup_that_was_found_damaged_is_refused_with_what_was_found() {
+    let shop = Shop::new();
+    let verify = |state| {
+        let mut backup = shop.backup.clone();
+        backup.verification = Some(Verification {
+            state,
+            by: "schedule".to_owned(),
+            at: builders::now(),
+            finished_at: Some(builders::now()),
+            artifacts: Vec::new(),
+            cursor: None,
+            failure: (state != VerificationState::Passed).then(|| Failure {
+                code: "archive_damaged".to_owned(),
+                message: "the bytes of \"a.jpg\" are not those of its checksum.".to_owned(),
+                service: None,
+                transient: false,
+            }),
+        });
+        shop.world.records.insert_backup(backup);
+    };
+    verify(VerificationState::Damaged);
+    let refusal = refused(&shop, shop.request(overwriting())).await;
+    assert!(matches!(refusal, RequestError::Conflict(_)), "{refusal}");
+    for part in
+        ["is damaged: the bytes of \"a.jpg\" are not those of its checksum. Choose another", "RESTORING.md"]
+    {
+        assert!(refusal.to_string().contains(part), "{part}: {refusal}");
+    }
+    verify(VerificationState::Failed);
+    let id = shop.ask(overwriting()).await;
+    verify(VerificationState::Damaged);
+    let restore = shop.drive(id).await;
+    let failure = restore.failure.unwrap();
+    assert_eq!((restore.state, failure.code.as_str()), (RestoreState::Failed, "backup_damaged"));
+    assert!(restore.preflight.is_empty() && failure.message.contains("Nothing was changed"));
+    verify(VerificationState::Passed);
+    shop.ask(overwriting()).await;
 }
 
 #[tokio::test]

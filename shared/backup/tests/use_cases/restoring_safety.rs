@@ -2,14 +2,16 @@
 
 use chrono::TimeDelta;
 use holdfast_backup::{
+    error::RequestError,
     job::{Answer, Job},
     ports::Records as _,
     request::{self, BackupRequest},
-    restores,
+    restores::{self, RestoreRequest},
 };
 use holdfast_domain::{
+    application::Service,
     backup::{Backup, Failure, State},
-    restore::{RestoreOptions, RestoreState},
+    restore::{MediaMode, RestoreOptions, RestoreState},
 };
 use holdfast_testing::builders;
 use rstest::rstest;
@@ -56,15 +58,87 @@ async fn declined_there_is_none_and_no_undo() {
 }
 
 #[tokio::test]
-async fn files_that_go_elsewhere_need_none_of_their_storage() {
+async fn files_that_go_below_another_prefix_are_covered_and_taken_back_there_alone() {
     let shop = Shop::occupied();
-    let options = RestoreOptions { into_prefix: Some("elsewhere/".to_owned()), ..overwriting() };
+    let mut below = shop.storage().clone();
+    let Service::Storage(storage) = &mut below else { panic!("a storage") };
+    storage.prefix = "media/restored/".to_owned();
+    shop.world.restorers.fill(&below, "own");
+    let options = RestoreOptions { into_prefix: Some("media/restored/".to_owned()), ..overwriting() };
     let restore = shop.drive(shop.ask(options).await).await;
     assert_eq!(restore.state, RestoreState::Succeeded, "{:?}", restore.failure);
     let safety = shop.world.backup(&shop.id, restore.safety_backup.unwrap());
-    assert_eq!(safety.services, [builders::service_name("DEFAULT")]);
-    assert!(restore.preflight[1].notes.iter().any(|note| note.contains("no safety backup covers")));
-    assert!(shop.files_from().values().all(|from| from == "own"), "its own files are not touched");
+    assert_eq!(safety.services, ["DEFAULT", "MEDIA"].map(builders::service_name));
+    assert!(shop.files_from().values().all(|from| from == "own"), "its other files are not touched");
+    assert_eq!(shop.world.restorers.holds(&below).get("0"), Some(&Shop::key(&shop.backup, 1)));
+
+    let undo = restores::undo(&shop.world.ports, ANNA, &shop.id, restore.id, None).await.unwrap();
+    let undo = undo.restore.value;
+    assert_eq!(undo.services[1].files, ["restored/"], "the rest of the storage stays");
+    assert_eq!((undo.options.into_prefix, undo.options.media), (None, MediaMode::Mirror));
+}
+
+#[tokio::test]
+async fn undo_of_single_files_leaves_the_others() {
+    let shop = Shop::occupied();
+    let mut media = builders::mapping("MEDIA", "MEDIA");
+    media.files = vec!["photos/a.jpg".to_owned(), "photos/old/".to_owned()];
+    let request = RestoreRequest { services: Some(vec![media.clone()]), ..shop.request(overwriting()) };
+    let asked = restores::create(&shop.world.ports, ANNA, &shop.id, request, None).await.unwrap();
+    let restore = shop.drive(asked.restore.value.id).await;
+    assert_eq!(restore.state, RestoreState::Succeeded, "{:?}", restore.failure);
+    let undo = restores::undo(&shop.world.ports, ANNA, &shop.id, restore.id, None).await.unwrap();
+    assert_eq!(undo.restore.value.services, [media]);
+}
+
+#[tokio::test]
+async fn what_comes_into_a_service_between_the_looks_is_not_replaced() {
+    let shop = Shop::new();
+    let id = shop.ask(overwriting()).await;
+    assert_eq!(shop.slice(id).await.unwrap(), Answer::Continue, "it looks, and both are empty");
+    shop.world.restorers.fill(shop.database(), "own");
+    let restore = shop.drive(id).await;
+    let failure = restore.failure.unwrap();
+    assert_eq!((restore.state, failure.code.as_str()), (RestoreState::Failed, "target_changed"));
+    for part in ["no safety backup has", "ask for the restore again", "Nothing was changed"] {
+        assert!(failure.message.contains(part), "{part}: {}", failure.message);
+    }
+    assert_eq!(shop.database_from().as_deref(), Some("own"));
+
+    let declined = Shop::new();
+    let id = declined.ask(RestoreOptions { safety_backup: false, ..overwriting() }).await;
+    declined.slice(id).await.unwrap();
+    declined.world.restorers.fill(declined.database(), "own");
+    assert_eq!(declined.drive(id).await.state, RestoreState::Succeeded, "who needs none has said so");
+}
+
+/// What was undone there would not be what was restored.
+#[tokio::test]
+async fn undo_does_not_go_where_the_registration_points_since() {
+    let shop = Shop::occupied();
+    let restore = shop.drive(shop.ask(overwriting()).await).await;
+    for service in [0, 1] {
+        let mut record = builders::application("shop");
+        match &mut record.spec.services[service] {
+            Service::Postgres(database) => database.host = "other.example".to_owned(),
+            Service::Storage(storage) => storage.prefix = "elsewhere/".to_owned(),
+            Service::Mysql(_) => panic!("none is registered"),
+        }
+        shop.world.records.insert_application(record);
+        let refusal = restores::undo(&shop.world.ports, ANNA, &shop.id, restore.id, None).await.unwrap_err();
+        let words = [["db.internal", "other.example"], ["/media/", "/elsewhere/"]][service];
+        for part in words {
+            assert!(matches!(refusal, RequestError::Conflict(_)), "{refusal}");
+            assert!(refusal.to_string().contains(part), "{part}: {refusal}");
+        }
+    }
+    let mut record = builders::application("shop");
+    record.spec.services.pop();
+    shop.world.records.insert_application(record);
+    let refusal = restores::undo(&shop.world.ports, ANNA, &shop.id, restore.id, None).await.unwrap_err();
+    assert!(refusal.to_string().contains("which is not registered now"), "{refusal}");
+    shop.world.records.insert_application(builders::application("shop"));
+    restores::undo(&shop.world.ports, ANNA, &shop.id, restore.id, None).await.unwrap();
 }
 
 /// Brings the safety backup to an end that is none of success.

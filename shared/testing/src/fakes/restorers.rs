@@ -12,7 +12,7 @@ use holdfast_backup::{
 use holdfast_domain::{
     application::Service,
     backup::Artifact,
-    restore::{Mapping, MediaChanges, Preflight, Refusal, RestoreOptions, Restored},
+    restore::{Mapping, MediaChanges, Preflight, Refusal, Restore, RestoreOptions, Restored},
 };
 
 use crate::faults::Faults;
@@ -80,9 +80,10 @@ impl Restorers for FakeRestorers {
         target: &Service,
         artifact: &Artifact,
         mapping: &Mapping,
-        options: &RestoreOptions,
+        restore: &Restore,
     ) -> Result<Box<dyn Restorer>, SliceError> {
         assert_eq!((target.name(), &artifact.service), (&mapping.to, &mapping.from));
+        let options = &restore.options;
         let opened = FakeRestorer {
             place: place(target, options.into_prefix.as_deref()),
             target: target.clone(),

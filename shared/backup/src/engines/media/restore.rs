@@ -26,17 +26,18 @@ mod verdict;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use holdfast_domain::{
     application::StorageService,
     backup::Artifact,
-    restore::{Mapping, MediaMode, Preflight, RestoreOptions},
+    restore::{Mapping, MediaMode, Preflight, Restore, RestoreOptions},
 };
 
 use super::object::relative;
 use crate::{
     engines::restorer::{Outcome, RestoreObserver, Restorer},
     error::SliceError,
-    ports::{Clock, PROBE, Ports, StorageError},
+    ports::{PROBE, Ports, StorageError},
 };
 use comparison::{Comparison, Met};
 use manifest::Manifest;
@@ -52,18 +53,21 @@ pub struct MediaRestorer {
     service: StorageService,
     selection: Selection,
     options: RestoreOptions,
-    clock: Arc<dyn Clock>,
+    /// When the restore was asked for: what was written later is in no safety backup.
+    since: DateTime<Utc>,
+    is_undo: bool,
 }
 
 impl MediaRestorer {
-    /// A restorer of `artifact`, an archive of files, into `service`.
+    /// A restorer of `artifact`, an archive of files, into `service`, for `restore`.
     pub fn new(
         ports: &Ports,
         service: StorageService,
         artifact: Artifact,
         mapping: &Mapping,
-        options: &RestoreOptions,
+        restore: &Restore,
     ) -> Self {
+        let options = &restore.options;
         let prefix = options.into_prefix.clone().unwrap_or_else(|| service.prefix.clone());
         let ends = (ports.media.clone(), ports.media_target.clone(), ports.artifacts.clone());
         let tar = artifact.object.clone();
@@ -74,7 +78,8 @@ impl MediaRestorer {
             service,
             selection: Selection::new(&mapping.files),
             options: options.clone(),
-            clock: ports.clock.clone(),
+            since: restore.created_at,
+            is_undo: restore.undoes.is_some(),
         }
     }
 
@@ -119,7 +124,7 @@ impl MediaRestorer {
             }
         }
         let missing: Vec<_> = unseen.left().collect();
-        if missing.is_empty() {
+        if missing.is_empty() || self.is_undo {
             return Ok(bytes);
         }
         Err(SliceError::permanent(
@@ -141,14 +146,21 @@ impl Restorer for MediaRestorer {
         time: Duration,
         observer: &mut dyn RestoreObserver,
     ) -> Result<Outcome, SliceError> {
+        if let Some(refusal) = self.refuse_place().into_iter().next() {
+            return Err(Trouble::Refused(refusal).into_error());
+        }
         let progress = match cursor {
             Some(cursor) => Progress::parse(cursor)?,
-            None => Progress::begin(self.clock.now()),
+            None => Progress::begin(self.since),
         };
         let before = (progress.stage, progress.after.clone());
         let mut reporter = Reporter::new(progress, observer);
         let outcome = self.go_on(time, &mut reporter).await;
-        self.site.give_up().await;
+        if !self.site.give_up().await
+            && let Err(left) = self.clean_up().await
+        {
+            tracing::warn!(place = self.site.name(), error = %left, "uploads are left open there");
+        }
         match outcome {
             Ok(true) => Ok(Outcome::Done(reporter.progress.restored())),
             Ok(false) if (reporter.progress.stage, &reporter.progress.after) == (before.0, &before.1) => {

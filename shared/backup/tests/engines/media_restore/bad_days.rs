@@ -177,3 +177,36 @@ async fn a_note_of_how_far_it_is_that_cannot_be_read_says_so() {
     let outcome = scene.elsewhere().await.restore(Some("{}"), HOUR, &mut Follower::default()).await;
     assert_eq!(failure(outcome).code, "cursor_malformed");
 }
+
+/// An upload that cannot be given up at first is given up before the slice ends: nobody cleans up behind one that pauses.
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_is_not_given_up_at_once_is_given_up_all_the_same() {
+    let scene = Scene::plain().await;
+    let restorer = scene.elsewhere().await;
+    scene.world.faults.always("media_target.copy_part", Moment::Before, Fault::Delay(HOUR));
+    scene.world.faults.on("media_target.abort", 1, Moment::Before, Fault::Unavailable);
+    let paused = restorer.restore(None, Duration::from_mins(1), &mut Follower::default()).await.unwrap();
+    assert!(matches!(paused, Outcome::Paused { .. }), "{paused:?}");
+    assert_eq!(scene.world.faults.count("media_target.abort"), 2);
+    scene.assert_nothing_open();
+}
+
+/// A slice may end before it has come to the first file of the archive: there may be very many others before it.
+#[tokio::test]
+async fn a_slice_may_end_among_files_that_the_archive_does_not_have() {
+    let scene = Scene::plain().await;
+    for number in 0..5 {
+        scene.world.media.put(OTHER, &format!("back/0{number}"), "somebody's");
+    }
+    let restorer = scene.elsewhere().await;
+    let mut cursor = None::<String>;
+    for _ in 0..5 {
+        let outcome = restorer.restore(cursor.as_deref(), Duration::ZERO, &mut Follower::default()).await;
+        let Outcome::Paused { cursor: next } = outcome.unwrap() else { panic!("it pauses") };
+        assert_eq!(scene.world.media_target.written(), Vec::<String>::new());
+        cursor = Some(next);
+    }
+    let outcome = restorer.restore(cursor.as_deref(), HOUR, &mut Follower::default()).await.unwrap();
+    let Outcome::Done(done) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(done.changes, Some(changes(6, 0, 0, 0)));
+}

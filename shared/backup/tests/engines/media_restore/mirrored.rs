@@ -1,6 +1,7 @@
 //! Mirroring: what the backup does not have is removed, at the very end.
 
-use holdfast_domain::restore::MediaMode;
+use chrono::TimeDelta;
+use holdfast_domain::{id::RestoreId, restore::MediaMode};
 use holdfast_testing::faults::{Fault, Moment};
 
 use super::*;
@@ -84,6 +85,44 @@ async fn what_is_written_after_the_restore_began_stays() {
     assert!(scene.world.media.bytes(BUCKET, "m/newer.txt").is_some());
 }
 
+/// A restore asked for in the middle of a second: S3 lists whole ones, and what was written later seems to be earlier.
+#[tokio::test]
+async fn what_is_written_between_the_safety_backup_and_the_removals_stays() {
+    let scene = scene().await;
+    let headers = ObjectHeaders::default();
+    let put = scene.world.media_target.put(BUCKET, "m/newer.txt", &headers, Bytes::from_static(b"new"), true);
+    put.await.unwrap();
+    let page = scene.world.media.list(BUCKET, "m/newer.txt", None, None).await.unwrap();
+    let written = page.objects[0].last_modified;
+    let at = |milliseconds| {
+        let created_at = written + TimeDelta::milliseconds(milliseconds);
+        Restore { created_at, ..builders::restore_with(&mirror()) }
+    };
+    // However late the slice that removes is.
+    scene.world.clock.advance(TimeDelta::days(1_000));
+    let restorer = scene.restorer_for(BUCKET, "m/", &[], &at(500)).await;
+    assert_eq!(restorer.preflight().await.unwrap().changes, Some(changes(1, 0, 5, 3)));
+    assert_eq!(restore_whole(restorer.as_ref()).await, changes(1, 0, 5, 3));
+    assert!(scene.world.media.bytes(BUCKET, "m/newer.txt").is_some());
+    let restorer = scene.restorer_for(BUCKET, "m/", &[], &at(1_000)).await;
+    assert_eq!(restore_whole(restorer.as_ref()).await, changes(0, 0, 6, 1), "it was there before");
+}
+
+/// What single files were put in is taken back, and nothing else; a file that was not there before is no reason to refuse.
+#[tokio::test]
+async fn an_undo_of_single_files_leaves_the_others() {
+    let scene = scene().await;
+    scene.world.media.put(BUCKET, "m/a.txt", "of the restore");
+    let undoes = Some(RestoreId::new(builders::now(), [3; 10]));
+    let restore = Restore { undoes, ..builders::restore_with(&mirror()) };
+    let names = ["a.txt", "album/3.jpg", "never/"];
+    let restorer = scene.restorer_for(BUCKET, "m/", &names, &restore).await;
+    let looked = restorer.preflight().await.unwrap();
+    assert_eq!((looked.changes, &looked.refusals[..]), (Some(changes(0, 1, 0, 1)), &[][..]));
+    assert_eq!(restore_whole(restorer.as_ref()).await, changes(0, 1, 0, 1));
+    assert_eq!(scene.world.media_target.written(), ["m/a.txt", "m/album/3.jpg"]);
+}
+
 /// A file that was listed and could not be backed up is not in the backup, and removed it would be gone for good.
 #[tokio::test]
 async fn what_was_left_out_of_the_backup_stays() {
@@ -106,6 +145,16 @@ async fn a_folder_is_mirrored_by_itself() {
     let scene = scene().await;
     let restorer = scene.restorer(BUCKET, "m/", &["album/"], mirror()).await;
     assert_eq!(restore_whole(restorer.as_ref()).await, changes(0, 0, 3, 1));
+    assert_eq!(scene.world.media_target.written(), ["m/album/3.jpg"]);
+}
+
+/// The folder itself is the first of its files: whoever goes on behind it does not take it for one that the backup does not have.
+#[tokio::test]
+async fn a_folder_is_not_removed_by_a_slice_that_begins_behind_it() {
+    let scene = scene().await;
+    let restorer = scene.restorer(BUCKET, "m/", &["album/"], mirror()).await;
+    let (done, _) = restore(restorer.as_ref(), Duration::ZERO).await.unwrap();
+    assert_eq!(done.changes, Some(changes(0, 0, 3, 1)));
     assert_eq!(scene.world.media_target.written(), ["m/album/3.jpg"]);
 }
 

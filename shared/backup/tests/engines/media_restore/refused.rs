@@ -1,6 +1,7 @@
 //! What stands in the way of a restore, and is found before anything is changed.
 
 use holdfast_domain::restore::MediaMode;
+use holdfast_testing::faults::{Fault, Moment};
 use rstest::rstest;
 
 use super::*;
@@ -113,8 +114,8 @@ async fn a_bucket_that_cannot_be_used_is_refused() {
 }
 
 #[rstest]
-#[case::not_a_folder("restored", "prefix_not_a_folder", "\"restored\"")]
-#[case::too_long(&format!("{}/", "x".repeat(1_020)), "key_impossible", "6 files")]
+#[case::not_a_folder("m/restored", "prefix_not_a_folder", "\"m/restored\"")]
+#[case::too_long(&format!("m/{}/", "x".repeat(1_018)), "key_impossible", "6 files")]
 #[tokio::test]
 async fn a_prefix_that_makes_no_good_keys_is_refused(
     #[case] prefix: &str,
@@ -174,4 +175,44 @@ async fn what_is_in_the_way_for_now_is_no_refusal() {
         assert!(failure.transient, "{call}: {failure:?}");
         scene.assert_nothing_open();
     }
+}
+
+/// The bucket may hold another application's files, which whoever may restore this one has no right to.
+#[rstest]
+#[case("blog/")]
+#[case("")]
+#[case("other/m/")]
+#[tokio::test]
+async fn files_do_not_go_beside_the_storage(#[case] prefix: &str) {
+    let scene = Scene::plain().await;
+    scene.world.media.put(BUCKET, "blog/a.txt", "somebody's");
+    let options =
+        RestoreOptions { into_prefix: Some(prefix.to_owned()), media: MediaMode::Mirror, ..overwrite() };
+    let restorer = scene.in_place(options).await;
+    assert_refused(&scene, restorer.as_ref(), "prefix_outside", "not below that of the storage").await;
+    assert_fails(restorer.as_ref(), "prefix_outside").await;
+    assert_eq!(scene.world.media_target.written(), Vec::<String>::new());
+}
+
+/// What was not there when it was listed is in no safety backup.
+#[rstest]
+#[case::small("z.txt", "media_target.put")]
+#[case::large("film.mp4", "media_target.copy_part")]
+#[tokio::test(start_paused = true)]
+async fn a_file_that_appears_while_others_are_replaced_is_not(#[case] key: &str, #[case] call: &str) {
+    let scene = Scene::plain().await;
+    let restorer = scene.restorer(OTHER, "back/", &[], overwrite()).await;
+    let slow = Fault::Delay(Duration::from_secs(10));
+    scene.world.faults.always(call, Moment::Before, slow);
+    let mut follower = Follower::default();
+    let somebody = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        scene.world.media.put(OTHER, &format!("back/{key}"), "somebody's");
+    };
+    let (outcome, ()) = tokio::join!(restorer.restore(None, HOUR, &mut follower), somebody);
+    let failure = failure(outcome);
+    assert_eq!((failure.code.as_str(), failure.transient), ("file_appeared", false), "{}", failure.message);
+    assert!(failure.message.contains(key), "{}", failure.message);
+    assert_eq!(scene.world.media.bytes(OTHER, &format!("back/{key}")).unwrap(), "somebody's");
+    scene.assert_nothing_open();
 }

@@ -12,7 +12,7 @@ use holdfast_archive::{
 use super::{
     progress::Tally,
     site::{ROOM_KIB, Site, headers},
-    trouble::{Trouble, in_the_way, of_archive, of_put, other_bytes},
+    trouble::{Trouble, appeared, in_the_way, of_archive, of_put, other_bytes},
     verdict::{Verdict, is_there},
 };
 use crate::{error::SliceError, ports::StorageError};
@@ -147,16 +147,18 @@ async fn put(site: Arc<Site>, file: Planned, bytes: Bytes) -> Result<(Verdict, u
         return if is_same().await? { Ok((Verdict::Unchanged, length)) } else { Err(in_the_way(key)) };
     }
     let headers = headers(&object);
-    let put = site.target.put(&site.bucket, &site.key(key), &headers, bytes.clone(), site.overwrite).await;
+    // What was not there when it was listed is in no safety backup: only what was seen is replaced.
+    let put =
+        site.target.put(&site.bucket, &site.key(key), &headers, bytes.clone(), something_is_there).await;
     match put {
         Ok(()) if something_is_there => Ok((Verdict::Replaced, length)),
         Ok(()) => Ok((Verdict::Added, length)),
         // The answer to a first call may have been lost.
-        Err(StorageError::Changed(_)) if !site.overwrite => {
+        Err(StorageError::Changed(_)) if !something_is_there => {
             if is_same().await? {
                 Ok((Verdict::Added, length))
             } else {
-                Err(in_the_way(key))
+                Err(appeared(key, site.overwrite))
             }
         }
         Err(error) => Err(of_put(&site.bucket, key, &error)),

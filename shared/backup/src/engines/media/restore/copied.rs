@@ -10,7 +10,7 @@ use super::{
     batch::stopped,
     progress::Tally,
     site::{Site, headers},
-    trouble::{in_the_way, of_copy, of_put, other_bytes},
+    trouble::{appeared, in_the_way, of_copy, of_put, other_bytes},
     verdict::{Verdict, is_there},
 };
 use crate::{
@@ -40,14 +40,15 @@ pub(super) async fn copy(
         let begun = site.target.begin(&site.bucket, &site.key(key), &headers(&object)).await;
         let upload = begun.map_err(|error| of_put(&site.bucket, key, &error))?;
         site.opened(&upload);
-        let filled = fill(&site, &upload, &object, whole).await;
+        // What was not there when it was listed is in no safety backup: only what was seen is replaced.
+        let filled = fill(&site, &upload, &object, whole, found.is_some()).await;
         let made = match filled {
             Ok(()) => Ok(()),
             Err(Filling::InTheWay) if is_there(&site, key, object.size, whole).await? => {
                 verdict = Verdict::Added;
                 Err(None)
             }
-            Err(Filling::InTheWay) => Err(Some(in_the_way(key))),
+            Err(Filling::InTheWay) => Err(Some(appeared(key, site.overwrite))),
             Err(Filling::Failed(error)) => Err(Some(error)),
         };
         if let Err(error) = made {
@@ -80,6 +81,7 @@ async fn fill(
     upload: &MediaUpload,
     object: &StoredObject,
     whole: Crc64Nvme,
+    overwrite: bool,
 ) -> Result<(), Filling> {
     let mut copying: FuturesUnordered<_> = divide(object.offset, object.size)
         .zip(1..)
@@ -94,9 +96,9 @@ async fn fill(
     if (found, bytes) != (whole, object.size) {
         return Err(Filling::Failed(other_bytes(&object.key)));
     }
-    match site.target.complete(upload, &parts, whole, site.overwrite).await {
+    match site.target.complete(upload, &parts, whole, overwrite).await {
         Ok(()) => Ok(()),
-        Err(StorageError::Changed(_)) if !site.overwrite => Err(Filling::InTheWay),
+        Err(StorageError::Changed(_)) if !overwrite => Err(Filling::InTheWay),
         Err(error) => Err(Filling::Failed(of_copy(&site.bucket, &object.key, &error))),
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    super::task::Task,
+    super::{object::relative, task::Task},
     batch::Batch,
     comparison::{Comparison, Met},
     copied,
@@ -35,14 +35,23 @@ pub(super) async fn put(
     let mut queue = Queue::default();
     let mut batch = Batch::default();
     let mut has_begun = false;
+    // The last that was passed by before anything was begun: a listing may have very many before the first file.
+    let mut passed = None;
     let ended = loop {
-        if has_begun && tokio::time::Instant::now() >= deadlines.soft {
+        if (has_begun || passed.is_some()) && tokio::time::Instant::now() >= deadlines.soft {
             break false;
         }
         let met = reporter.during(comparison.next()).await?.map_err(Trouble::into_error)?;
         let (object, found) = match met {
             Some(Met::Archived(object, found)) => (*object, found),
-            Some(Met::Skipped(_) | Met::Extra(_)) => continue,
+            Some(Met::Skipped(skipped)) => {
+                passed = Some(skipped.key);
+                continue;
+            }
+            Some(Met::Extra(extra)) => {
+                passed = Some(relative(&site.prefix, &extra.key).to_owned());
+                continue;
+            }
             None => break true,
         };
         has_begun = true;
@@ -81,6 +90,10 @@ pub(super) async fn put(
             queue.settle(reporter).await?;
         }
     };
+    if !ended && !has_begun {
+        reporter.progress.after = passed;
+        return Ok(false);
+    }
     queue.push_batch(site, batch);
     let drained = tokio::time::timeout_at(deadlines.hard, queue.drain(reporter)).await;
     match drained {

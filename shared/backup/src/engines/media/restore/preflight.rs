@@ -34,7 +34,7 @@ impl MediaRestorer {
             return Ok(found);
         }
         match self.is_occupied().await {
-            Ok(is_occupied) => found.is_occupied = is_occupied && self.is_within_service(),
+            Ok(is_occupied) => found.is_occupied = is_occupied,
             Err(trouble) => found.refusals.push(refusal(trouble)?),
         }
         if found.refusals.is_empty()
@@ -54,13 +54,24 @@ impl MediaRestorer {
     }
 
     /// What can be refused without asking anybody.
-    fn refuse_place(&self) -> Vec<Refusal> {
+    pub(super) fn refuse_place(&self) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         if self.site.bucket == self.site.target.backups() {
             refusals.push(Refusal::new(
                 "bucket_of_backups",
                 format!("the bucket {} is the one that backups are kept in", self.site.bucket),
                 "restore into another bucket",
+            ));
+        }
+        // Other files of the bucket are not this storage's, and no safety backup has them.
+        if !self.site.prefix.starts_with(&self.service.prefix) {
+            refusals.push(Refusal::new(
+                "prefix_outside",
+                format!(
+                    "the prefix {:?} is not below that of the storage, {:?}",
+                    self.site.prefix, self.service.prefix
+                ),
+                format!("restore into a prefix below it, as `{}restored/`", self.service.prefix),
             ));
         }
         if let Some(prefix) = &self.options.into_prefix
@@ -74,11 +85,6 @@ impl MediaRestorer {
             ));
         }
         refusals
-    }
-
-    /// Whether a backup of the service has what is in the place.
-    pub(super) fn is_within_service(&self) -> bool {
-        self.site.prefix.starts_with(&self.service.prefix)
     }
 
     /// Whether anything is in the place.

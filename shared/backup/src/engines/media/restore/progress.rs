@@ -38,8 +38,8 @@ pub(super) struct Progress {
     /// Bytes of the files that are done, those that were there among them.
     pub(super) bytes: u64,
     pub(super) of_bytes: Option<u64>,
-    /// When the restore began: what was written later is not removed.
-    pub(super) began_at: DateTime<Utc>,
+    /// When the restore was asked for: what was written later is not removed.
+    pub(super) since: DateTime<Utc>,
     /// Files that would have been removed but for that.
     pub(super) spared: u64,
     /// Whether the slice that wrote this stopped by itself, and had done nothing beyond it.
@@ -56,14 +56,14 @@ pub(super) struct Tally {
 }
 
 impl Progress {
-    pub(super) fn begin(now: DateTime<Utc>) -> Self {
+    pub(super) fn begin(since: DateTime<Utc>) -> Self {
         Self {
             stage: Stage::Files,
             after: None,
             changes: MediaChanges::default(),
             bytes: 0,
             of_bytes: None,
-            began_at: now,
+            since,
             spared: 0,
             at_rest: false,
             was_killed: false,
@@ -112,7 +112,7 @@ impl Progress {
         let mut notes = Vec::new();
         if self.spared > 0 {
             notes.push(format!(
-                "{} files that the backup does not have were written after the restore began, and were left.",
+                "{} files that the backup does not have were written after the restore was asked for, and were left.",
                 self.spared
             ));
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use holdfast_domain::restore::MediaChanges;
 
 use super::{
@@ -22,7 +23,8 @@ use crate::{
 const BATCH: usize = 1_000;
 
 /// Removes every object behind where the restore is that the backup does not have, of what was selected. Objects that were
-/// written after the restore began are in no safety backup, and stay. Returns whether it came to the end before the time was up.
+/// written after the restore was asked for are in no safety backup, and stay. Returns whether it came to the end before the time was
+/// up.
 pub(super) async fn remove(
     site: &Arc<Site>,
     manifest: &Arc<Manifest>,
@@ -42,7 +44,7 @@ pub(super) async fn remove(
             Some(Met::Skipped(skipped)) => Some(skipped.key),
             Some(Met::Extra(object)) => {
                 let key = relative(&site.prefix, &object.key).to_owned();
-                if is_kept(&object, reporter) {
+                if is_later(&object, reporter.progress.since) {
                     reporter.progress.spared += 1;
                 } else {
                     extra.push(object.key);
@@ -63,8 +65,9 @@ pub(super) async fn remove(
     }
 }
 
-fn is_kept(object: &ListedObject, reporter: &Reporter<'_>) -> bool {
-    object.last_modified >= reporter.progress.began_at
+/// Whether an object was written after `since`, or in the same second: S3 lists times in whole seconds.
+pub(super) fn is_later(object: &ListedObject, since: DateTime<Utc>) -> bool {
+    object.last_modified.timestamp() >= since.timestamp()
 }
 
 async fn remove_batch(

@@ -14,6 +14,7 @@ use super::{
     MediaRestorer,
     comparison::{Comparison, Met},
     manifest::Manifest,
+    removals::is_later,
     site::Site,
     trouble::Trouble,
     verdict::Verdict,
@@ -69,7 +70,7 @@ impl MediaRestorer {
                 }
                 Met::Skipped(skipped) => {
                     seen.skipped += 1;
-                    if unseen.names(&skipped.key) {
+                    if unseen.names(&skipped.key) && !self.is_undo {
                         seen.refusals.push(Refusal::new(
                             "file_skipped",
                             format!("the file {:?} is not in the archive: {}", skipped.key, skipped.reason),
@@ -84,7 +85,8 @@ impl MediaRestorer {
         while let Some(answer) = asking.next().await {
             seen.answer(&self.site, answer)?;
         }
-        for name in unseen.left() {
+        // What an undo does not find was not there before, and is removed.
+        for name in unseen.left().filter(|_| !self.is_undo) {
             let (what, fix) = if name.ends_with('/') {
                 (format!("nothing in the backup begins with {name:?}"), "name another folder")
             } else {
@@ -99,7 +101,7 @@ impl MediaRestorer {
     }
 
     fn extra(&self, seen: &mut Seen, object: &ListedObject) {
-        if self.options.media == MediaMode::Mirror && object.last_modified < self.clock.now() {
+        if self.options.media == MediaMode::Mirror && !is_later(object, self.since) {
             seen.changes.removed += 1;
             say(&mut seen.removed, relative(&self.site.prefix, &object.key));
         }
@@ -118,7 +120,7 @@ impl MediaRestorer {
             found.refusals.push(Refusal::new(
                 "overwrite_needed",
                 format!("{replaced} files would be replaced and {removed} removed, such as {such:?}"),
-                "ask for `overwrite`, or restore into another prefix",
+                "ask for `overwrite`, or restore below another prefix of the storage",
             ));
         }
         if seen.impossible_count > 0 {
@@ -158,16 +160,10 @@ impl MediaRestorer {
             );
         }
         if changes.replaced + changes.removed > 0 {
-            notes.push(if self.is_within_service() {
+            notes.push(
                 "What is replaced or removed is in the safety backup, unless there is none, or in the bucket's own versions."
-                    .to_owned()
-            } else {
-                format!(
-                    "{} is not a part of the service, so that no safety backup has what is replaced or removed there: the restore \
-                     cannot be undone.",
-                    self.site.name()
-                )
-            });
+                    .to_owned(),
+            );
         }
         if changes.unchanged > 0 {
             notes.push(
@@ -182,7 +178,7 @@ impl MediaRestorer {
             ));
         }
         if self.options.media == MediaMode::Mirror {
-            notes.push("Files that are written after the restore has begun are not removed.".to_owned());
+            notes.push("Files that were written after the restore was asked for are not removed.".to_owned());
         }
         notes.push(
             "Files come back with their headers, metadata and tags, as the bucket makes new objects: without access control lists \

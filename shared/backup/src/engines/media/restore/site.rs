@@ -76,14 +76,17 @@ impl Site {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| open != upload);
     }
 
-    /// Gives up the uploads that did not come to their end.
-    pub(super) async fn give_up(&self) {
+    /// Gives up the uploads that did not come to their end. Returns whether none is left.
+    pub(super) async fn give_up(&self) -> bool {
+        let mut is_all = true;
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
         for upload in open {
             if let Err(left) = self.target.abort(&upload).await {
                 tracing::warn!(key = %upload.key, error = %left, "an upload could not be aborted; cleaning up will try again");
+                is_all = false;
             }
         }
+        is_all
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) struct There {
 impl There {
     /// Those of `scope` behind the key `after`, which is relative to the prefix.
     pub(super) fn of(site: &Arc<Site>, scope: &Scope, after: Option<&str>) -> Self {
-        let after = after.filter(|after| *after > scope.start()).map(|after| site.key(after));
+        // A folder that is an object itself has the key that its scope begins with.
+        let after = after.filter(|after| *after >= scope.start()).map(|after| site.key(after));
         let mut there = Self {
             site: site.clone(),
             start: site.key(scope.start()),

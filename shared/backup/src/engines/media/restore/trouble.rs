@@ -123,7 +123,18 @@ pub(super) fn in_the_way(key: &str) -> SliceError {
     SliceError::permanent(
         "overwrite_needed",
         format!(
-            "there is another file {key:?} already; ask for `overwrite` to replace it, or restore into another prefix"
+            "there is another file {key:?} already; ask for `overwrite` to replace it, or restore below another prefix of the storage"
         ),
+    )
+}
+
+/// A file has come into the place of another one since that was looked at, and no safety backup has it.
+pub(super) fn appeared(key: &str, overwrite: bool) -> SliceError {
+    if !overwrite {
+        return in_the_way(key);
+    }
+    SliceError::permanent(
+        "file_appeared",
+        format!("another file {key:?} has appeared meanwhile, and was left as it is; restore again"),
     )
 }
