@@ -119,9 +119,9 @@ mod tests {
     #[rstest]
     #[case(
         "ALTER ROLE \"app\"\n  SET \"app\".\"jwt_secret\" TO 'hunter2'",
-        "ALTER ROLE \"app\" SET \"app\".\"jwt_secret\" TO …"
+        "ALTER ROLE \"app\" SET \"app\".\"jwt_secret\" TO…"
     )]
-    #[case("COMMENT ON DATABASE shop IS $x$hunter2$x$", "COMMENT ON DATABASE shop IS …")]
+    #[case("COMMENT ON DATABASE shop IS $x$hunter2$x$", "COMMENT ON DATABASE shop IS…")]
     #[case("DROP DATABASE shop", "DROP DATABASE shop")]
     fn no_value_of_a_statement_is_told(#[case] sql: &str, #[case] told: &str) {
         assert_eq!(beginning(sql.as_bytes()), told);
