@@ -158,12 +158,15 @@ async fn restore_one(
                 && let Some(mut restored) = restorer.has_done(cursor).await?
             {
                 // Written down first: what says so may be gone once it is cleaned up.
-                run.end_service(index, restored.clone()).await?;
-                if let Err(error) = restorer.clean_up().await {
+                let written = run.end_service(index, restored.clone()).await;
+                if matches!(written, Ok(()) | Err(SliceError::Cancelled))
+                    && let Err(error) = restorer.clean_up().await
+                {
                     restored.notes.push(format!(
                         "What was replaced could not be removed ({error}): drop what begins with holdfast_ beside it."
                     ));
                 }
+                written?;
                 return Ok(Outcome::Done(restored));
             }
             restorer.clean_up().await?;
