@@ -15,6 +15,7 @@ mod safety;
 use std::time::Duration;
 
 use holdfast_domain::{
+    application::Service,
     audit::Action,
     backup::Failure,
     id::{ApplicationId, RestoreId, ServiceName},
@@ -159,9 +160,26 @@ async fn restore_one(
         let is_killed = before.as_ref().is_some_and(is_half_done);
         let cursor = before.and_then(|before| before.cursor);
         if is_killed {
+            if let Some(cursor) = &cursor
+                && let Some(mut restored) = restorer.has_done(cursor).await?
+            {
+                // Written down first: what says so may be gone once it is cleaned up.
+                let written = run.end_service(index, restored.clone()).await;
+                if matches!(written, Ok(()) | Err(SliceError::Cancelled))
+                    && let Err(error) = restorer.clean_up().await
+                {
+                    restored.notes.push(format!(
+                        "What was replaced could not be removed ({error}): drop what begins with holdfast_ beside it."
+                    ));
+                }
+                written?;
+                return Ok(Outcome::Done(restored));
+            }
             restorer.clean_up().await?;
         }
-        if cursor.is_none() {
+        // A database begins anew.
+        let is_database = place.target.service(&name).is_some_and(Service::is_database);
+        if cursor.is_none() || is_database {
             // What was free when it was looked at may not be any more.
             let found = restorer.preflight().await?;
             let refusals = found.refusals.iter().map(|refusal| (&name, refusal));

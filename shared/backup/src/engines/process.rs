@@ -54,6 +54,16 @@ pub(super) async fn last_words(mut stderr: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
+/// The first and the last of what a process complains of, in which a statement may be that is longer than what is kept.
+pub(super) async fn first_and_last_words(mut stderr: impl AsyncRead + Unpin) -> String {
+    let mut first = Vec::new();
+    // What cannot be read is the end.
+    let _ = (&mut stderr).take(LAST_WORDS as u64).read_to_end(&mut first).await;
+    let last = last_words(stderr).await;
+    let between = if last.len() < LAST_WORDS { "" } else { "\n" };
+    format!("{}{between}{last}", String::from_utf8_lossy(&first))
+}
+
 /// That `program` was ended by a signal, and what it `said` before.
 pub(super) fn killed(program: &str, signal: i32, said: &str) -> String {
     match said {
@@ -95,5 +105,16 @@ mod tests {
         let words = last_words(text.as_bytes()).await;
         assert_eq!(words.len(), LAST_WORDS);
         assert!(words.ends_with("xthe end"));
+    }
+
+    #[tokio::test]
+    async fn the_first_words_are_kept_with_the_last() {
+        let text = format!("the beginning{}the end", "x".repeat(3 * LAST_WORDS));
+        let words = first_and_last_words(text.as_bytes()).await;
+        assert_eq!(words.len(), 2 * LAST_WORDS + 1);
+        assert!(words.starts_with("the beginningx") && words.ends_with("xthe end"));
+        for text in ["", "short", &"x".repeat(LAST_WORDS + 1)] {
+            assert_eq!(first_and_last_words(text.as_bytes()).await, text);
+        }
     }
 }

@@ -59,7 +59,7 @@ pub trait Restorer: Send + Sync {
     async fn preflight(&self) -> Result<Preflight, SliceError>;
 
     /// Restores, from where an earlier slice has stopped if there is a `cursor`, for at most `time`. A restorer that cannot
-    /// stop and go on ends with the permanent error `slice_too_short` when its time is up, with the target as it was. So it is
+    /// stop and go on begins anew, whatever the cursor, and ends with the permanent error `slice_too_short` when its time is up, with the target as it was. So it is
     /// after every error, unless the preflight has said that it cannot be; and it has refused what the preflight refuses.
     async fn restore(
         &self,
@@ -67,6 +67,12 @@ pub trait Restorer: Send + Sync {
         time: Duration,
         observer: &mut dyn RestoreObserver,
     ) -> Result<Outcome, SliceError>;
+
+    /// Whether an earlier slice, which was killed, had come to its end with this `cursor`, and what it has restored then. Asked
+    /// before [`clean_up`](Self::clean_up), which may remove what says so; whoever was killed does nothing more once it is answered.
+    async fn has_done(&self, _cursor: &str) -> Result<Option<Restored>, SliceError> {
+        Ok(None)
+    }
 
     /// Removes what a restore into this target has left that was killed: half a database, open uploads. Harmless when there is
     /// nothing, and when it is repeated.

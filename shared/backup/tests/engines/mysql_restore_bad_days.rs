@@ -9,7 +9,10 @@ use std::{
 };
 
 use holdfast_backup::{
-    engines::{mysql::MysqlRestorer, restorer::Restorer as _},
+    engines::{
+        mysql::MysqlRestorer,
+        restorer::{Outcome, Restorer as _},
+    },
     error::SliceError,
 };
 use holdfast_domain::{backup::Failure, restore::RestoreOptions};
@@ -321,6 +324,103 @@ async fn a_worker_killed_in_the_middle_of_the_exchange() {
     scene.assert_untouched();
     scene.restorer().clean_up().await.unwrap();
     scene.succeeds().await;
+}
+
+/// One that is killed once everything is exchanged, and one that is too late: what was written since stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_after_the_exchange() {
+    let scene = Scene::new("killed_after", COMES).await;
+    for nth in [1, 2] {
+        // The second time it is told, the exchange has happened.
+        let mut told = 0;
+        let mut follower = Follower::doing(|so_far| {
+            told += u32::from(so_far.doing == "swap");
+            if told == nth { Err(SliceError::Fenced) } else { Ok(()) }
+        });
+        let outcome = scene.restorer().restore(None, SLICE, &mut follower).await;
+        assert!(matches!(outcome, Err(SliceError::Fenced)), "{outcome:?}");
+        let cursor = |nth: usize| {
+            let mut swaps = follower.told.iter().filter(|told| told.doing == "swap");
+            swaps.nth(nth).and_then(|told| told.cursor.clone()).unwrap()
+        };
+        if nth == 1 {
+            assert_eq!(scene.restorer().has_done(&cursor(0)).await.unwrap(), None);
+            scene.assert_untouched();
+            continue;
+        }
+        scene.server.sql(&scene.there, "INSERT INTO parent VALUES (2000, 2000)");
+        let restored = scene.restorer().has_done(&cursor(0)).await.unwrap().unwrap();
+        assert_eq!((restored.tables, restored.rows_compared), (None, false));
+        scene.restorer().clean_up().await.unwrap();
+        let restored = scene.restorer().has_done(&cursor(1)).await.unwrap().unwrap();
+        assert_eq!(restored.tables, Some(2), "the record knows, whatever the server does");
+        assert_eq!(scene.server.sql(&scene.there, "SELECT COUNT(*) FROM parent"), "1001");
+        assert_nothing_left(&scene.server, &scene.there);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_that_comes_after_the_exchange() {
+    let scene = Scene::new("cancelled_late", COMES).await;
+    let mut told = 0;
+    let mut follower = Follower::doing(|so_far| {
+        told += u32::from(so_far.doing == "swap");
+        if told == 2 { Err(SliceError::Cancelled) } else { Ok(()) }
+    });
+    let outcome = scene.restorer().restore(None, SLICE, &mut follower).await.unwrap();
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    assert_nothing_left(&scene.server, &scene.there);
+}
+
+/// The server has not noticed yet that a killed worker is gone, which has the lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_held_for_a_while() {
+    let scene = Scene::new("locked_still", COMES).await;
+    let lock = filling(&scene.there);
+    let lock = lock.trim_end_matches('_');
+    let holding = Holding::of(&scene.server, &scene.there, &format!("SELECT GET_LOCK('{lock}', 0);"));
+    let cleaning = tokio::spawn({
+        let restorer = scene.restorer();
+        async move { restorer.clean_up().await }
+    });
+    let waits = format!(
+        "SELECT COALESCE(MAX(time), 0) > 6 FROM information_schema.processlist
+         WHERE state = 'User lock' AND info LIKE '%{lock}%' AND id <> CONNECTION_ID()"
+    );
+    while scene.server.sql("mysql", &waits) != "1" {
+        assert!(!cleaning.is_finished(), "{:?}", cleaning.await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    drop(holding);
+    cleaning.await.unwrap().unwrap();
+}
+
+#[rstest]
+#[case("run", "\\! touch {}\n")]
+#[case("system", "system touch {}\n")]
+#[case("write", "tee {}\nSELECT 1;\n")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_that_has_the_client_do_something_here(#[case] name: &str, #[case] command: &str) {
+    let mut scene = Scene::new(&format!("sandbox_{name}"), COMES).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made");
+    let sql = command.replace("{}", path.to_str().unwrap());
+    scene.backup = Backup::holding(&format!("{sql}-- Dump completed\n"), "10.11.4-MariaDB");
+    let outcome = scene.restorer().restore(None, SLICE, &mut Follower::quiet()).await;
+    assert!(!path.exists(), "{outcome:?}");
+    assert_nothing_left(&scene.server, &scene.there);
+}
+
+/// A killed worker's session has tables of the new database locked, as dumps do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_has_not_ended() {
+    let scene = Scene::new("sleeping", COMES).await;
+    let left = format!("{}left", filling(&scene.there));
+    scene.server.create(&left, "CREATE TABLE t (a INT)");
+    let holding = Holding::of(&scene.server, &left, "LOCK TABLES t WRITE; SELECT 1;");
+    scene.restorer().clean_up().await.unwrap();
+    scene.assert_untouched();
+    drop(holding);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -234,6 +234,46 @@ async fn a_role_that_is_no_superuser_restores_its_own_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_that_the_role_may_not_give_are_told_before() {
+    let server = Server::shared();
+    server.create("timid_source", SHOP);
+    let (_folder, path) = file(&dump(&server, "timid_source", DumpCompression::Auto).await);
+    server.sql("postgres", "CREATE ROLE timid LOGIN CREATEDB PASSWORD 'x'; CREATE ROLE timid_friend");
+    server.sql("postgres", "CREATE DATABASE timid OWNER timid");
+    server.sql(
+        "postgres",
+        "ALTER DATABASE timid SET work_mem = '9MB'; ALTER ROLE timid IN DATABASE timid SET search_path = 'kept';
+         ALTER DATABASE timid SET app.jwt_secret = 'hunter2'; ALTER DATABASE timid SET log_statement = 'ddl';
+         ALTER ROLE timid_friend IN DATABASE timid SET statement_timeout = 1",
+    );
+    let options = RestoreOptions { overwrite: true, ..OPTIONS };
+    let prepare = async |role: &str, password: &str| {
+        server.restore_as("timid", role, password, options).prepare(&path).await.unwrap()
+    };
+    let refusals = prepare("timid", "x").await.plan.refusals;
+    let [refusal] = &refusals[..] else { panic!("{refusals:?}") };
+    assert_eq!(refusal.code, "permission_denied");
+    for named in ["app.jwt_secret", "log_statement", "statement_timeout for the role timid_friend"] {
+        assert!(refusal.what.contains(named), "{refusal:?}");
+    }
+    for other in ["hunter2", "work_mem", "search_path"] {
+        assert!(!refusal.what.contains(other), "{refusal:?}");
+    }
+    assert!(server.restore("timid", options).prepare(&path).await.unwrap().plan.refusals.is_empty());
+
+    server.sql(
+        "postgres",
+        "ALTER DATABASE timid RESET app.jwt_secret; ALTER DATABASE timid RESET log_statement;
+         ALTER ROLE timid_friend IN DATABASE timid RESET ALL",
+    );
+    prepare("timid", "x").await.run(std::future::pending()).await.unwrap();
+    let kept = "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase
+        WHERE datname = 'timid' ORDER BY 1";
+    assert_eq!(server.sql("postgres", kept), "search_path=kept\nwork_mem=9MB");
+    assert_eq!(server.sql("timid", "SELECT count(*) FROM public.product"), "2000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_are_compared_with_what_was_written_down() {
     let server = Server::shared();
     server.create("counted", SHOP);

@@ -179,13 +179,13 @@ async fn a_database_comes_back_from_its_backup() {
     let oid = || server.sql("postgres", "SELECT oid FROM pg_database WHERE datname = 'returned'");
     let (before, last) = (oid(), listener.heard.last().unwrap());
     assert_eq!((last.doing, Some(last.bytes)), ("swap", last.of_bytes));
-    let again = unasked.restore(last.cursor.as_deref(), LONG, &mut Listener::default()).await;
-    assert_eq!(done(again).unwrap(), restored);
-    assert_eq!(oid(), before);
+    let cursor = last.cursor.as_deref().unwrap();
+    assert_eq!(unasked.has_done(cursor).await.unwrap(), Some(restored));
 
     // One that was killed before it is restored again, for it is another database then.
     let again = case.restorer(&OVERWRITE).await;
-    let cursor = last.cursor.as_deref().unwrap().replace(&before, "1");
+    let cursor = cursor.replace(&before, "1");
+    assert_eq!(again.has_done(&cursor).await.unwrap(), None);
     done(again.restore(Some(&cursor), LONG, &mut Listener::default()).await).unwrap();
     assert_ne!(oid(), before);
 }
@@ -353,11 +353,11 @@ async fn single_tables_come_back_from_the_bucket() {
 
     // Whoever was killed after the commit does not do it again; who was before, does.
     case.sql("DELETE FROM product WHERE id = 1");
-    for (cursor, rows) in [(listener.heard.last(), "1999"), (stopped.heard.last(), "2000")] {
-        let cursor = cursor.unwrap().cursor.as_deref();
-        let opened = opened(&["product"], &OVERWRITE).await;
-        done(opened.restore(cursor, LONG, &mut Listener::default()).await).unwrap();
-        assert_eq!(case.sql("SELECT count(*) FROM product"), rows);
+    for (heard, had_done) in [(listener.heard.last(), true), (stopped.heard.last(), false)] {
+        let cursor = heard.unwrap().cursor.as_deref().unwrap();
+        let has_done = opened(&["product"], &OVERWRITE).await.has_done(cursor).await.unwrap();
+        assert_eq!(has_done.is_some(), had_done);
+        assert_eq!(case.sql("SELECT count(*) FROM product"), "1999");
     }
     assert_eq!(case.sql(precious), "10");
 }

@@ -106,6 +106,44 @@ async fn one_that_was_killed_and_is_then_refused_may_have_come_to_its_end() {
     assert!(failure.message.contains("DEFAULT is as it was, or all restored"), "{}", failure.message);
 }
 
+/// What was written since would be lost if it was restored once more.
+#[tokio::test(start_paused = true)]
+async fn a_database_that_a_killed_worker_has_swapped_is_not_restored_again() {
+    for call in ["", "restorer.has_done", "records.update_restore", "restorer.clean_up"] {
+        let shop = Shop::occupied();
+        shop.world.restorers.leave_cursors();
+        let id = shop.ask(RestoreOptions { safety_backup: false, ..overwriting() }).await;
+        shop.slice(id).await.unwrap();
+        shop.world.faults.on("restorer.swap", 1, Moment::After, Fault::Hang);
+        assert!(tokio::time::timeout(Duration::from_mins(1), shop.slice(id)).await.is_err());
+        shop.world.restorers.write(shop.database(), "written since");
+        if !call.is_empty() {
+            // The second write is that of the end.
+            let nth = if call == "records.update_restore" { 2 } else { 1 };
+            shop.world.faults.on(call, nth, Moment::After, Fault::Hang);
+            assert!(tokio::time::timeout(Duration::from_mins(1), shop.slice(id)).await.is_err(), "{call}");
+        }
+        let restore = shop.drive(id).await;
+        assert_eq!(restore.state, RestoreState::Succeeded, "{call}: {:?}", restore.failure);
+        assert_eq!(shop.database_from().as_deref(), Some("written since"), "{call}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_whose_swap_a_killed_worker_has_not_made_is_looked_at_and_restored_again() {
+    let shop = Shop::occupied();
+    shop.world.restorers.leave_cursors();
+    let id = shop.ask(RestoreOptions { safety_backup: false, ..overwriting() }).await;
+    shop.slice(id).await.unwrap();
+    shop.world.faults.on("restorer.swap", 1, Moment::Before, Fault::Hang);
+    assert!(tokio::time::timeout(Duration::from_mins(1), shop.slice(id)).await.is_err());
+    let looks = shop.world.faults.count("restorer.preflight");
+    shop.slice(id).await.unwrap();
+    assert_eq!(shop.world.faults.count("restorer.preflight"), looks + 1);
+    assert_eq!(shop.drive(id).await.state, RestoreState::Succeeded);
+    shop.assert_restored(&shop.backup, "after the kill");
+}
+
 #[rstest]
 #[case("records.restore")]
 #[case("records.update_restore")]

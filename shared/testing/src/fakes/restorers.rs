@@ -23,7 +23,7 @@ const FILES_A_SLICE: usize = 2;
 
 /// Restorers of databases and storages that are in memory. A database changes all at once, at the end; the files of a
 /// storage come one by one, over several slices. Each of their steps can go wrong: `restorers.open`, `restorer.preflight`,
-/// `restorer.clean_up`, `restorer.step` (each database has two, each file one) and `restorer.swap`.
+/// `restorer.has_done`, `restorer.clean_up`, `restorer.step` (each database has two, each file one) and `restorer.swap`.
 pub struct FakeRestorers {
     state: Arc<Mutex<State>>,
     faults: Faults,
@@ -33,6 +33,7 @@ pub struct FakeRestorers {
 struct State {
     places: BTreeMap<String, Held>,
     refusals: Vec<Refusal>,
+    leaves_cursors: bool,
 }
 
 /// What a database or the place of a storage holds: for each file, or for the database, the key of what it came from.
@@ -40,6 +41,8 @@ struct State {
 struct Held {
     contents: BTreeMap<String, String>,
     scratch: usize,
+    /// What it was swapped with last.
+    swapped: Option<String>,
 }
 
 impl FakeRestorers {
@@ -53,7 +56,14 @@ impl FakeRestorers {
         let names =
             if service.is_database() { vec![String::new()] } else { vec!["0".to_owned(), "own".to_owned()] };
         let contents = names.into_iter().map(|name| (name, with.to_owned())).collect();
-        self.state.lock().unwrap().places.insert(place(service, None), Held { contents, scratch: 0 });
+        self.state.lock().unwrap().places.insert(place(service, None), Held { contents, ..Held::default() });
+    }
+
+    /// Somebody writes to a database.
+    pub fn write(&self, service: &Service, what: &str) {
+        let mut state = self.state.lock().unwrap();
+        let held = state.places.entry(place(service, None)).or_default();
+        held.contents.insert(String::new(), what.to_owned());
     }
 
     /// What a service holds: one entry for a database, one for each file of a storage; where each came from.
@@ -65,6 +75,11 @@ impl FakeRestorers {
     /// Half-made databases and open uploads that nobody has removed.
     pub fn scratch(&self) -> usize {
         self.state.lock().unwrap().places.values().map(|held| held.scratch).sum()
+    }
+
+    /// Lets databases be known by a cursor from just before the swap on, by which it can be asked whether that has happened.
+    pub fn leave_cursors(&self) {
+        self.state.lock().unwrap().leaves_cursors = true;
     }
 
     /// Lets every preflight from now on find this in the way.
@@ -183,8 +198,12 @@ impl Restorer for FakeRestorer {
             self.step("restorer.step", |held| held.scratch = 1).await?;
             observer.advanced(Restoring { bytes: 4000, doing: "rows", ..Restoring::default() }).await?;
             self.step("restorer.step", |_| ()).await?;
-            observer.advanced(Restoring { bytes: 4096, doing: "swap", ..Restoring::default() }).await?;
+            let cursor = self.state.lock().unwrap().leaves_cursors.then(|| self.from.clone());
+            observer
+                .advanced(Restoring { bytes: 4096, doing: "swap", cursor, ..Restoring::default() })
+                .await?;
             let swap = |held: &mut Held| {
+                held.swapped = Some(from.clone());
                 held.contents.insert(String::new(), from);
                 held.scratch = 0;
             };
@@ -215,8 +234,17 @@ impl Restorer for FakeRestorer {
         Ok(Outcome::Done(restored(Some(MediaChanges { added: 5, ..MediaChanges::default() }))))
     }
 
+    async fn has_done(&self, cursor: &str) -> Result<Option<Restored>, SliceError> {
+        let has_done = self.target.is_database() && self.with(|held| held.swapped.as_deref() == Some(cursor));
+        self.faults.around("restorer.has_done", async { Ok(has_done.then(|| restored(None))) }).await
+    }
+
     async fn clean_up(&self) -> Result<(), SliceError> {
-        self.step("restorer.clean_up", |held| held.scratch = 0).await
+        let clean_up = |held: &mut Held| {
+            held.scratch = 0;
+            held.swapped = None;
+        };
+        self.step("restorer.clean_up", clean_up).await
     }
 }
 

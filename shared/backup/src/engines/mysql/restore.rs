@@ -7,6 +7,7 @@
 //! Until the new database is whole, the target is as it was. `place.rs` says how it is exchanged, and `docs/mysql-restore.md`
 //! what can be relied on.
 
+mod ending;
 mod failure;
 mod journal;
 mod lines;
@@ -20,7 +21,7 @@ mod reading;
 mod session;
 mod survey;
 
-use std::{slice::from_ref, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use holdfast_domain::{
@@ -28,17 +29,16 @@ use holdfast_domain::{
     backup::{Artifact, Contents},
     restore::{Mapping, Preflight, Refusal, RestoreOptions, Restored},
 };
-use tokio::{
-    sync::OnceCell,
-    time::{sleep, timeout},
-};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::OnceCell, time::timeout};
 
 use self::{
+    ending::{patiently, put_away},
     failure::told,
     load::Load,
-    lock::Lock,
+    lock::{Lock, TO_CLEAN_UP, TO_RESTORE},
     names::Names,
-    place::{Place, clear, drop_beside},
+    place::{Place, clear},
     preflight::{Wanted, preflight},
     reading::Reading,
     survey::{Survey, missing_definers, survey},
@@ -57,9 +57,16 @@ use crate::{
 /// What a database gets that was not there: no dump says what it had.
 const DEFAULT_OPTIONS: &str = "CHARACTER SET utf8mb4";
 
-/// How often it is tried to clean up, where the server does not answer, and how long is waited between.
-const CLEAR_TRIES: u32 = 10;
-const CLEAR_WAIT: Duration = Duration::from_secs(1);
+/// What the record has of a restore from just before the exchange on: with it, the next slice can ask whether it has happened.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cursor {
+    /// The database that gets what is replaced.
+    away: String,
+    /// Whether the exchange is known to have happened.
+    is_done: bool,
+    /// How many tables came in, once that is known.
+    tables: Option<u64>,
+}
 
 /// Restores one dump into one database.
 pub struct MysqlRestorer {
@@ -148,7 +155,7 @@ impl MysqlRestorer {
             without_definers: self.options.no_owner,
         };
         let reading = Reading::of(self.artifacts.clone(), object.clone());
-        timeout(time, load.run(reading, observer)).await.unwrap_or_else(|_| {
+        lock.keep(Box::pin(timeout(time, load.run(reading, observer)))).await.unwrap_or_else(|_| {
             let words = format!(
                 "it could not be restored within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",
                 time.as_secs()
@@ -156,48 +163,21 @@ impl MysqlRestorer {
             Err(told(&self.target, "slice_too_short", false, &words))
         })?;
         lock.check().await?;
-        let bytes = object.size;
-        observer.advanced(Restoring { bytes, of_bytes: Some(bytes), doing: "swap", cursor: None }).await?;
-        place.exchange().await
+        observer.advanced(self.swapping(&place.away, false, None)).await?;
+        lock.keep(place.exchange()).await
     }
 
-    /// Drops what was made beside the target, and puts the target back where that is due. Says whether the exchange has
-    /// happened, whatever was heard of it. A server that has just lost a session may need a moment.
-    async fn settle(&self, place: &Place<'_>) -> (bool, Result<(), SliceError>) {
-        let (new, away) = (from_ref(&place.new), from_ref(&place.away));
-        let mut has_happened = false;
-        let mut tries = 1;
-        loop {
-            let outcome = async {
-                has_happened |= journal::is_done(place.access, &place.away).await?;
-                drop_beside(place.access, place.target, new, away).await
-            };
-            match outcome.await {
-                Err(error) if tries < CLEAR_TRIES => {
-                    tracing::warn!(%error, tries, "what a restore has made cannot be removed yet");
-                }
-                outcome => return (has_happened, outcome),
-            }
-            tries += 1;
-            sleep(CLEAR_WAIT).await;
-        }
+    /// How far a restore is that is about to make its exchange, or has made it.
+    fn swapping(&self, away: &str, is_done: bool, tables: Option<u64>) -> Restoring {
+        let bytes = self.artifact.object.size;
+        let cursor = Cursor { away: away.to_owned(), is_done, tables };
+        Restoring { bytes, of_bytes: Some(bytes), doing: "swap", cursor: serde_json::to_string(&cursor).ok() }
     }
 
     /// What is told of a restore that has happened.
-    async fn restored(
-        &self,
-        place: &Place<'_>,
-        tables: Option<u64>,
-        cleared: Result<(), SliceError>,
-    ) -> Restored {
+    async fn restored(&self, access: &Access, tables: Option<u64>) -> Restored {
         let mut notes = Vec::new();
-        if let Err(error) = cleared {
-            let (new, away) = (&place.new, &place.away);
-            notes.push(format!(
-                "The databases {new:?} and {away:?} could not be dropped ({error}): drop them."
-            ));
-        }
-        let missing = missing_definers(place.access, place.target).await;
+        let missing = missing_definers(access, &self.target.database).await;
         if !missing.is_empty() {
             notes.push(format!(
                 "The server has no accounts {}, which are definers: what they define cannot be used until they are made.",
@@ -205,6 +185,30 @@ impl MysqlRestorer {
             ));
         }
         Restored { tables, rows: None, rows_compared: false, changes: None, notes }
+    }
+
+    /// What follows an exchange that has happened: until the record says so, what tells the next slice stays.
+    async fn finish(
+        &self,
+        place: &Place<'_>,
+        lock: &mut Lock<'_>,
+        tables: Option<u64>,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<Outcome, SliceError> {
+        match observer.advanced(self.swapping(&place.away, true, tables)).await {
+            // It comes too late.
+            Ok(()) | Err(SliceError::Cancelled) => {}
+            Err(error) => return Err(error),
+        }
+        let put_away = lock.keep(put_away(place)).await;
+        let mut restored = self.restored(place.access, tables).await;
+        if let Err(error) = put_away {
+            let (new, away) = (&place.new, &place.away);
+            restored.notes.push(format!(
+                "The databases {new:?} and {away:?} could not be dropped ({error}): drop them."
+            ));
+        }
+        Ok(Outcome::Done(restored))
     }
 
     /// Why it failed, and what is left of it.
@@ -256,7 +260,7 @@ impl Restorer for MysqlRestorer {
         self.refused(&self.found(family, None))?;
         let access = self.access().await?;
         let names = Names::of(&self.target.database);
-        let mut lock = Lock::take(access, &names, time).await?;
+        let mut lock = Lock::take(access, &names, TO_RESTORE).await?;
         clear(access, &self.target.database, &names).await?;
         let survey = survey(access).await?;
         self.refused(&self.found(family, Some(&survey)))?;
@@ -274,23 +278,44 @@ impl Restorer for MysqlRestorer {
             away: format!("{}{}", names.away, survey.random),
         };
         let filled = self.fill(&place, &mut lock, time, observer).await;
-        let (has_happened, cleared) = self.settle(&place).await;
+        let outcome = match filled {
+            Ok(tables) => self.finish(&place, &mut lock, Some(tables), observer).await,
+            Err(error) => match lock.keep(patiently(|| journal::is_done(access, &place.away))).await {
+                Ok(true) => {
+                    tracing::warn!(%error, "the restore has happened nevertheless");
+                    self.finish(&place, &mut lock, None, observer).await
+                }
+                Ok(false) => {
+                    let put_away = lock.keep(put_away(&place)).await;
+                    Err(self.failed(&place, error, put_away))
+                }
+                Err(unknown) => Err(self.failed(&place, error, Err(unknown))),
+            },
+        };
         lock.give_back().await;
-        match filled {
-            Ok(tables) => Ok(Outcome::Done(self.restored(&place, Some(tables), cleared).await)),
-            Err(error) if has_happened => {
-                tracing::warn!(%error, "the restore has happened nevertheless");
-                Ok(Outcome::Done(self.restored(&place, None, cleared).await))
+        outcome
+    }
+
+    async fn has_done(&self, cursor: &str) -> Result<Option<Restored>, SliceError> {
+        let Ok(cursor) = serde_json::from_str::<Cursor>(cursor) else { return Ok(None) };
+        let access = self.access().await?;
+        if !cursor.is_done {
+            // Whoever was killed may be alive, and go on until it hears that it is not wanted any more.
+            let lock = Lock::take(access, &Names::of(&self.target.database), TO_CLEAN_UP).await?;
+            let is_done = journal::is_done(access, &cursor.away).await;
+            lock.give_back().await;
+            if !is_done? {
+                return Ok(None);
             }
-            Err(error) => Err(self.failed(&place, error, cleared)),
         }
+        Ok(Some(self.restored(access, cursor.tables).await))
     }
 
     async fn clean_up(&self) -> Result<(), SliceError> {
         let access = self.access().await?;
         let names = Names::of(&self.target.database);
-        let lock = Lock::take(access, &names, CLEAR_WAIT * CLEAR_TRIES).await?;
-        let cleared = clear(access, &self.target.database, &names).await;
+        let mut lock = Lock::take(access, &names, TO_CLEAN_UP).await?;
+        let cleared = lock.keep(clear(access, &self.target.database, &names)).await;
         lock.give_back().await;
         cleared
     }

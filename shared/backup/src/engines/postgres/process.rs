@@ -10,7 +10,7 @@ use super::{
     relay,
     tools::PgDump,
 };
-pub(super) use crate::engines::process::{end, last_words, library_path};
+pub(super) use crate::engines::process::{end, first_and_last_words, last_words, library_path};
 
 /// Starts `pg_dump` against the relay at `host`. All that it must know is in its environment, and nothing of that is
 /// secret: the relay needs no password.

@@ -151,7 +151,7 @@ impl Restorer for PostgresRestorer {
 
     async fn restore(
         &self,
-        cursor: Option<&str>,
+        _cursor: Option<&str>,
         time: Duration,
         observer: &mut dyn RestoreObserver,
     ) -> Result<Outcome, SliceError> {
@@ -159,13 +159,6 @@ impl Restorer for PostgresRestorer {
         let deadline = Instant::now() + time_kept;
         let prepared = timeout_at(deadline, self.prepare()).await.unwrap_or_else(|_| Err(too_short(time)))?;
         let (progress, plan) = (prepared.progress(), prepared.plan().clone());
-        if let Some(cursor) = cursor.and_then(|cursor| serde_json::from_str::<Cursor>(cursor).ok())
-            && prepared.has_done(&cursor.last_step).await?
-        {
-            // Nobody has lived to tell.
-            self.restore.clean_up().await?;
-            return Ok(Outcome::Done(cursor.restored(plan.notes)));
-        }
         let of_bytes = plan.archive.data_bytes;
         let mut why = None;
         let filled = prepared.fill(async {
@@ -198,6 +191,15 @@ impl Restorer for PostgresRestorer {
                 .push(format!("the database that was replaced is still there as {old}: {why}; drop it"));
         }
         Ok(Outcome::Done(restored))
+    }
+
+    async fn has_done(&self, cursor: &str) -> Result<Option<Restored>, SliceError> {
+        let Ok(cursor) = serde_json::from_str::<Cursor>(cursor) else { return Ok(None) };
+        // Once this has the lock, whoever was killed changes nothing any more. What it has restored is known by the database itself.
+        self.restore.clean_up().await?;
+        let prepared = self.prepare().await?;
+        let has_done = prepared.has_done(&cursor.last_step).await?;
+        Ok(has_done.then(|| cursor.restored(prepared.plan().notes.clone())))
     }
 
     async fn clean_up(&self) -> Result<(), SliceError> {

@@ -86,8 +86,12 @@ pub(super) fn forget(away: &str) -> String {
     format!("DROP TABLE {};\n", table(away, TABLE))
 }
 
-/// Whether the restore has happened, although nobody may have heard of it.
+/// Whether the restore has happened, although nobody may have heard of it. If not, it does not happen any more: the session that
+/// makes the exchange is ended first, of which the server may not have noticed that nobody is there.
 pub(super) async fn is_done(access: &Access, away: &str) -> Result<bool, SliceError> {
+    if let Some(undo) = Undo::read(access, away).await? {
+        session::kill(access, &undo.session).await?;
+    }
     is_there(access, away, DONE).await
 }
 

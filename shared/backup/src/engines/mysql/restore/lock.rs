@@ -1,6 +1,8 @@
 //! The lock that keeps two restores into the same database apart: the server's own, which goes with its session.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
+
+use tokio::time::sleep;
 
 use super::{
     failure::told,
@@ -9,24 +11,36 @@ use super::{
 };
 use crate::{engines::mysql::access::Access, error::SliceError};
 
-/// How long is waited for it, in seconds: a session that was just ended may still have it.
-const WAIT_SECONDS: u32 = 5;
+/// How long a restore waits for it, in seconds: a session that was just ended may still have it.
+pub(super) const TO_RESTORE: u32 = 5;
 
-/// How much longer than it may be needed the server keeps it for somebody it does not hear of.
-const SPARE: Duration = Duration::from_mins(2);
+/// How long is waited for it behind a worker that was killed, in seconds: longer than the server keeps it for somebody it does not
+/// hear of.
+pub(super) const TO_CLEAN_UP: u32 = 90;
+
+/// How long the server keeps it for somebody it does not hear of, in seconds.
+const IDLE_SECONDS: u32 = 60;
+
+/// How often the server hears of whoever has it.
+const TELL_EVERY: Duration = Duration::from_secs(20);
 
 /// A lock that is held.
 pub(super) struct Lock<'a> {
-    session: Session<'a>,
+    /// None once it is lost.
+    session: Option<Session<'a>>,
+    lost: Option<SliceError>,
 }
 
 impl<'a> Lock<'a> {
-    /// Takes it, for no longer than `time`.
-    pub(super) async fn take(access: &'a Access, names: &Names, time: Duration) -> Result<Self, SliceError> {
+    /// Takes it, after waiting for it for at most so many seconds.
+    pub(super) async fn take(
+        access: &'a Access,
+        names: &Names,
+        wait_seconds: u32,
+    ) -> Result<Self, SliceError> {
         let mut session = Session::open(access, None).await?;
         let sql = format!(
-            "SET SESSION wait_timeout = {};\nSELECT COALESCE(GET_LOCK({}, {WAIT_SECONDS}), 0);",
-            (time + SPARE).as_secs().clamp(1, 86_400),
+            "SET SESSION wait_timeout = {IDLE_SECONDS};\nSELECT COALESCE(GET_LOCK({}, {wait_seconds}), 0);",
             literal(&names.lock)
         );
         let rows = session.ask(&sql).await?;
@@ -34,17 +48,50 @@ impl<'a> Lock<'a> {
             let words = "somebody else restores it at this moment; wait until that has ended";
             return Err(told(&access.service, "restore_running", true, words));
         }
-        Ok(Self { session })
+        Ok(Self { session: Some(session), lost: None })
+    }
+
+    /// Does `work`, and keeps the lock meanwhile. If it is lost, the work goes on, and [`check`](Self::check) says so.
+    pub(super) async fn keep<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = sleep(TELL_EVERY) => {}
+            }
+            let mut asking = pin!(self.ask());
+            tokio::select! {
+                biased;
+                done = &mut work => {
+                    // An answer that is not heard to its end would be taken for the next one.
+                    asking.await;
+                    return done;
+                }
+                () = &mut asking => {}
+            }
+        }
     }
 
     /// Fails if it is not held any more.
     pub(super) async fn check(&mut self) -> Result<(), SliceError> {
-        self.session.ask("SELECT 1;").await.map(drop)
+        self.ask().await;
+        self.lost.take().map_or(Ok(()), Err)
+    }
+
+    async fn ask(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        if let Err(error) = session.ask("SELECT 1;").await {
+            tracing::warn!(%error, "the lock of a restore is lost");
+            (self.session, self.lost) = (None, Some(error));
+        }
     }
 
     /// Gives it back.
     pub(super) async fn give_back(self) {
-        if let Err(error) = self.session.finish().await {
+        if let Some(session) = self.session
+            && let Err(error) = session.finish().await
+        {
             tracing::warn!(%error, "the lock of a restore was lost before");
         }
     }

@@ -99,10 +99,10 @@ impl Place<'_> {
 
 /// Puts `target` back as it was, if an exchange was begun with `away` and has not happened. It can be repeated.
 async fn put_back(access: &Access, target: &str, away: &str) -> Result<(), SliceError> {
+    // Nobody exchanges any more after that.
+    journal::is_done(access, away).await?;
     let Some(undo) = Undo::read(access, away).await? else { return Ok(()) };
-    let Undo { session, new, comes, existed, options, was, programs, views } = undo;
-    // The server may not have noticed that nobody is there any more, and go on.
-    session::kill(access, &session).await?;
+    let Undo { session: _, new, comes, existed, options, was, programs, views } = undo;
     let now = Objects::of(access, target).await?;
     let gone = Objects::of(access, away).await?;
     let is_exchanged = if was.tables.is_empty() {
@@ -182,6 +182,10 @@ pub(super) async fn drop_beside(
     }
     if new.is_empty() && away.is_empty() {
         return Ok(());
+    }
+    for database in new {
+        // A worker that was killed while it loaded may have left tables locked, in a session that has not ended.
+        session::kill_in(access, database).await?;
     }
     let mut sql = "SET SESSION foreign_key_checks = 0;\n".to_owned();
     for database in new.iter().chain(away) {

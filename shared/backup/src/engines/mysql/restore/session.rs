@@ -11,7 +11,7 @@ use tokio::{
 
 use super::failure::{failure, of_end};
 use crate::{
-    engines::mysql::{access::Access, failure::Fault, process},
+    engines::mysql::{access::Access, failure::Fault, greeting::Family, process},
     error::SliceError,
 };
 
@@ -29,6 +29,17 @@ const LOCK_WAIT_SECONDS: u32 = 20;
 
 /// How long the server waits for the next statement, in seconds, unless it is told otherwise.
 const IDLE_SECONDS: u64 = 10 * 60;
+
+/// What keeps a client program from running or reading anything on this machine, whatever a dump or a server has it read: names
+/// and definitions come from there, and `\! command` is a line like any other. `MariaDB`'s has a sandbox; one without it does not
+/// start. Of `MySQL`'s, `--binary-mode` leaves no command but `DELIMITER` and `\C` in what is not typed, and newer ones can be
+/// told so besides. No server gets a file that it asks for.
+fn restrictions(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::MariaDb => &["--sandbox", "--local-infile=0"],
+        Family::MySql => &["--binary-mode", "--loose-system-command=OFF", "--local-infile=0"],
+    }
+}
 
 /// One line of an answer, in columns.
 pub(super) type Row = Vec<Vec<u8>>;
@@ -59,6 +70,7 @@ impl<'a> Session<'a> {
             "--default-character-set=utf8mb4",
             "--max-allowed-packet=1G",
         ];
+        arguments.extend(restrictions(access.programs.family));
         arguments.extend(database.as_deref());
         let mut child = process::start_for_input(&access.programs.client, access.settings(), &arguments)
             .map_err(broken)?;
@@ -213,6 +225,19 @@ pub(super) async fn kill(access: &Access, id: &str) -> Result<(), SliceError> {
         Fault::TablesLocked,
         &format!("the session {id} of this account does not end"),
     ))
+}
+
+/// Ends the sessions of this account that have chosen `database`.
+pub(super) async fn kill_in(access: &Access, database: &str) -> Result<(), SliceError> {
+    let sessions = format!(
+        "SELECT id FROM information_schema.processlist
+            WHERE db = {} AND user = SUBSTRING_INDEX(USER(), '@', 1) AND id <> CONNECTION_ID();",
+        literal(database)
+    );
+    for row in ask(access, None, sessions).await? {
+        kill(access, &text(&row, 0)).await?;
+    }
+    Ok(())
 }
 
 /// A column as text; empty where there is none.

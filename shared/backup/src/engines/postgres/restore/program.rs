@@ -19,7 +19,7 @@ use crate::{
     engines::postgres::{
         failure::Fault,
         login::Session,
-        process::{command, end, last_words},
+        process::{command, end, first_and_last_words},
         relay::{Relay, error_response},
         sessions::Sessions,
         wire::Wire,
@@ -97,7 +97,7 @@ impl PgRestore {
         let stdin = child.stdin.take();
         let mut passing = JoinSet::new();
         let ended = {
-            let running = async { tokio::join!(last_words(stderr), child.wait()) };
+            let running = async { tokio::join!(first_and_last_words(stderr), child.wait()) };
             let serving = async { Err(self.serve(&relay, &mut passing).await) };
             let feeding = async {
                 match (input, stdin) {

@@ -71,6 +71,29 @@ pub(super) async fn of_database(
     Ok(statements)
 }
 
+/// The question which settings of the database `oid` this role may not give to another one, of a server of `major` (`AlterRoleSet` and
+/// `validate_option_array_item` in the server's sources): those that only superusers set, or nobody knows, such as those of applications,
+/// unless they were granted; and those for roles other than itself that it does not administer.
+pub(super) fn beyond(major: u32, oid: &str) -> String {
+    let is_granted = if major >= 15 {
+        "pg_catalog.has_parameter_privilege(split_part(c.config, '=', 1), 'SET')"
+    } else {
+        "false"
+    };
+    let administers =
+        if major >= 16 { "pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')" } else { "true" };
+    format!(
+        "SELECT split_part(c.config, '=', 1) || coalesce(' for the role ' || r.rolname, '')
+         FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) c(config)
+         LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+         JOIN pg_catalog.pg_roles me ON me.rolname = current_user AND NOT me.rolsuper
+         WHERE s.setdatabase = {oid} AND NOT (
+            (s.setrole IN (0, me.oid) OR me.rolcreaterole AND NOT r.rolsuper AND {administers})
+            AND ({is_granted} OR EXISTS (SELECT FROM pg_catalog.pg_settings p
+                WHERE lower(p.name) = lower(split_part(c.config, '=', 1)) AND p.context IN ('user', 'backend'))))"
+    )
+}
+
 /// The name of a setting; those of extensions have a dot.
 fn identifier_path(variable: &str) -> String {
     variable.split('.').map(identifier).collect::<Vec<_>>().join(".")

@@ -7,7 +7,10 @@ use crate::{
     error::SliceError,
 };
 
-use super::control::{Control, literal};
+use super::{
+    control::{Control, literal},
+    settings,
+};
 
 /// Databases from which others are made and renamed, in this order: not from inside.
 const ELSEWHERE: [&str; 2] = ["postgres", "template1"];
@@ -90,6 +93,8 @@ pub(super) struct Target {
     pub(super) has_privileges: bool,
     /// Sessions of others.
     pub(super) sessions: u64,
+    /// Its settings that this role may not give to another database: their names, without values.
+    pub(super) beyond: BTreeSet<String>,
     /// How many objects are in it; none where it cannot be looked into.
     pub(super) objects: Option<u64>,
 }
@@ -114,11 +119,15 @@ pub(super) async fn survey(upstream: &Arc<Upstream>, name: &str) -> Result<Surve
         .await?;
     let tablespaces = control.column("SELECT spcname FROM pg_catalog.pg_tablespace").await?;
     let found = control.rows(&format!("{TARGET}{}", literal(name))).await?;
+    let mut beyond = BTreeSet::new();
+    if let Some(Some(oid)) = found.first().and_then(|row| row.first()) {
+        beyond = control.column(&settings::beyond(server.major(), oid)).await?;
+    }
     control.end().await;
     let target = match found.into_iter().next() {
         None => None,
         Some(row) => {
-            let mut target = Target::of(&row);
+            let mut target = Target { beyond, ..Target::of(&row) };
             if flag(&row, 11) {
                 // It may be closed to this role; then nobody knows what is in it.
                 target.objects = match Control::open(upstream, name, control.peer).await {
@@ -187,6 +196,7 @@ impl Target {
             comment: value(14),
             has_privileges: flag(row, 15),
             sessions: text(16).parse().unwrap_or(0),
+            beyond: BTreeSet::new(),
             objects: None,
         }
     }

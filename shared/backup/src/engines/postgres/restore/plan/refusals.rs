@@ -107,6 +107,16 @@ fn of_target(target: &Target, database: &str, overwrite: bool) -> Vec<Refusal> {
         format!("{database:?} belongs to {:?}, and this role may not replace it", target.owner),
         "connect as its owner or a superuser",
     );
+    refuse(
+        !target.beyond.is_empty(),
+        "permission_denied",
+        format!(
+            "{database:?} has settings that this role may not give to the database that replaces it: {}",
+            list(&target.beyond)
+        ),
+        "connect as a superuser, or as a role that may set them (GRANT SET ON PARAMETER, from PostgreSQL 15 on); or take them away with \
+         ALTER DATABASE … RESET or ALTER ROLE … IN DATABASE … RESET, and set them again afterwards",
+    );
     if !overwrite {
         let words = match target.objects {
             Some(objects) => format!("{database:?} has {objects} objects in it"),
