@@ -39,7 +39,7 @@ def register(shop, folder):
     database, media = registration["services"]
     # What backs up may not write; what restores may make databases.
     database["restore_secret_arn"] = platform.secret(
-        "holdfast/restore", {"username": shop.server.user, "password": shop.server.password}
+        "holdfast/restore", {"username": "postgres", "password": shop.server.password}
     )
     platform.bucket(COPY_BUCKET)
     documents = {
