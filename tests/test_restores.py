@@ -3,6 +3,7 @@ nobody asked to change."""
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,9 +189,14 @@ def test_one_folder_and_a_mirror_and_another_prefix(platform, tmp_path):
     assert shop.files() == changed | {"media/photos/large.bin": before["media/photos/large.bin"]}
 
     said = shop.restore("--from", backup["id"], "--service", "MEDIA", "--into-prefix", "restored/")
+    assert said.code != 0 and "media/restored/" in said.err, "others may keep files there"
+    said = shop.restore("--from", backup["id"], "--service", "MEDIA", "--into-prefix", "media/restored/")
     assert said.code == 0, said.err
-    beside = {key: one for key, one in shop.files().items() if key.startswith("restored/")}
-    assert beside == {key.replace("media/", "restored/", 1): one for key, one in before.items()}
+    beside = {key: one for key, one in shop.files().items() if key.startswith("media/restored/")}
+    assert beside == {key.replace("media/", "media/restored/", 1): one for key, one in before.items()}
+
+    # What is written in the second in which a restore is asked for is not removed by it.
+    time.sleep(1.1)
 
     said = shop.restore("--from", backup["id"], "--service", "MEDIA", "--mirror", "--overwrite")
     assert said.code == 0, said.err
