@@ -208,7 +208,7 @@ def test_one_folder_and_a_mirror_and_another_prefix(platform, tmp_path):
 def test_into_another_application_that_was_agreed_to(platform, tmp_path):
     shop = Shop(platform, "emporium", tmp_path)
     backup = shop.backup()
-    other = Shop(platform, "boutique", tmp_path, sql="", files={})
+    other = Shop(platform, "branch", tmp_path, sql="", files={})
     wanted = ["--from", "latest", "--from-application", shop.name]
     refused = other.restore(*wanted)
     assert refused.code == 1 and "restore_into" in refused.err, refused.err
