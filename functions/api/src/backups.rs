@@ -38,9 +38,6 @@ use crate::{
     },
 };
 
-/// Seconds after which it is worth looking again at a backup that has not ended.
-const LOOK_AGAIN_SECONDS: u64 = 2;
-
 /// A backup, and where to go from it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BackupWithLinks {
@@ -245,12 +242,7 @@ pub async fn list(
 
 fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
     const MOMENT: &str = "give a moment as RFC 3339, such as 2026-11-24T00:00:00Z";
-    let names: Vec<&str> = backup::State::ALL.into_iter().map(backup::State::as_str).collect();
-    let mut states = Vec::new();
-    for text in parameters.list("state") {
-        let state = backup::State::ALL.into_iter().find(|state| state.as_str() == text);
-        states.push(state.ok_or_else(|| wrong("state", &text, &format!("use {}", names.join(", "))))?);
-    }
+    let states = parameters.list("state", &backup::State::ALL, backup::State::as_str)?;
     let trigger = match parameters.text("trigger")?.as_deref() {
         None => None,
         Some("scheduled") => Some(Trigger::Scheduled),
@@ -316,7 +308,7 @@ pub async fn get(
     let backup = BackupWithLinks::new(view.backup.value, view.progress, now).explained(&api).await?;
     let mut response = Json(backup).into_response();
     if open {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_SECONDS));
+        crate::look_again(&mut response);
     }
     Ok(response)
 }
@@ -434,7 +426,7 @@ pub(crate) fn accepted(api: &Api, record: backup::Backup) -> Response {
     let mut response =
         (StatusCode::ACCEPTED, Json(BackupWithLinks::new(record, Vec::new(), api.ports.clock.now())))
             .into_response();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_SECONDS));
+    crate::look_again(&mut response);
     crate::locate(&mut response, &location);
     response
 }

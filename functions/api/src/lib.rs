@@ -106,6 +106,14 @@ async fn unknown_path(uri: Uri) -> Problem {
         .fix("GET /v1/openapi.json lists every path")
 }
 
+/// Seconds after which it is worth looking again at what has not ended.
+const LOOK_AGAIN_SECONDS: u64 = 2;
+
+/// Says when it is worth looking again.
+fn look_again(response: &mut Response) {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_SECONDS));
+}
+
 /// Sets `Location` to the path of what was made or will change.
 fn locate(response: &mut Response, path: &str) {
     // Paths are made of slugs, ids and names, all of them visible ASCII.

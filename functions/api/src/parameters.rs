@@ -45,13 +45,21 @@ impl Parameters {
         self.text(name)?.map(|text| text.parse().map_err(|_| wrong(name, &text, fix))).transpose()
     }
 
-    /// All values of `name`, which can be repeated, or joined by commas.
-    pub fn list(&mut self, name: &str) -> Vec<String> {
-        self.all(name)
-            .iter()
-            .flat_map(|value| value.split(','))
-            .map(|value| value.trim().to_owned())
-            .collect()
+    /// All values of `name`, which can be repeated, or joined by commas; each is one of `all`, as `text_of` writes it.
+    pub fn list<T: Copy>(
+        &mut self,
+        name: &str,
+        all: &[T],
+        text_of: impl Fn(T) -> &'static str,
+    ) -> Result<Vec<T>, Problem> {
+        let values = self.all(name);
+        let texts = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+        let read = |text: &str| {
+            let known = || all.iter().map(|one| text_of(*one)).collect::<Vec<_>>().join(", ");
+            let found = all.iter().copied().find(|one| text_of(*one) == text);
+            found.ok_or_else(|| wrong(name, text, &format!("use {}", known())))
+        };
+        texts.map(read).collect()
     }
 
     /// Refuses what is left, since nobody has asked for it.

@@ -10,7 +10,7 @@ use holdfast_domain::{
     id::{ApplicationId, RestoreId},
     restore::{Restore, RestoreState},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -22,13 +22,10 @@ use crate::{
     idempotency,
     names::{ApplicationPath, At, RestorePath},
     page::{Listing, PageParameters, Wanted},
-    parameters::{Parameters, wrong},
+    parameters::Parameters,
     problem::Problem,
     refusals::{BodyTooLarge, Conflict, InvalidRequest, NotFound, Unprocessable, UnsupportedMediaType},
 };
-
-/// Seconds after which it is worth looking again at a restore that has not ended.
-const LOOK_AGAIN_SECONDS: u64 = 2;
 
 /// A restore, and where to go from it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -169,7 +166,8 @@ pub async fn list(
     mut parameters: Parameters,
 ) -> Result<Json<Listing<RestoreWithLinks>>, Problem> {
     let wanted = Wanted::<RestoreId>::take("restores", &mut parameters)?;
-    let filter = filter(&mut parameters)?;
+    let states = parameters.list("state", &RestoreState::ALL, RestoreState::as_str)?;
+    let filter = Filter { states };
     parameters.finish(&["state", "limit", "cursor"])?;
     let page = restores::list(&api.ports, &application, &filter, wanted.cursor, wanted.limit).await?;
     let address = format!("{}/restores", applications::path(&application));
@@ -178,16 +176,6 @@ pub async fn list(
         next: wanted.next(&address, &kept, page.next.as_ref()),
         items: page.items.into_iter().map(|record| record.value.into()).collect(),
     }))
-}
-
-fn filter(parameters: &mut Parameters) -> Result<Filter, Problem> {
-    let names: Vec<&str> = RestoreState::ALL.into_iter().map(RestoreState::as_str).collect();
-    let mut states = Vec::new();
-    for text in parameters.list("state") {
-        let state = RestoreState::ALL.into_iter().find(|state| state.as_str() == text);
-        states.push(state.ok_or_else(|| wrong("state", &text, &format!("use {}", names.join(", "))))?);
-    }
-    Ok(Filter { states })
 }
 
 /// Show a restore
@@ -212,7 +200,7 @@ pub async fn get(
     let open = record.state.is_open();
     let mut response = Json(RestoreWithLinks::from(record)).into_response();
     if open {
-        look_again(&mut response);
+        crate::look_again(&mut response);
     }
     Ok(response)
 }
@@ -289,11 +277,7 @@ fn requested(Requested { restore, repeated }: Requested) -> Response {
 fn accepted(record: Restore) -> Response {
     let location = path(&record.application, record.id);
     let mut response = (StatusCode::ACCEPTED, Json(RestoreWithLinks::from(record))).into_response();
-    look_again(&mut response);
+    crate::look_again(&mut response);
     crate::locate(&mut response, &location);
     response
-}
-
-fn look_again(response: &mut Response) {
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_SECONDS));
 }
