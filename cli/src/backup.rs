@@ -11,11 +11,11 @@ mod show;
 mod verify;
 mod view;
 
-use holdfast_domain::id::ApplicationId;
+use holdfast_domain::id::{ApplicationId, BackupId};
 
 use crate::{
     arguments::{Backup, Which},
-    client::Client,
+    client::{Call, Client},
     events,
     failure::Failure,
     terminal::Terminal,
@@ -42,6 +42,15 @@ pub(crate) async fn run(command: Backup, client: &Client, terminal: &Terminal) -
             events::run(format!("/v1/applications/{app}/events"), limit, client, terminal).await
         }
     }
+}
+
+/// The id of the backup that is meant: the newest may be another one by the time it is asked for again.
+async fn id_of(app: &ApplicationId, backup: Which, client: &Client) -> Result<BackupId, Failure> {
+    if let Which::Id(id) = backup {
+        return Ok(id);
+    }
+    let found: view::View = client.call(&Call::get(path_of(app, backup))).await?.read()?;
+    found.id.parse().map_err(|_| Failure::new("the API's answer cannot be understood: it has no id"))
 }
 
 /// The path of an application's backups.

@@ -14,6 +14,7 @@ mod documents;
 mod dump;
 mod events;
 mod failure;
+mod follow;
 mod interrupts;
 mod left_out;
 mod listing;

@@ -2,26 +2,20 @@
 
 mod bars;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use holdfast_domain::id::ApplicationId;
 use serde_json::Value;
 
-use self::bars::Bars;
 use super::{path, show, view::View};
 use crate::{
     client::{Call, Client},
     failure::Failure,
+    follow::{self, Bars, FIRST_PAUSE},
     listing,
     table::{plain, size},
     terminal::Terminal,
 };
-
-/// How often the API is asked if it does not say.
-const PAUSE: Duration = Duration::from_secs(2);
-
-/// The first look comes sooner: a small backup takes about a second.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Follows a backup until it ends, shows it, and fails if it did.
 pub(super) async fn run(
@@ -30,10 +24,8 @@ pub(super) async fn run(
     client: &Client,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let ended = tokio::select! {
-        ended = until_the_end(app, id, client, terminal) => ended?,
-        _ = tokio::signal::ctrl_c() => return Err(interrupted(app, id)),
-    };
+    let following = until_the_end(app, id, client, terminal);
+    let ended = follow::unless_interrupted(following, || interrupted(app, id)).await?;
     let view: View = listing::read_one(ended.clone())?;
     show::print(ended, terminal)?;
     outcome(&view)
@@ -48,22 +40,16 @@ async fn until_the_end(
     let call = Call::get(format!("{}/{id}", path(app)));
     let mut screen =
         if terminal.is_watched() { Screen::Bars(Bars::new(id)) } else { Screen::Lines(Phases::default()) };
-    let mut first = true;
-    loop {
-        let answer = client.call(&call).await?;
-        let document = answer.json()?;
-        let view: View = listing::read_one(document.clone())?;
+    let answer = client.call(&call).await?;
+    let (document, _) = follow::until_the_end(answer, &call, client, Some(FIRST_PAUSE), |view: &View| {
         match &mut screen {
-            Screen::Bars(bars) => bars.show(&view),
-            Screen::Lines(phases) => phases.changes(&view).iter().for_each(|line| terminal.note(line)),
+            Screen::Bars(bars) => bars::show(bars, view),
+            Screen::Lines(phases) => phases.changes(view).iter().for_each(|line| terminal.note(line)),
         }
-        if !view.is_open() {
-            return Ok(document);
-        }
-        let pause = if first { FIRST_PAUSE } else { answer.retry_after().unwrap_or(PAUSE) };
-        first = false;
-        tokio::time::sleep(pause).await;
-    }
+        view.is_open()
+    })
+    .await?;
+    Ok(document)
 }
 
 /// What the person sees meanwhile.

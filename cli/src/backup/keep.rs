@@ -1,23 +1,18 @@
 //! `holdfast backup hold`, `release` and `undelete`.
 
-use std::time::Duration;
-
 use holdfast_domain::id::{ApplicationId, BackupId};
 use http::Method;
 use serde_json::json;
 
-use super::{path_of, show, view::View};
+use super::{id_of, path_of, show, view::View};
 use crate::{
     arguments::Which,
     client::{Call, Client},
     failure::Failure,
-    listing,
+    follow,
     table::plain,
     terminal::Terminal,
 };
-
-/// How often the API is asked if it does not say.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// Keeps a backup whatever the policy says.
 pub(super) async fn hold(
@@ -27,17 +22,7 @@ pub(super) async fn hold(
     client: &Client,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let backup = match backup {
-        Which::Id(_) => backup,
-        // The newest may be another one by the time it is held.
-        Which::Latest => {
-            let found: View = client.call(&Call::get(path_of(app, backup))).await?.read()?;
-            found
-                .id
-                .parse()
-                .map_err(|_| Failure::new("the API's answer cannot be understood: it has no id"))?
-        }
-    };
+    let backup = Which::Id(id_of(app, backup, client).await?);
     let call = Call::new(Method::PUT, format!("{}/hold", path_of(app, backup)));
     let answer = client.call(&call.body(json!({ "reason": reason }))).await?.json()?;
     if terminal.is_json() {
@@ -73,27 +58,15 @@ pub(super) async fn undelete(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let path = path_of(app, Which::Id(id));
-    let mut answer = client.call(&Call::new(Method::POST, format!("{path}/undelete"))).await?;
-    loop {
-        let document = answer.json()?;
-        let view: View = listing::read_one(document.clone())?;
-        if !view.is_coming_back() {
-            return if view.state == "succeeded" {
-                show::print(document, terminal)
-            } else {
-                Err(failed(app, &view))
-            };
-        }
-        let pause = answer.retry_after().unwrap_or(PAUSE);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = tokio::signal::ctrl_c() => {
-                return Err(Failure::interrupted(format!("interrupted; {id} is still being brought back"))
-                    .fix(format!("see with `holdfast backup show {app} {id}` what became of it")));
-            }
-        }
-        answer = client.call(&Call::get(path.clone())).await?;
-    }
+    let answer = client.call(&Call::new(Method::POST, format!("{path}/undelete"))).await?;
+    let call = Call::get(path);
+    let coming = follow::until_the_end(answer, &call, client, None, View::is_coming_back);
+    let interrupted = || {
+        Failure::interrupted(format!("interrupted; {id} is still being brought back"))
+            .fix(format!("see with `holdfast backup show {app} {id}` what became of it"))
+    };
+    let (document, view) = follow::unless_interrupted(coming, interrupted).await?;
+    if view.state == "succeeded" { show::print(document, terminal) } else { Err(failed(app, &view)) }
 }
 
 fn failed(app: &ApplicationId, view: &View) -> Failure {

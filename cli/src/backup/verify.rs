@@ -1,25 +1,20 @@
 //! `holdfast backup verify`.
 
-use std::time::Duration;
-
 use holdfast_domain::id::ApplicationId;
 use http::Method;
 
 use super::{
-    path_of, show,
+    id_of, path_of, show,
     view::{Verification, View},
 };
 use crate::{
     arguments::Which,
     client::{Call, Client},
     failure::Failure,
-    listing,
+    follow,
     table::plain,
     terminal::Terminal,
 };
-
-/// How often the API is asked if it does not say.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// Has a backup read again, and waits for what is found.
 pub(super) async fn run(
@@ -28,49 +23,31 @@ pub(super) async fn run(
     client: &Client,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let backup = match backup {
-        Which::Id(_) => backup,
-        // The newest may be another one by the time it is asked for.
-        Which::Latest => Which::Id(newest(app, client).await?),
+    let id = id_of(app, backup, client).await?;
+    let path = path_of(app, Which::Id(id));
+    let answer = client.call(&Call::new(Method::POST, format!("{path}/verify"))).await?;
+    let bar = terminal.bar(&id.to_string());
+    let call = Call::get(path);
+    let reading = follow::until_the_end(answer, &call, client, None, |view: &View| {
+        let Some(last) = view.verification.as_ref().filter(|last| last.state == "running") else {
+            return false;
+        };
+        bar.set_length(view.bytes().max(1));
+        bar.set_position(last.bytes());
+        bar.set_message(so_far(view));
+        true
+    });
+    let interrupted = || {
+        Failure::interrupted(format!("interrupted; {id} is still being verified"))
+            .fix(format!("see with `holdfast backup show {app} {id}` what is found"))
     };
-    let path = path_of(app, backup);
-    let mut answer = client.call(&Call::new(Method::POST, format!("{path}/verify"))).await?;
-    let bar = terminal.bar(&backup.to_string());
-    loop {
-        let document = answer.json()?;
-        let view: View = listing::read_one(document.clone())?;
-        let last = view.verification.as_ref();
-        match last.map(|last| last.state.as_str()) {
-            Some("running") => {
-                bar.set_length(view.bytes().max(1));
-                bar.set_position(last.map_or(0, Verification::bytes));
-                bar.set_message(so_far(&view));
-            }
-            Some("passed") => {
-                bar.finish_and_clear();
-                return show::print(document, terminal);
-            }
-            state => {
-                bar.finish_and_clear();
-                return Err(not_passed(app, &view, state));
-            }
-        }
-        let pause = answer.retry_after().unwrap_or(PAUSE);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = tokio::signal::ctrl_c() => {
-                bar.finish_and_clear();
-                return Err(Failure::interrupted(format!("interrupted; {backup} is still being verified"))
-                    .fix(format!("see with `holdfast backup show {app} {backup}` what is found")));
-            }
-        }
-        answer = client.call(&Call::get(path.clone())).await?;
+    let ended = follow::unless_interrupted(reading, interrupted).await;
+    bar.finish_and_clear();
+    let (document, view) = ended?;
+    match view.verification.as_ref().map(|last| last.state.as_str()) {
+        Some("passed") => show::print(document, terminal),
+        state => Err(not_passed(app, &view, state)),
     }
-}
-
-async fn newest(app: &ApplicationId, client: &Client) -> Result<holdfast_domain::id::BackupId, Failure> {
-    let found: View = client.call(&Call::get(path_of(app, Which::Latest))).await?.read()?;
-    found.id.parse().map_err(|_| Failure::new("the API's answer cannot be understood: it has no id"))
 }
 
 /// Which artifacts were read so far.
