@@ -15,6 +15,7 @@ pub mod hold;
 pub mod job;
 pub mod plans;
 pub mod ports;
+mod read_ahead;
 pub mod request;
 pub mod restores;
 mod restoring;

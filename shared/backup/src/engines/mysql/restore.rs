@@ -154,7 +154,7 @@ impl MysqlRestorer {
             size: object.size,
             without_definers: self.options.no_owner,
         };
-        let reading = Reading::of(self.artifacts.clone(), object.clone());
+        let reading = Reading::of(&self.artifacts, object.clone());
         lock.keep(Box::pin(timeout(time, load.run(reading, observer)))).await.unwrap_or_else(|_| {
             let words = format!(
                 "it could not be restored within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",

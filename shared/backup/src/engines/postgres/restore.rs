@@ -30,7 +30,6 @@ mod plan;
 mod prepared;
 mod program;
 mod progress;
-mod read_ahead;
 mod roles;
 mod row_counts;
 mod rows;

@@ -1,6 +1,6 @@
 //! The SQL of an artifact goes into a database.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -40,7 +40,7 @@ impl Load<'_> {
         reading: Reading,
         observer: &mut dyn RestoreObserver,
     ) -> Result<(), SliceError> {
-        let read = reading.counter();
+        let stored = reading.stored();
         let session = Session::open(self.access, Some(self.database)).await?;
         let id = session.id.clone();
         let outcome = {
@@ -53,7 +53,7 @@ impl Load<'_> {
                     biased;
                     outcome = &mut feeding => break outcome,
                     _ = ticks.tick() => {
-                        let bytes = read.load(Ordering::Relaxed);
+                        let bytes = stored.position();
                         let so_far = Restoring { bytes, of_bytes: Some(self.size), doing: "rows", cursor: None };
                         if let Err(error) = observer.advanced(so_far).await {
                             break Err(error);

@@ -7,14 +7,17 @@ use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use holdfast_domain::backup::StoredObject;
 use tokio::runtime::Handle;
 
-use super::{
-    read_ahead::{Fetch, PIECE_BYTES, ReadAhead},
-    sums::Sums,
+use super::sums::Sums;
+use crate::{
+    ports::{ArtifactStore, StorageError},
+    read_ahead::{self, Fetch, PIECE_BYTES, ReadAhead},
 };
-use crate::ports::{ArtifactStore, StorageError};
 
 /// What is asked for first where it is not known how much there is to read, in bytes; then ever more.
 const FIRST_BYTES: u64 = 256 * 1024;
+
+/// Pieces that are on their way at once, for each of those who read.
+const AHEAD: usize = 1;
 
 /// An object, as the version that it is.
 #[derive(Clone)]
@@ -41,20 +44,16 @@ impl ArchiveObject {
 
     /// A range of it, to be read on a thread that may block, and all of it.
     pub(super) fn read(&self, range: Range<u64>) -> ReadAhead {
-        ReadAhead::new(self.summed(), self.runtime.clone(), range, PIECE_BYTES)
+        ReadAhead::new(self.summed(), self.runtime.clone(), range, PIECE_BYTES, AHEAD)
     }
 
     /// All of it, of which perhaps only the beginning is read.
     pub(super) fn read_beginning(&self) -> ReadAhead {
-        ReadAhead::new(self.fetch(), self.runtime.clone(), 0..self.object.size, FIRST_BYTES)
+        ReadAhead::new(self.fetch(), self.runtime.clone(), 0..self.object.size, FIRST_BYTES, AHEAD)
     }
 
     fn fetch(&self) -> Fetch {
-        let (store, object) = (self.store.clone(), Arc::new(self.object.clone()));
-        Arc::new(move |range| {
-            let (store, object) = (store.clone(), object.clone());
-            async move { store.read(&object, range).await }.boxed()
-        })
+        read_ahead::fetch(self.store.clone(), &self.object)
     }
 
     /// The same, counting in what is read.
