@@ -9,6 +9,7 @@ mod listed_key;
 mod made;
 mod media;
 mod media_target;
+mod multipart;
 mod object_headers;
 mod percent;
 mod storing;

@@ -5,15 +5,9 @@ use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::{
-        abort_multipart_upload::AbortMultipartUploadError, head_object::HeadObjectError,
-        list_multipart_uploads::ListMultipartUploadsOutput,
-    },
+    operation::{head_object::HeadObjectError, list_multipart_uploads::ListMultipartUploadsOutput},
     primitives::ByteStream,
-    types::{
-        ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, EncodingType,
-        MultipartUpload, ObjectIdentifier,
-    },
+    types::{ChecksumAlgorithm, ChecksumMode, ChecksumType, EncodingType, MultipartUpload, ObjectIdentifier},
 };
 use bytes::Bytes;
 use holdfast_archive::checksum::Crc64Nvme;
@@ -22,9 +16,7 @@ use holdfast_backup::ports::{
 };
 use holdfast_domain::backup::StoredObject;
 
-use super::{
-    copy_source, deletion, failure::storage_error, listed_key, object_headers, upload::completed_part,
-};
+use super::{copy_source, deletion, failure::storage_error, listed_key, multipart, object_headers};
 
 /// The buckets that applications keep their files in, to put files back.
 pub struct S3MediaTarget {
@@ -145,16 +137,7 @@ impl MediaTarget for S3MediaTarget {
         let what = format!("{}, for {into}", named(&self.backups, &from.key));
         let copied = request.send().await;
         let copied = copied.map_err(|error| storage_error("UploadPartCopy", &what, &error))?;
-        let lacks =
-            |what: &str| StorageError::Unavailable(format!("UploadPartCopy gave no {what} for {into}"));
-        let result = copied.copy_part_result.ok_or_else(|| lacks("result"))?;
-        let etag = result.e_tag.ok_or_else(|| lacks("tag"))?;
-        // S3 computes it for each part of an upload that was begun with this checksum.
-        let crc64nvme = result.checksum_crc64_nvme.and_then(|text| text.parse().ok());
-        let crc64nvme = crc64nvme.ok_or_else(|| {
-            StorageError::Rejected(format!("{into}: the storage gave no CRC64NVME of what it copied"))
-        })?;
-        Ok(StoredPart { number, size: range.end - range.start, etag, crc64nvme })
+        multipart::copied_part(copied.copy_part_result, number, range.end - range.start, &into)
     }
 
     /// When the answer is lost, or is that there is no such upload (since it was completed already), the object decides. So it
@@ -169,34 +152,23 @@ impl MediaTarget for S3MediaTarget {
         let what = format!("upload of {}", named(&upload.bucket, &upload.key));
         let size: u64 = parts.iter().map(|part| part.size).sum();
         let rejected = || StorageError::Rejected(what.clone());
-        let completed = parts.iter().map(completed_part).collect::<Option<Vec<_>>>().ok_or_else(rejected)?;
+        let completed = multipart::completed(parts).ok_or_else(rejected)?;
         let request = self
             .client
             .complete_multipart_upload()
             .bucket(&upload.bucket)
             .key(&upload.key)
             .upload_id(&upload.upload_id)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(completed)).build())
+            .multipart_upload(completed)
             .checksum_crc64_nvme(whole.to_string())
             .checksum_type(ChecksumType::FullObject)
             .set_if_none_match(unless(overwrite))
             .mpu_object_size(i64::try_from(size).map_err(|_| rejected())?);
         let error = match request.send().await {
-            Ok(answer) => {
-                return match answer.checksum_crc64_nvme() {
-                    Some(found) if found != whole.to_string() => Err(StorageError::Rejected(format!(
-                        "{what}: it was stored with the checksum {found}, not {whole}"
-                    ))),
-                    _ => Ok(()),
-                };
-            }
+            Ok(answer) => return multipart::compare(answer.checksum_crc64_nvme(), whole, &what),
             Err(error) => storage_error("CompleteMultipartUpload", &what, &error),
         };
-        let doubtful = match error {
-            StorageError::NotFound(_) | StorageError::Unavailable(_) => true,
-            StorageError::Changed(_) => !overwrite,
-            _ => false,
-        };
+        let doubtful = multipart::is_doubtful(&error, !overwrite);
         let same = Some(Described { size, crc64nvme: Some(whole) });
         if doubtful && self.describe(&upload.bucket, &upload.key).await.is_ok_and(|found| found == same) {
             // If it was somebody else who has stored the same, this upload is still open.
@@ -207,19 +179,8 @@ impl MediaTarget for S3MediaTarget {
 
     async fn abort(&self, upload: &MediaUpload) -> Result<(), StorageError> {
         let MediaUpload { bucket, key, upload_id } = upload;
-        let request = self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload_id);
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error.as_service_error().is_some_and(AbortMultipartUploadError::is_no_such_upload) =>
-            {
-                Ok(())
-            }
-            Err(error) => {
-                let what = format!("upload of {}", named(bucket, key));
-                Err(storage_error("AbortMultipartUpload", &what, &error))
-            }
-        }
+        let what = format!("upload of {}", named(bucket, key));
+        multipart::abort(&self.client, bucket, key, upload_id, &what).await
     }
 
     /// S3 says of each open upload who has begun it. Who that is here, an upload tells that is begun to see it and given up.

@@ -1,7 +1,6 @@
 use aws_sdk_s3::{
-    operation::abort_multipart_upload::AbortMultipartUploadError,
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
+    types::{ChecksumAlgorithm, ChecksumType},
 };
 use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
 use holdfast_backup::ports::{ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart};
@@ -10,6 +9,7 @@ use super::{
     artifacts::{S3Artifacts, refuse_foreign},
     copy_source,
     failure::storage_error,
+    multipart,
 };
 
 impl S3Artifacts {
@@ -92,16 +92,7 @@ impl S3Artifacts {
         // What goes wrong is the object's: it has changed, is gone, or may not be read.
         let copied = copied
             .map_err(|error| storage_error("UploadPartCopy", &format!("{from}, for {into}"), &error))?;
-        let lacks =
-            |what: &str| StorageError::Unavailable(format!("UploadPartCopy gave no {what} for {into}"));
-        let result = copied.copy_part_result.ok_or_else(|| lacks("result"))?;
-        let etag = result.e_tag.ok_or_else(|| lacks("tag"))?;
-        // S3 computes it for each part of an upload that was begun with this checksum.
-        let crc64nvme = result.checksum_crc64_nvme.and_then(|text| text.parse().ok());
-        let crc64nvme = crc64nvme.ok_or_else(|| {
-            StorageError::Rejected(format!("{into}: the storage gave no CRC64NVME of what it copied"))
-        })?;
-        Ok(StoredPart { number: *number, size: *bytes, etag, crc64nvme })
+        multipart::copied_part(copied.copy_part_result, *number, *bytes, &into)
     }
 
     /// Completes an upload. When the answer is lost, or is that there is no such upload (since it was completed already),
@@ -115,10 +106,8 @@ impl S3Artifacts {
     ) -> Result<(), StorageError> {
         let size: u64 = parts.iter().map(|part| part.size).sum();
         let what = self.upload(upload);
-        let completed = parts.iter().map(completed_part).collect::<Option<Vec<_>>>();
-        let completed =
-            completed.ok_or_else(|| StorageError::Rejected(format!("{what}: a part has no number")))?;
-        let completed = CompletedMultipartUpload::builder().set_parts(Some(completed)).build();
+        let completed = multipart::completed(parts)
+            .ok_or_else(|| StorageError::Rejected(format!("{what}: a part has no number")))?;
         let request = self
             .client
             .complete_multipart_upload()
@@ -133,22 +122,14 @@ impl S3Artifacts {
         match request.send().await {
             Ok(answer) => {
                 self.made.add(&upload.key, answer.version_id());
-                match answer.checksum_crc64_nvme() {
-                    Some(found) if found != whole.to_string() => Err(StorageError::Rejected(format!(
-                        "{what}: it was stored with the checksum {found}, not {whole}"
-                    ))),
-                    _ => Ok(()),
-                }
+                multipart::compare(answer.checksum_crc64_nvme(), whole, &what)
             }
             Err(error) => {
                 let error = storage_error("CompleteMultipartUpload", &what, &error);
                 let conditional = self.storing.if_none_match().is_some();
-                let doubtful = match error {
-                    StorageError::NotFound(_) | StorageError::Unavailable(_) => true,
-                    StorageError::Changed(_) => conditional,
-                    _ => false,
-                };
-                if !doubtful || !self.is_stored(&upload.key, size, whole).await {
+                if !multipart::is_doubtful(&error, conditional)
+                    || !self.is_stored(&upload.key, size, whole).await
+                {
                     return Err(error);
                 }
                 if conditional {
@@ -161,16 +142,8 @@ impl S3Artifacts {
     }
 
     pub(super) async fn abort_upload(&self, upload: &OpenUpload) -> Result<(), StorageError> {
-        let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(&upload.key);
-        match request.upload_id(&upload.upload_id).send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error.as_service_error().is_some_and(AbortMultipartUploadError::is_no_such_upload) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(storage_error("AbortMultipartUpload", &self.upload(upload), &error)),
-        }
+        let OpenUpload { key, upload_id } = upload;
+        multipart::abort(&self.client, &self.bucket, key, upload_id, &self.upload(upload)).await
     }
 
     pub(super) async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, StorageError> {
@@ -200,10 +173,4 @@ impl S3Artifacts {
     fn upload(&self, upload: &OpenUpload) -> String {
         format!("upload of {}", self.object(&upload.key))
     }
-}
-
-pub(super) fn completed_part(part: &StoredPart) -> Option<CompletedPart> {
-    let number = i32::try_from(part.number).ok()?;
-    let completed = CompletedPart::builder().part_number(number).e_tag(&part.etag);
-    Some(completed.checksum_crc64_nvme(part.crc64nvme.to_string()).build())
 }
