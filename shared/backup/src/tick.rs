@@ -1,6 +1,8 @@
 //! The scheduler's tick: starts what is due, and looks after jobs that stand still. It takes no input and relies on
 //! conditional writes, so that ticks may be late, doubled, or killed anywhere.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use holdfast_domain::{
@@ -37,7 +39,7 @@ const GRACE_SECONDS: i64 = 60;
 pub struct TickSummary {
     /// Scheduled backups that were started.
     pub started: usize,
-    /// Applications whose last scheduled backup has not ended: they stay due.
+    /// Applications whose last scheduled backup has not ended, or that are being restored: they stay due.
     pub held_back: usize,
     /// Applications that were not due by their plan any more, and moved on.
     pub moved_on: usize,
@@ -64,9 +66,11 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
     let now = ports.clock.now();
     let mut summary = TickSummary::default();
 
+    let restores = ports.records.open_restores(OPEN_RESTORES).await?;
+    let restored: HashMap<_, _> = restores.iter().cloned().collect();
     let due = ports.records.due(now, PER_SHARD).await?;
     let starts = stream::iter(due).map(async |application| {
-        let outcome = start_due(ports, &application, now).await;
+        let outcome = start_due(ports, &application, restored.get(&application).copied(), now).await;
         if let Err(error) = &outcome {
             tracing::error!(%application, %error, "could not start the scheduled backup");
         }
@@ -84,7 +88,6 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
     });
     let looks: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).collect().await;
 
-    let restores = ports.records.open_restores(OPEN_RESTORES).await?;
     let restores = stream::iter(restores).map(async |(application, id)| {
         let outcome = look_after_restore(ports, &application, id, now).await;
         if let Err(error) = &outcome {
@@ -108,10 +111,12 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
     Ok(summary)
 }
 
-/// Starts the scheduled backup of an application that is due: the newest slot that has passed, however many were missed.
+/// Starts the scheduled backup of an application that is due: the newest slot that has passed, however many were missed. What is
+/// being restored is half of one backup and half of another, and waits.
 async fn start_due(
     ports: &Ports,
     application: &ApplicationId,
+    restore: Option<RestoreId>,
     now: DateTime<Utc>,
 ) -> Result<Outcome, RequestError> {
     let Some(Versioned { value: record, version }) = ports.records.application(application).await? else {
@@ -120,6 +125,14 @@ async fn start_due(
     // The index may lag behind the record, which has moved on by then.
     if record.next_run_at.is_none_or(|at| at > now) {
         return Ok(Outcome::Nothing);
+    }
+    if let Some(restore) = restore
+        && let Some(Versioned { value, .. }) = ports.records.restore(application, restore).await?
+        && value.state.is_open()
+        && !value.options.dry_run
+    {
+        tracing::info!(%application, %restore, "due, but it is being restored");
+        return Ok(Outcome::HeldBack);
     }
     let plan = plans::get(ports, &record.spec.plan).await?.value.spec;
     let slot = plan.schedule.as_ref().and_then(|schedule| {

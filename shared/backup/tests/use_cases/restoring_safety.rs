@@ -7,6 +7,7 @@ use holdfast_backup::{
     ports::Records as _,
     request::{self, BackupRequest},
     restores::{self, RestoreRequest},
+    tick::tick,
 };
 use holdfast_domain::{
     application::Service,
@@ -55,6 +56,21 @@ async fn declined_there_is_none_and_no_undo() {
     shop.assert_restored(&shop.backup, "without a safety backup");
     let refusal = restores::undo(&shop.world.ports, ANNA, &shop.id, id, None).await.unwrap_err();
     assert!(refusal.to_string().contains("without a safety backup"), "{refusal}");
+}
+
+#[rstest]
+#[case::that_only_looks(true, (0, 1))]
+#[case::that_changes_something(false, (1, 0))]
+#[tokio::test]
+async fn the_scheduled_backup_waits_for_a_restore(#[case] dry_run: bool, #[case] expected: (usize, usize)) {
+    let shop = Shop::occupied();
+    shop.world.clock.advance(TimeDelta::days(1));
+    let id = shop.ask(RestoreOptions { dry_run, ..overwriting() }).await;
+    let ticked = tick(&shop.world.ports).await.unwrap();
+    assert_eq!((ticked.held_back, ticked.started), expected);
+    shop.drive(id).await;
+    let ticked = tick(&shop.world.ports).await.unwrap();
+    assert_eq!((ticked.held_back, ticked.started), (0, 1 - expected.1), "held back, not lost");
 }
 
 #[tokio::test]
