@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """A media archive, beside the tools one would use without Holdfast: `aws s3 sync`, `tar` and `aws s3 cp`.
 
-    bench/media.py [--scale 0.1] [--runs 3] [--latency 20] [--sets small,middling,large,many] [--alone]
+    bench/media.py [--scale 0.1] [--runs 3] [--latency 20] [--sets small,middling,large,many] [--alone | --restore]
 
 Each contestant archives the same bucket in turn, on one S3 endpoint that computes its objects (shared/aws/examples/synthetic_s3)
 and answers each request so many milliseconds later, as S3 does. Prints the medians: seconds by the wall and of CPU, the most
 memory, requests by kind, bytes through the program, and how its time compares with the model: to list, page after page, and
 then whichever takes longer, the bytes at 75 MB/s or the requests at 3,500 a second. The model's network is not there on
 loopback, so that a ratio below 1 says only that nothing else was in the way.
+
+With `--restore` it is the way back that is timed: the files of such an archive into an empty bucket, beside `aws s3 cp --recursive`
+of a folder that they were unpacked into before.
 
 `--scale` makes the sets smaller by leaving objects out. The rivals write the files to a temporary folder first: what does not
 fit there or in memory is said and left out. awscli is put into `.tools/awscli`, in the version that is pinned here.
@@ -38,6 +41,8 @@ SETS = {
 }
 LISTED_AT_ONCE = 1000
 BYTES_A_SECOND, REQUESTS_A_SECOND = 75_000_000, 3_500
+# What the endpoint keeps of a tar, less than which it has to be to be restored.
+KEPT_TAR = 2 * GIB - 64 * MIB
 # The folder of the files and the tar beside it, with room to spare.
 ON_DISK = 2.2
 
@@ -142,6 +147,36 @@ def report(name: str, count: int, run: Run, latency: int) -> None:
         print(f"    a page of its contents: {run.said['page_seconds']} s; one file of it: {run.said['file_seconds']} s")
 
 
+def restored(bucket: str, endpoint: Endpoint, folder: Path) -> float:
+    """Seconds, from the request to the end of the restore."""
+    run = measured([[str(EXAMPLES / "archive_media"), bucket, "backups", "300", "restored"]], endpoint, folder)
+    print(f"    peak of archive and restore: {run.peak / MIB:.0f} MiB")
+    return float(run.said["restore_seconds"])
+
+
+def copied(endpoint: Endpoint, folder: Path) -> float:
+    copy = [str(AWS), "s3", "cp", str(folder / "files"), "s3://restored/media/", "--recursive", "--only-show-errors"]
+    return measured([copy], endpoint, folder).wall
+
+
+def compare_restores(wanted: argparse.Namespace, folder: Path) -> None:
+    with Endpoint(wanted.latency) as endpoint:
+        for name in wanted.sets.split(","):
+            whole, size = SETS[name]
+            count = max(1, int(whole * wanted.scale))
+            print(f"\n{name}: {count:,} objects of {size:,} bytes, {wanted.latency} ms a request, medians of {wanted.runs}")
+            if count * size > KEPT_TAR:
+                print(f"  left out: the endpoint keeps {KEPT_TAR // MIB:,} MiB of a tar (--scale {KEPT_TAR / whole / size:.3f})")
+                continue
+            bucket, files = f"set-{count}-{size}", folder / "files"
+            measured([[str(AWS), "s3", "sync", f"s3://{bucket}/media/", str(files), "--only-show-errors"]], endpoint, folder)
+            runs = [(restored(bucket, endpoint, folder), copied(endpoint, folder)) for _ in range(wanted.runs)]
+            ours, theirs = (statistics.median(seconds) for seconds in zip(*runs))
+            print(f"  holdfast {ours:.1f} s, aws s3 cp --recursive {theirs:.1f} s: {theirs / ours:.1f} times as fast")
+            shutil.rmtree(files)
+            sys.stdout.flush()
+
+
 def room_for(folder: Path, count: int, size: int) -> str | None:
     needed = int(count * max(size, 4 * KIB) * ON_DISK)
     free = shutil.disk_usage(folder).free - 15 * GIB
@@ -189,6 +224,7 @@ def main() -> int:
     parser.add_argument("--latency", type=int, default=20, help="milliseconds before each answer")
     parser.add_argument("--sets", default=",".join(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--alone", action="store_true", help="without the rivals")
+    parser.add_argument("--restore", action="store_true", help="time the way back")
     wanted = parser.parse_args()
     if unknown := set(wanted.sets.split(",")) - set(SETS):
         parser.error(f"no such set: {', '.join(sorted(unknown))}")
@@ -196,11 +232,11 @@ def main() -> int:
     # Being told to end cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MIB
-    print(f"$ bench/media.py --scale {wanted.scale:g} --runs {wanted.runs} --latency {wanted.latency} --sets {wanted.sets}{' --alone' * wanted.alone}")
+    print(f"$ bench/media.py --scale {wanted.scale:g} --runs {wanted.runs} --latency {wanted.latency} --sets {wanted.sets}{' --alone' * wanted.alone}{' --restore' * wanted.restore}")
     print(f"{os.cpu_count()} cores and {memory} MiB of memory, shared with the endpoint; {AWSCLI}")
     try:
         prepare()
-        compare(wanted, folder)
+        (compare_restores if wanted.restore else compare)(wanted, folder)
         return 0
     except (BenchError, subprocess.CalledProcessError) as error:
         print(f"bench failed: {error}", file=sys.stderr)

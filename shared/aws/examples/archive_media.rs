@@ -1,7 +1,8 @@
 //! Backs a bucket up as the worker does, with records in memory, and reads from what was stored: for bench/media.py.
 //!
-//! `archive_media SOURCE TARGET SECONDS`, with the endpoint and its credentials in the usual variables. What would take longer
-//! than SECONDS, at a guess, is divided into stretches, of which four are made side by side.
+//! `archive_media SOURCE TARGET SECONDS [INTO]`, with the endpoint and its credentials in the usual variables. What would take
+//! longer than SECONDS, at a guess, is divided into stretches, of which four are made side by side. With INTO the files are then
+//! restored into that bucket.
 #![expect(clippy::disallowed_macros, reason = "a program of its own, for people to read")]
 
 use std::{
@@ -14,17 +15,24 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast_aws::{
     memory,
-    s3::{S3Artifacts, S3Media, Storing},
+    s3::{S3Artifacts, S3Media, S3MediaTarget, Storing},
     wire,
 };
 use holdfast_backup::{
     engines::{Clients, media::Stretches, restorer::EngineRestorers},
     files,
     job::{Answer, Job, Range},
+    ports::ApplicationRecord,
     request::{self, BackupRequest},
+    restores::{self, RequestedOrigin, RestoreRequest},
     slice::{Worker, slice},
 };
-use holdfast_domain::{application::Service, backup::Contents, id::BackupId};
+use holdfast_domain::{
+    application::Service,
+    backup::Contents,
+    id::BackupId,
+    restore::{RestoreOptions, RestoreState},
+};
 use holdfast_testing::{World, builders};
 
 /// The key that the endpoint says objects are encrypted with.
@@ -38,26 +46,22 @@ const INVOCATION: Duration = Duration::from_mins(15);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [source, target, seconds] = arguments.as_slice() else {
-        return Err("usage: archive_media SOURCE TARGET SECONDS".into());
+    let [source, target, seconds, into @ ..] = arguments.as_slice() else {
+        return Err("usage: archive_media SOURCE TARGET SECONDS [INTO]".into());
     };
     let s3 = wire::s3_client(&wire::sdk_from_env().await, true);
     let world = World::new();
     let mut ports = world.ports.clone();
     ports.media = Arc::new(S3Media::new(s3.clone()));
+    ports.media_target = Arc::new(S3MediaTarget::new(s3.clone(), target.clone()));
     ports.artifacts =
         Arc::new(S3Artifacts::new(s3, target.clone(), Storing::AsBackup { key_arn: KEY_ARN.to_owned() }));
     let clients = Clients { postgres: "/nonexistent/{major}".parse()?, mysql: "/nonexistent".parse()? };
     let restorers = Arc::new(EngineRestorers::new(ports.clone(), clients.clone()));
     let worker = Worker { ports, clients, stretches: Stretches::of_seconds(seconds.parse()?), restorers };
 
-    let mut record = builders::application("bench");
-    record.spec.services.retain(|service| matches!(service, Service::Storage(_)));
-    for service in &mut record.spec.services {
-        if let Service::Storage(storage) = service {
-            storage.bucket.clone_from(source);
-        }
-    }
+    let mut record = application("bench", source);
+    record.spec.restore_into = vec![builders::slug("restored")];
     world.records.insert_application(record.clone());
     let requested =
         request::create(&worker.ports, "bench", &record.id, BackupRequest::default(), None).await?;
@@ -75,7 +79,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("tar_bytes {}", artifact.object.size);
     println!("seconds {:.3}", archived.as_secs_f64());
     println!("peak_bytes {}", memory::peak_bytes().unwrap_or(0));
-    read(&worker, &record.id, id, &artifact.service).await
+    read(&worker, &record.id, id, &artifact.service).await?;
+    if let [into, ..] = into {
+        world.records.insert_application(application("restored", into));
+        restore(&world, &worker, id).await?;
+    }
+    Ok(())
+}
+
+/// An application that has a storage in `bucket`, and nothing else.
+fn application(name: &str, bucket: &str) -> ApplicationRecord {
+    let mut record = builders::application(name);
+    record.spec.services.retain(|service| matches!(service, Service::Storage(_)));
+    for service in &mut record.spec.services {
+        if let Service::Storage(storage) = service {
+            bucket.clone_into(&mut storage.bucket);
+        }
+    }
+    record
+}
+
+/// Restores the backup into the other application, from the request to its end.
+async fn restore(world: &World, worker: &Worker, backup: BackupId) -> Result<(), Box<dyn Error>> {
+    let into = builders::slug("restored");
+    let from = RequestedOrigin { application: Some(builders::slug("bench")), backup };
+    let request = RestoreRequest { from, services: None, options: RestoreOptions::default() };
+    let began = Instant::now();
+    let id = restores::create(&worker.ports, "bench", &into, request, None).await?.restore.value.id;
+    run(worker, &Job::Restore { application: into.clone(), id }).await?;
+    println!("restore_seconds {:.3}", began.elapsed().as_secs_f64());
+    println!("restore_peak_bytes {}", memory::peak_bytes().unwrap_or(0));
+    let ended = world.restore(&into, id).await;
+    if ended.state == RestoreState::Succeeded { Ok(()) } else { Err(format!("{:?}", ended.failure).into()) }
 }
 
 async fn run(worker: &Worker, job: &Job) -> Result<(), Box<dyn Error>> {

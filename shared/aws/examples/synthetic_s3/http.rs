@@ -110,7 +110,8 @@ async fn read(stream: &mut BufStream<TcpStream>) -> io::Result<Option<Request>> 
     Ok(Some(Request { method, path, query, headers, body: body.into() }))
 }
 
-fn decode(text: &str) -> String {
+/// Without percent signs.
+pub(crate) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {

@@ -3,7 +3,6 @@
 use std::{ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
-use holdfast_archive::checksum::{Crc64Nvme, Crc64NvmeHasher};
 
 /// What objects are made of: 16 MiB that do not compress, each object beginning at another place.
 static NOISE: LazyLock<Bytes> = LazyLock::new(|| {
@@ -92,11 +91,5 @@ impl Object {
             at += length;
         }
         pieces
-    }
-
-    pub(crate) fn checksum(self, range: Range<u64>) -> Crc64Nvme {
-        let mut hasher = Crc64NvmeHasher::new();
-        self.bytes(range).iter().for_each(|piece| hasher.update(piece));
-        hasher.finish()
     }
 }

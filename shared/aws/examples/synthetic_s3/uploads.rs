@@ -5,18 +5,14 @@ use std::{collections::BTreeMap, ops::Range, path::Path};
 use bytes::Bytes;
 use holdfast_archive::checksum::Crc64Nvme;
 
-use super::sets::Object;
-
 /// Bytes of parts of tars that are kept; of what follows only the checksums are.
 const KEPT_TAR_BYTES: u64 = 2 << 30;
 
 /// A run of bytes.
 #[derive(Clone)]
 pub(crate) enum Part {
-    /// Here they are.
-    Held(Bytes),
-    /// They are those of an object of a set.
-    Copied(Object, Range<u64>),
+    /// Here they are, in pieces that may be those of another object.
+    Held(Vec<Bytes>),
     /// They are not kept.
     Dropped(u64),
 }
@@ -24,22 +20,29 @@ pub(crate) enum Part {
 impl Part {
     fn size(&self) -> u64 {
         match self {
-            Self::Held(bytes) => bytes.len() as u64,
-            Self::Copied(_, range) => range.end - range.start,
+            Self::Held(pieces) => size_of(pieces),
             Self::Dropped(size) => *size,
         }
     }
 
     fn bytes(&self, range: Range<u64>) -> Option<Vec<Bytes>> {
-        let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
-        match self {
-            Self::Held(bytes) => Some(vec![bytes.slice(place(range.start)..place(range.end))]),
-            Self::Copied(object, whole) => {
-                Some(object.bytes(whole.start + range.start..whole.start + range.end))
+        let Self::Held(pieces) = self else { return None };
+        let (mut found, mut at) = (Vec::new(), 0);
+        for piece in pieces {
+            let end = at + piece.len() as u64;
+            let (from, to) = (range.start.max(at), range.end.min(end));
+            if from < to {
+                let place = |here: u64| usize::try_from(here - at).unwrap_or(usize::MAX);
+                found.push(piece.slice(place(from)..place(to)));
             }
-            Self::Dropped(_) => None,
+            at = end;
         }
+        Some(found)
     }
+}
+
+fn size_of(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// What is stored, or being uploaded.
@@ -53,7 +56,7 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn whole(body: Bytes, protection: Vec<(&'static str, String)>) -> Self {
         let checksum = Crc64Nvme::of(&body);
-        Self { parts: BTreeMap::from([(1, (Part::Held(body), checksum))]), protection }
+        Self { parts: BTreeMap::from([(1, (Part::Held(vec![body]), checksum))]), protection }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -65,6 +68,10 @@ impl Stored {
         parts.fold(Crc64Nvme::EMPTY, |whole, (part, checksum)| {
             Crc64Nvme::combine(whole, *checksum, part.size())
         })
+    }
+
+    pub(crate) fn etag(&self) -> String {
+        format!("\"{}\"", self.checksum())
     }
 
     /// Whether its numbers are consecutive.
@@ -113,20 +120,20 @@ impl Uploads {
         if is_kept && is_tar {
             self.kept_tar_bytes += size;
         }
-        let part = if is_kept { Part::Held(body) } else { Part::Dropped(size) };
+        let part = if is_kept { Part::Held(vec![body]) } else { Part::Dropped(size) };
         stored.parts.insert(number, (part, checksum));
         Some(checksum)
     }
 
+    /// Stores bytes of another object as a part, with their checksum.
     pub(crate) fn copy(
         &mut self,
         id: &str,
         number: u32,
-        object: Object,
-        range: Range<u64>,
+        pieces: Vec<Bytes>,
         checksum: Crc64Nvme,
     ) -> Option<()> {
-        self.open.get_mut(id)?.1.parts.insert(number, (Part::Copied(object, range), checksum));
+        self.open.get_mut(id)?.1.parts.insert(number, (Part::Held(pieces), checksum));
         Some(())
     }
 
