@@ -9,6 +9,7 @@ pub mod postgres;
 mod process;
 pub mod restorer;
 pub mod segments;
+mod temporary;
 mod trust;
 mod unreached;
 

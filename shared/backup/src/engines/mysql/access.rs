@@ -1,13 +1,15 @@
 //! How the client programs reach a database: the file of settings that they are given.
 
-use std::io::Write;
-
 use holdfast_domain::application::{MysqlService, Tls};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::NamedTempFile;
 
 use super::{greeting::Family, programs::Pair};
-use crate::{engines::trust::Trust, error::SliceError, ports::DatabaseCredentials};
+use crate::{
+    engines::{temporary::temporary, trust::Trust},
+    error::SliceError,
+    ports::DatabaseCredentials,
+};
 
 /// A line of a file of settings has to be shorter, in bytes (`char buff[4096]` in `my_default.c`).
 const LINE_BYTES: usize = 4096;
@@ -27,17 +29,8 @@ impl Access {
         credentials: &DatabaseCredentials,
         programs: Pair,
     ) -> Result<Self, SliceError> {
-        let no_file = |error| {
-            SliceError::transient("no_temporary_file", format!("no temporary file could be written: {error}"))
-        };
-        let authorities = match Trust::of(&service.tls)? {
-            None => None,
-            Some(trust) => {
-                let mut file = NamedTempFile::new().map_err(no_file)?;
-                file.write_all(trust.to_pem().as_bytes()).map_err(no_file)?;
-                Some(file)
-            }
-        };
+        let trust = Trust::of(&service.tls)?;
+        let authorities = trust.map(|trust| temporary(trust.to_pem().as_bytes())).transpose()?;
         let path = authorities.as_ref().map(|file| file.path().to_string_lossy());
         let port = service.port.to_string();
         let mut lines = vec![

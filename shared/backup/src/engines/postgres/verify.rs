@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    io::{self, Read, Write as _},
+    io::{self, Read},
     process::Stdio,
     sync::Arc,
 };
@@ -18,6 +18,7 @@ use super::{
     tools::ClientTools,
 };
 use crate::{
+    engines::temporary::temporary,
     error::SliceError,
     ports::{ArtifactStore, beside},
     stored_reader::StoredReader,
@@ -138,8 +139,7 @@ async fn list(
         let words = format!("{} could not list {}: {error}", program.display(), object.key);
         SliceError::transient("client_broken", words)
     };
-    let mut file = tempfile::Builder::new().prefix("holdfast-").tempfile().map_err(not_run)?;
-    file.write_all(&contents.to_bytes()).map_err(not_run)?;
+    let file = temporary(&contents.to_bytes())?;
     let listed = Command::new(&program)
         .env_clear()
         .envs(library_path(&program))

@@ -1,11 +1,6 @@
 //! A restore that is planned: it makes a new database and everything in it.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write as _},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -28,9 +23,12 @@ use super::{
     unless,
 };
 use crate::{
-    engines::postgres::{
-        login::Upstream,
-        sessions::{CancelOnDrop, Sessions},
+    engines::{
+        postgres::{
+            login::Upstream,
+            sessions::{CancelOnDrop, Sessions},
+        },
+        temporary::temporary,
     },
     error::SliceError,
 };
@@ -182,17 +180,4 @@ impl PreparedRestore {
         copying.shutdown().await;
         outcome
     }
-}
-
-/// A file that only this user can read, and that is gone when nobody needs it any more.
-pub(super) fn temporary(bytes: &[u8]) -> Result<tempfile::NamedTempFile, SliceError> {
-    let written = || -> io::Result<tempfile::NamedTempFile> {
-        let mut file = tempfile::Builder::new().prefix("holdfast-").tempfile()?;
-        file.write_all(bytes)?;
-        Ok(file)
-    };
-    written().map_err(|error| {
-        let message = format!("the temporary folder cannot be written to: {error}; make room in it");
-        SliceError::permanent("restore_refused", message)
-    })
 }

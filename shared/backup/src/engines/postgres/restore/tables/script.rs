@@ -7,13 +7,13 @@ use holdfast_domain::application::PostgresService;
 use tokio::process::Command;
 
 use crate::{
-    engines::postgres::{
-        failure::Fault,
-        process::library_path,
-        restore::{
-            failure::{failure, of_restore},
-            prepared::temporary,
+    engines::{
+        postgres::{
+            failure::Fault,
+            process::library_path,
+            restore::failure::{failure, of_restore},
         },
+        temporary::temporary,
     },
     error::SliceError,
 };
