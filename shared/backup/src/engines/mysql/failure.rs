@@ -190,6 +190,10 @@ pub(super) fn of_words(said: &str) -> Fault {
     if said.contains("insufficient privileges") {
         return Fault::PermissionDenied;
     }
+    // It goes along with many codes of the server.
+    if said.contains("28 \"No space left on device\"") {
+        return Fault::ServerStrained;
+    }
     code_in(said).map_or(Fault::DumpFailed, of_code)
 }
 
@@ -241,6 +245,15 @@ mod tests {
         Fault::BrokenView
     )]
     #[case("ERROR 1205 (HY000): Lock wait timeout exceeded", Fault::TablesLocked)]
+    #[case("ERROR 1114 (HY000) at line 5: The table 'bulk' is full", Fault::ServerStrained)]
+    #[case(
+        "ERROR 1030 (HY000) at line 9: Got error 28 \"No space left on device\" from storage engine InnoDB",
+        Fault::ServerStrained
+    )]
+    #[case(
+        "ERROR 3 (HY000) at line 1: Error writing file './shop/db.opt' (Errcode: 28 \"No space left on device\")",
+        Fault::ServerStrained
+    )]
     #[case("mysqldump: Got errno 28 on write", Fault::DumpFailed)]
     #[case("mysqldump: unknown variable '2013=1'", Fault::DumpFailed)]
     #[case("", Fault::DumpFailed)]
