@@ -29,6 +29,20 @@ async fn bytes_that_are_not_those_of_their_checksum_are_not_restored(#[case] fil
     restore(restorer.as_ref(), HOUR).await.unwrap();
 }
 
+/// Files are read from where the manifest says they are: what tar says of them is not asked. (Verification asks.)
+#[tokio::test]
+async fn a_tar_header_that_is_another_one_does_not_matter() {
+    let scene = Scene::plain().await;
+    let mut tar = scene.world.artifacts.bytes(KEY).unwrap().to_vec();
+    // Of a header: its name, its size, its checksum, its type and its magic.
+    for at in [0, 124, 148, 156, 257] {
+        tar[at] ^= 1;
+    }
+    scene.world.artifacts.damage(KEY, tar);
+    restore(scene.elsewhere().await.as_ref(), HOUR).await.unwrap();
+    assert_restored(&scene).await;
+}
+
 /// Each call fails in its turn, before or after its effect. The next slice goes on, from where the last has said it was or
 /// from the beginning, and everything is as it was.
 #[rstest]
