@@ -180,7 +180,8 @@ pub(super) fn of_code(code: u32) -> Fault {
         1146 | 1412 => Fault::SchemaChanged,
         1356 | 1449 => Fault::BrokenView,
         1153 | 2020 => Fault::RowTooLong,
-        1021 | 1037 | 1038 | 1041 | 1114 | 2008 => Fault::ServerStrained,
+        // 1180: InnoDB fills an empty table when its transaction ends, and says only then that there is no room.
+        1021 | 1037 | 1038 | 1041 | 1114 | 1180 | 2008 => Fault::ServerStrained,
         _ => Fault::DumpFailed,
     }
 }
@@ -252,6 +253,10 @@ mod tests {
     )]
     #[case(
         "ERROR 3 (HY000) at line 1: Error writing file './shop/db.opt' (Errcode: 28 \"No space left on device\")",
+        Fault::ServerStrained
+    )]
+    #[case(
+        "ERROR 1180 (HY000) at line 42: Got error 1 \"Operation not permitted\" during COMMIT",
         Fault::ServerStrained
     )]
     #[case("mysqldump: Got errno 28 on write", Fault::DumpFailed)]
