@@ -31,6 +31,9 @@ class Shop:
     Once prepared, its `settings` are environment variables, and `env_file` has them for a shell.
     """
 
+    # What Django and Holdfast call the kind of database.
+    engine, kind = "postgresql", "postgres"
+
     def __init__(self, server: Postgres, stack: Stack, env_file: Path) -> None:
         self.server = server
         self.stack = stack
@@ -39,10 +42,11 @@ class Shop:
 
     def prepare(self) -> str:
         """Create what the site needs, then migrate and seed it; gives what seeding said. Harmless to repeat."""
-        password = self.server.create_role(DATABASE, self._secret(DATABASE))
-        self.server.create_database(DATABASE, owner=DATABASE)
+        password = self._secret(DATABASE)
+        self._create_database(password)
         self._create_media_bucket()
         self._write_env({
+            "SHOP_DATABASE_ENGINE": self.engine,
             "SHOP_DATABASE_HOST": "localhost",
             "SHOP_DATABASE_PORT": str(self.server.port),
             "SHOP_DATABASE_NAME": DATABASE,
@@ -59,13 +63,13 @@ class Shop:
 
     def registration(self) -> dict[str, object]:
         """The application as Holdfast is told of it; makes the backup's role and its secret."""
-        password = self.server.create_role(BACKUP_ROLE, self._secret(BACKUP_ROLE))
-        self.server.run_sql(f"GRANT pg_read_all_data TO {BACKUP_ROLE}")
+        password = self._secret(BACKUP_ROLE)
+        self._create_backup_role(password)
         return {
             "time_zone": "Europe/Zurich",
             "services": [
                 {
-                    "kind": "postgres",
+                    "kind": self.kind,
                     "name": DATABASE_SERVICE,
                     "host": "localhost",
                     "port": self.server.port,
@@ -82,6 +86,14 @@ class Shop:
         prefix = f"{MEDIA_PREFIX}/"
         pages = self.stack.client("s3").get_paginator("list_objects_v2").paginate(Bucket=MEDIA_BUCKET, Prefix=prefix)
         return {found["Key"].removeprefix(prefix) for page in pages for found in page.get("Contents", [])}
+
+    def _create_database(self, password: str) -> None:
+        self.server.create_role(DATABASE, password)
+        self.server.create_database(DATABASE, owner=DATABASE)
+
+    def _create_backup_role(self, password: str) -> None:
+        self.server.create_role(BACKUP_ROLE, password)
+        self.server.run_sql(f"GRANT pg_read_all_data TO {BACKUP_ROLE}")
 
     def _secret(self, purpose: str) -> str:
         # Made up with the cluster, and the same as long as it lives: a second run must not lock out a site

@@ -23,21 +23,22 @@ class MariaDbError(RuntimeError):
 
 class MariaDb:
     """`with MariaDb() as server:`. The account `keeper` may do everything. `tls` is a folder with `ca.pem`, and the server's
-    `server.pem` and `server.key`."""
+    `server.pem` and `server.key`. `parent` is where its folder is made, if not among the temporary ones."""
 
     host = "127.0.0.1"
     user = "keeper"
 
-    def __init__(self, tls: Path | None = None) -> None:
+    def __init__(self, tls: Path | None = None, parent: Path | None = None) -> None:
         self.password = secrets.token_urlsafe(16)
         self.port = free_port()
         self._tls = tls
+        self._parent = parent
 
     def __enter__(self) -> MariaDb:
         program = next((one for one in SERVERS if os.path.exists(one)), None) or shutil.which("mariadbd")
         if program is None:
             raise MariaDbError("there is no MariaDB server: run `make install`, or apt-get install mariadb-server")
-        self._folder = Path(tempfile.mkdtemp(prefix="holdfast-my-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="holdfast-my-", dir=self._parent))
         self._account = of_server("MariaDB", "mysql", MariaDbError)
         self._give(self._folder)
         # Servers that begin remove what is left of others, where they share the folder of temporary tables.
@@ -92,6 +93,16 @@ class MariaDb:
             self._give(Path(shutil.copy(self._tls / name, self._folder)))
         return [f"--ssl-{option}={self._folder / name}" for option, name in files.items()]
 
+    @property
+    def ca_file(self) -> Path:
+        """The certificate of the authority that vouches for the server, where it has TLS."""
+        return self._folder / "ca.pem"
+
+    @property
+    def ca_pem(self) -> str:
+        """The same, for `verify_full`."""
+        return self.ca_file.read_text()
+
     def run_sql(self, sql: str | bytes, database: str = "mysql") -> str:
         """What `mariadb` prints for `sql`, unadorned."""
         ran = self._client(database, sql)
@@ -104,6 +115,13 @@ class MariaDb:
         self.run_sql(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
         if sql:
             self.run_sql(sql, name)
+
+    def create_account(self, name: str, password: str, *grants: str) -> None:
+        """An account that may log in, over TLS where there is any, and what it may do (`SELECT ON shop.*`)."""
+        tls = "REQUIRE SSL" if self._tls else ""
+        self.run_sql(f"CREATE USER IF NOT EXISTS `{name}` IDENTIFIED BY '{password}' {tls}")
+        for grant in grants:
+            self.run_sql(f"GRANT {grant} TO `{name}`")
 
     def _client(self, database: str, sql: str | bytes) -> subprocess.CompletedProcess[bytes]:
         command = [

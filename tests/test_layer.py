@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from certificates import certify
 
 from checks import glibc
 from local.mariadb import MariaDb
@@ -161,26 +162,9 @@ class LayersClient:
         return run("mariadb/bin/mariadb-dump", *self.options(**options), *arguments)
 
 
-def certify(folder: Path) -> None:
-    """A server's certificate, the authority that gave it, and one that has not."""
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    for name in ("ca", "stranger"):
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
-                "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip
-    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
-            "-keyout", "server.key", "-out", "server.csr")  # fmt: skip
-    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-days", "2", "-extfile", "names", "-out", "server.pem")  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def mariadb(tmp_path_factory):
-    tls = tmp_path_factory.mktemp("tls")
-    certify(tls)
+    tls = certify(tmp_path_factory.mktemp("tls"))
     with MariaDb(tls) as server:
         server.create_database("shop")
         server.create_database("again")

@@ -1,6 +1,7 @@
 """Settings of the demo shop, all from the environment.
 
-SHOP_DATABASE_HOST, _PORT, _NAME, _USER, _PASSWORD   the PostgreSQL database
+SHOP_DATABASE_ENGINE                                 `postgresql` (without it), or `mysql` for MariaDB
+SHOP_DATABASE_HOST, _PORT, _NAME, _USER, _PASSWORD   the database
 SHOP_DATABASE_CA                                     a CA file: verify the server; without it, no TLS
 SHOP_MEDIA_BUCKET, SHOP_MEDIA_PREFIX                 where uploads live (prefix: `media`)
 AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, …   as in every AWS SDK
@@ -54,16 +55,26 @@ TEMPLATES = [
     }
 ]
 
+_ENGINE = os.environ.get("SHOP_DATABASE_ENGINE", "postgresql")
 _CA = os.environ.get("SHOP_DATABASE_CA")
+_TLS = {
+    "postgresql": {"sslmode": "verify-full", "sslrootcert": _CA} if _CA else {"sslmode": "disable"},
+    "mysql": {"ssl": {"ca": _CA}} if _CA else {"ssl_disabled": True},
+}
+if _ENGINE == "mysql":
+    # The driver that Django asks for has to be compiled.
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": f"django.db.backends.{_ENGINE}",
         "HOST": os.environ.get("SHOP_DATABASE_HOST", "127.0.0.1"),
-        "PORT": os.environ.get("SHOP_DATABASE_PORT", "5432"),
+        "PORT": os.environ.get("SHOP_DATABASE_PORT", "5432" if _ENGINE == "postgresql" else "3306"),
         "NAME": os.environ.get("SHOP_DATABASE_NAME", "shop"),
         "USER": os.environ.get("SHOP_DATABASE_USER", "shop"),
         "PASSWORD": os.environ.get("SHOP_DATABASE_PASSWORD", ""),
-        "OPTIONS": {"sslmode": "verify-full", "sslrootcert": _CA} if _CA else {"sslmode": "disable"},
+        "OPTIONS": _TLS[_ENGINE],
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

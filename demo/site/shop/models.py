@@ -3,11 +3,12 @@
 from decimal import Decimal
 from uuid import uuid4
 
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
+
+from . import columns
 
 
 class Customer(models.Model):
@@ -50,7 +51,7 @@ class Product(models.Model):
     category = models.ForeignKey(Category, on_delete=models.PROTECT, related_name="products")
     price = models.DecimalField(max_digits=9, decimal_places=2)
     description = models.TextField(blank=True)
-    tags = ArrayField(models.CharField(max_length=30), default=list, blank=True)
+    tags = columns.words()
     attributes = models.JSONField(default=dict, blank=True)
     image = models.ImageField(upload_to="products/", max_length=400, blank=True)
     sheet = models.FileField(upload_to="sheets/", max_length=400, blank=True)
@@ -62,7 +63,7 @@ class Product(models.Model):
         indexes = [
             GinIndex(fields=["tags"], name="product_tags"),
             GinIndex(fields=["attributes"], name="product_attributes"),
-        ]
+        ] if columns.IS_POSTGRES else []
 
     def __str__(self) -> str:
         return self.name

@@ -1,6 +1,5 @@
 """The first tables."""
 
-import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
 import django.core.validators
 import django.db.models.deletion
@@ -8,6 +7,8 @@ import django.utils.timezone
 import uuid
 from decimal import Decimal
 from django.db import migrations, models
+
+from shop import columns
 
 
 class Migration(migrations.Migration):
@@ -68,7 +69,7 @@ class Migration(migrations.Migration):
                 ('sku', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('price', models.DecimalField(decimal_places=2, max_digits=9)),
                 ('description', models.TextField(blank=True)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=30), blank=True, default=list, size=None)),
+                ('tags', columns.words()),
                 ('attributes', models.JSONField(blank=True, default=dict)),
                 ('image', models.ImageField(blank=True, max_length=400, upload_to='products/')),
                 ('sheet', models.FileField(blank=True, max_length=400, upload_to='sheets/')),
@@ -110,14 +111,16 @@ class Migration(migrations.Migration):
                 'ordering': ['-written_at'],
             },
         ),
-        migrations.AddIndex(
-            model_name='product',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['tags'], name='product_tags'),
-        ),
-        migrations.AddIndex(
-            model_name='product',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['attributes'], name='product_attributes'),
-        ),
+        *([
+            migrations.AddIndex(
+                model_name='product',
+                index=django.contrib.postgres.indexes.GinIndex(fields=['tags'], name='product_tags'),
+            ),
+            migrations.AddIndex(
+                model_name='product',
+                index=django.contrib.postgres.indexes.GinIndex(fields=['attributes'], name='product_attributes'),
+            ),
+        ] if columns.IS_POSTGRES else []),
         migrations.AddConstraint(
             model_name='orderline',
             constraint=models.UniqueConstraint(fields=('order', 'product'), name='one_line_per_product'),

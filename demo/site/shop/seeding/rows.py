@@ -7,9 +7,11 @@ from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
+from django.core.management.color import no_style
 from django.db import connection, transaction
 from django.utils.text import slugify
 
+from shop import columns
 from shop.models import Category, Customer, Order, OrderLine, Product, Review
 
 from . import catalogue
@@ -30,12 +32,11 @@ STAFF_PASSWORD = "holdfast-demo"
 
 def clear() -> None:
     """Empty the shop's tables and start their numbers anew."""
-    tables = ", ".join(
-        connection.ops.quote_name(model._meta.db_table)
-        for model in (Review, OrderLine, Order, Product, Category, Customer)
+    tables = [model._meta.db_table for model in (Review, OrderLine, Order, Product, Category, Customer)]
+    connection.ops.execute_sql_flush(
+        connection.ops.sql_flush(no_style(), tables, reset_sequences=True, allow_cascade=columns.IS_POSTGRES)
     )
     with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
         cursor.execute("ALTER SEQUENCE shop_order_number RESTART")
 
 
@@ -59,7 +60,7 @@ def create() -> None:
         },
     )
     with connection.cursor() as cursor:
-        cursor.execute("REFRESH MATERIALIZED VIEW shop_rating")
+        cursor.execute("REFRESH MATERIALIZED VIEW shop_rating" if columns.IS_POSTGRES else "CALL shop_rate()")
 
 
 def _categories() -> list[Category]:
