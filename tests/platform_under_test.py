@@ -126,6 +126,16 @@ class Platform:
         found = self.s3.list_objects_v2(Bucket=self.stack.bucket, Prefix=prefix).get("Contents", [])
         return {one["Key"].removeprefix(prefix) for one in found}
 
+    def events(self, job: str) -> list[str]:
+        """The types of all that has happened in the execution of a job."""
+        arn = self.stack.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{job}"
+        pages = self.stack.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
+        return [event["type"] for page in pages for event in page["events"]]
+
+    def failed_calls(self, job: str) -> int:
+        """How often a worker failed, or died, that was at the job."""
+        return sum(kind in ("TaskFailed", "LambdaFunctionFailed") for kind in self.events(job))
+
     def invoke(self, function: str, payload: dict) -> dict:
         """Calls a function as its schedule does, and waits for its answer."""
         functions = self.stack.client("lambda")
