@@ -326,6 +326,42 @@ async fn who_may_not_is_told_before() {
     case.assert_as_it_was();
 }
 
+/// The owner of a database is not let end everybody's sessions: those of superusers, and of autovacuum, which it has no need to.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_the_role_cannot_end() {
+    // Of its own: autovacuum is in a hurry there.
+    let server = Server::start(false);
+    let case = Case::new(&server, "watched", SHOP).await;
+    server.sql("postgres", "CREATE ROLE watched LOGIN CREATEDB PASSWORD 'x'");
+    server.sql("postgres", "ALTER DATABASE watched OWNER TO watched");
+    case.world.secrets.put(&server.service("watched").secret_arn, "watched", "x");
+    // Autovacuum begins at once, and takes as long as it is let.
+    server.sql(
+        "watched",
+        "CREATE TABLE busy WITH (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_cost_limit = 1,
+            autovacuum_vacuum_cost_delay = 100) AS SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n;
+        DELETE FROM busy",
+    );
+    server.sql("postgres", "ALTER SYSTEM SET autovacuum_naptime = '1s'");
+    server.sql("postgres", "SELECT pg_reload_conf()");
+    let worker = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'watched' AND backend_type = 'autovacuum worker'";
+    while server.sql("postgres", worker) == "0" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let superuser = server.hold_lock("watched", "SELECT 1");
+    let refused = failure(case.restore(&mut Listener::default()).await);
+    assert_failure(&refused, "database_in_use", true, &["end the sessions"]);
+    assert_nothing_left(&server, "watched");
+    assert_eq!(server.sql("watched", "SELECT count(*) FROM precious"), "10");
+
+    drop(superuser);
+    while server.sql("postgres", worker) == "0" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    case.restore(&mut Listener::default()).await.unwrap();
+    assert_eq!(server.sql("watched", "SELECT count(*) FROM product"), "2000");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn single_tables_come_back_from_the_bucket() {
     let server = Server::shared();

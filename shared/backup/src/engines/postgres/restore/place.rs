@@ -120,10 +120,7 @@ impl Place {
             // From here on nobody comes to the database any more, and the server waits for those who are there to go.
             let renaming = self.rename(&place, &away);
             tokio::pin!(renaming);
-            let others = format!(
-                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datid = {}",
-                target.oid
-            );
+            let others = ending_others(&target.oid);
             loop {
                 tokio::select! {
                     biased;
@@ -197,6 +194,18 @@ impl Place {
     pub(super) async fn leave(mut self) {
         self.control.end().await;
     }
+}
+
+/// Ends the sessions on a database that this role may end. Those of autovacuum, which have no role, the server ends itself; if
+/// others stay, it says that the database is in use.
+fn ending_others(oid: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+            JOIN pg_catalog.pg_roles theirs ON theirs.oid = a.usesysid
+            JOIN pg_catalog.pg_roles ours ON ours.rolname = current_user
+        WHERE a.datid = {oid} AND (ours.rolsuper OR NOT theirs.rolsuper AND (pg_catalog.pg_has_role(theirs.oid, 'USAGE')
+            OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')))"
+    )
 }
 
 /// The options of `CREATE DATABASE` that an archive names, for a server of `major`. `pg_dump` 15 dumps servers of 14 as well, and names

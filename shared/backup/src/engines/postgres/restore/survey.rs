@@ -22,7 +22,7 @@ const TARGET: &str = "
         t.spcname, d.datconnlimit, d.datistemplate, d.datallowconn, pg_catalog.pg_database_size(d.oid),
         pg_catalog.pg_has_role(d.datdba, 'USAGE'), pg_catalog.shobj_description(d.oid, 'pg_database'),
         d.datacl IS NOT NULL,
-        (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid
+        (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL
             AND coalesce((pg_catalog.to_jsonb(a)->>'backend_type'), 'client backend') IN ('client backend', 'walsender'))
     FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.to_jsonb(d) j
     LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace AND d.dattablespace <>
