@@ -216,9 +216,15 @@ def test_a_killed_worker_and_mariadb(mariadb_shop, moment):
     interfered(mariadb_shop, moment, Shop.kill)
 
 
+def cut(shop):
+    """Ends the next session that fills the database."""
+    while shop.database.is_filling() and not shop.database.cut():
+        time.sleep(0.002)
+
+
 def test_cut_connections_to_postgres(postgres_shop):
-    interfered(postgres_shop, "database", lambda shop: shop.database.cut())
+    interfered(postgres_shop, "database", cut)
 
 
 def test_cut_connections_to_mariadb(mariadb_shop):
-    interfered(mariadb_shop, "database", lambda shop: shop.database.cut())
+    interfered(mariadb_shop, "database", cut)
