@@ -111,7 +111,7 @@ GRANTS = {
     },
     "RetentionFunction": LOGS
     | RECORDS
-    | {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "s3:DeleteObject", "s3:ListBucket"},
+    | {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "s3:DeleteObject", "s3:ListBucket", "states:StartExecution"},
 }
 # What a restore does to objects of others, and must never do to those of backups.
 CHANGES = {"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject", "s3:PutObjectTagging"}
@@ -168,6 +168,7 @@ def problems(template: dict[str, Any]) -> list[str]:
         check_roles,
         check_grants,
         check_restores,
+        check_starters,
         check_logs,
         check_bucket,
         check_bucket_policy,
@@ -271,10 +272,19 @@ def check_restores(resources: dict[str, Any]) -> Iterator[str]:
     }
     for action in sorted(CHANGES - denied):
         yield f"role RestoreRole is not denied {action} on the backups"
+
+
+def check_starters(resources: dict[str, Any]) -> Iterator[str]:
+    """Who starts jobs, and is itself called by the state machine, knows it by its name."""
     machine, properties = only(resources, "AWS::Serverless::StateMachine")
-    named = resources["RestoreFunction"]["Properties"]["Environment"]["Variables"].get("HOLDFAST_STATE_MACHINE_ARN")
-    if not str(named).endswith(":stateMachine:" + properties.get("Name", {}).get("Fn::Sub", "?") + "'}"):
-        yield f"RestoreFunction starts another state machine than {machine}: {named}"
+    name = ":stateMachine:" + properties.get("Name", {}).get("Fn::Sub", "?") + "'}"
+    variables = {
+        function: resources[function]["Properties"]["Environment"]["Variables"]
+        for function in ("RestoreFunction", "RetentionFunction")
+    }
+    named = {function: str(found.get("HOLDFAST_STATE_MACHINE_ARN")) for function, found in variables.items()}
+    if strays := [function for function, arn in named.items() if not arn.endswith(name)]:
+        yield f"{' and '.join(strays)}: starts another state machine than {machine}: {named[strays[0]]}"
 
 
 def is_bare(resource: str) -> bool:
