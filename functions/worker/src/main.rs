@@ -8,7 +8,7 @@ use holdfast_aws::{
 };
 use holdfast_backup::{
     abort,
-    engines::restorer::EngineRestorers,
+    engines::{ClientEngines, restorer::EngineRestorers},
     error::SliceError,
     job::{Answer, Call},
     slice::{self, Worker},
@@ -24,6 +24,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let ports = wire::ports_from_env().await?;
     let clients = ClientsConfig::from_env()?.clients;
     let worker = Worker {
+        engines: Arc::new(ClientEngines::new(ports.clone(), clients.clone())),
         restorers: Arc::new(EngineRestorers::new(ports.clone(), clients.clone())),
         stretches: MediaConfig::from_env()?.stretches,
         ports,

@@ -19,7 +19,7 @@ use holdfast_aws::{
     wire,
 };
 use holdfast_backup::{
-    engines::{Clients, media::Stretches, restorer::EngineRestorers},
+    engines::{ClientEngines, Clients, media::Stretches, restorer::EngineRestorers},
     files,
     job::{Answer, Job, Range},
     ports::ApplicationRecord,
@@ -58,7 +58,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Arc::new(S3Artifacts::new(s3, target.clone(), Storing::AsBackup { key_arn: KEY_ARN.to_owned() }));
     let clients = Clients { postgres: "/nonexistent/{major}".parse()?, mysql: "/nonexistent".parse()? };
     let restorers = Arc::new(EngineRestorers::new(ports.clone(), clients.clone()));
-    let worker = Worker { ports, clients, stretches: Stretches::of_seconds(seconds.parse()?), restorers };
+    let engines = Arc::new(ClientEngines::new(ports.clone(), clients.clone()));
+    let stretches = Stretches::of_seconds(seconds.parse()?);
+    let worker = Worker { ports, clients, engines, stretches, restorers };
 
     let mut record = application("bench", source);
     record.spec.restore_into = vec![builders::slug("restored")];

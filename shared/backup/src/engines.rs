@@ -90,6 +90,41 @@ pub struct Clients {
     pub mysql: MysqlPrograms,
 }
 
+/// Who reads databases.
+#[async_trait]
+pub trait Engines: Send + Sync {
+    /// The engine for a database of `application`.
+    async fn open(
+        &self,
+        application: &ApplicationId,
+        service: &Service,
+    ) -> Result<Box<dyn Engine>, SliceError>;
+}
+
+/// Engines that read databases with their client programs.
+pub struct ClientEngines {
+    ports: Ports,
+    clients: Clients,
+}
+
+impl ClientEngines {
+    /// Engines that reach the outside world through `ports`, and databases with `clients`.
+    pub fn new(ports: Ports, clients: Clients) -> Self {
+        Self { ports, clients }
+    }
+}
+
+#[async_trait]
+impl Engines for ClientEngines {
+    async fn open(
+        &self,
+        application: &ApplicationId,
+        service: &Service,
+    ) -> Result<Box<dyn Engine>, SliceError> {
+        open(&self.ports, &self.clients, application, service).await
+    }
+}
+
 /// The engine for `service`. A database's credentials are read here.
 pub async fn open(
     ports: &Ports,

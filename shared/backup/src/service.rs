@@ -12,7 +12,7 @@ use holdfast_domain::{
 
 use crate::{
     engines::{
-        self, Engine as _,
+        Engine as _,
         media::{JoinEngine, MediaEngine, Plan},
     },
     error::SliceError,
@@ -52,7 +52,7 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), 
             }
         }
         Service::Postgres(_) | Service::Mysql(_) => {
-            let engine = engines::open(ports, &worker.clients, &backup.application, service).await?;
+            let engine = worker.engines.open(&backup.application, service).await?;
             run.record.progress.estimated_bytes = engine.prepare().await?;
             Some(upload::store(ports.artifacts.as_ref(), engine.as_ref(), &key, &mut run).await?)
         }

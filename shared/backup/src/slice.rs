@@ -21,7 +21,7 @@ use holdfast_domain::{
 };
 
 use crate::{
-    engines::{Clients, media::Stretches, restorer::Restorers},
+    engines::{Clients, Engines, media::Stretches, restorer::Restorers},
     error::{RequestError, SliceError},
     job::{Answer, Job, Range},
     plans,
@@ -36,6 +36,8 @@ pub struct Worker {
     pub ports: Ports,
     /// The database clients it has.
     pub clients: Clients,
+    /// Who reads databases.
+    pub engines: Arc<dyn Engines>,
     /// When media are divided between branches.
     pub stretches: Stretches,
     /// Who restores.

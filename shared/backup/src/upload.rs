@@ -280,6 +280,8 @@ async fn copy(
     let (mut report, mut parts) = (None, None);
     let failure = loop {
         tokio::select! {
+            // Always in this order: the same calls with the same answers take the same way.
+            biased;
             ended = &mut running, if report.is_none() => report = Some(ended?),
             stored = &mut storing, if parts.is_none() => match stored {
                 Ok(stored) => parts = Some(stored),
@@ -313,6 +315,7 @@ async fn store_segments(
     let (mut more, mut more_copies) = (true, true);
     while more || more_copies || !in_flight.is_empty() || !copying.is_empty() {
         tokio::select! {
+            biased;
             next = segments.next(), if more && in_flight.len() < IN_FLIGHT => match next {
                 Some(held) => in_flight.push(store_segment(artifacts, upload, held)),
                 None => more = false,

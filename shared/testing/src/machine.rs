@@ -1,11 +1,11 @@
 //! The state machine's loop, as `statemachines/job.asl.json` has it, for tests that need no clock and no waiting.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use holdfast_backup::{
     abort::abort,
-    engines::{Clients, media::Stretches},
+    engines::{ClientEngines, Clients, media::Stretches},
     error::SliceError,
     job::{Answer, Caught, Job, Range},
     ports::{ApplicationRecord, Records as _},
@@ -32,7 +32,13 @@ pub fn worker(world: &World) -> Worker {
     let clients =
         Clients { postgres: "/nonexistent/{major}".parse().unwrap(), mysql: "/nonexistent".parse().unwrap() };
     let ports = world.ports.clone();
-    Worker { ports, clients, stretches: Stretches::default(), restorers: world.restorers.clone() }
+    Worker {
+        engines: Arc::new(ClientEngines::new(ports.clone(), clients.clone())),
+        restorers: world.restorers.clone(),
+        stretches: Stretches::default(),
+        clients,
+        ports,
+    }
 }
 
 /// Registers `id` with its storage only, and a few files in it.

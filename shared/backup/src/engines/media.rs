@@ -125,6 +125,7 @@ impl Engine for MediaEngine {
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
         let (stopped, open) = (out.clone(), Open::default());
         let outcome = tokio::select! {
+            biased;
             report = self.archive(open.clone(), out) => report,
             () = stopped.closed() => Err(Stopped.into()),
         };

@@ -175,6 +175,7 @@ impl Engine for StretchEngine {
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
         let stopped = out.clone();
         tokio::select! {
+            biased;
             report = self.archive(out) => report,
             () = stopped.closed() => Err(Stopped.into()),
         }
@@ -256,6 +257,7 @@ impl Engine for JoinEngine {
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
         let (stopped, open) = (out.clone(), Open::default());
         let outcome = tokio::select! {
+            biased;
             report = self.join(open.clone(), out) => report,
             () = stopped.closed() => Err(Stopped.into()),
         };
