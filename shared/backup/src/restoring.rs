@@ -190,7 +190,11 @@ async fn restore_one(
         run.begin_service(index).await?;
         let left = time.saturating_sub(began.elapsed());
         let given = left.saturating_sub(SPARE).max(left / 2);
-        restorer.restore(cursor.as_deref(), given, &mut run.observer(index)).await
+        let outcome = restorer.restore(cursor.as_deref(), given, &mut run.observer(index)).await;
+        if matches!(outcome, Err(SliceError::Failed(_))) {
+            run.withdraw_service(index).await;
+        }
+        outcome
     };
     // Dropping the work ends it: the abort cleans up.
     let work = tokio::time::timeout(time, work);

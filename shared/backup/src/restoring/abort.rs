@@ -47,10 +47,10 @@ pub(crate) async fn abort(
     let was = restore.state;
     let caught = caught.failure();
     let cancelled = restore.cancel_requested_at.is_some();
-    // One that heard of its cancellation while it exchanged a service could not say what came of that.
+    // Whoever exchanged a service and heard of its cancellation, was killed or could not write it down, could not say what came
+    // of that; nor can whoever failed after it.
     let is_exchanged = |run: &RestoreRun| run.restored.is_none() && run.doing.as_deref() == Some(SWAP);
-    let is_certain =
-        if cancelled { !restore.runs.iter().any(is_exchanged) } else { report::is_certain(&caught) };
+    let is_certain = !restore.runs.iter().any(is_exchanged) && (cancelled || report::is_certain(&caught));
     let left = Left { is_certain, ..left };
     let end = if cancelled { RestoreState::Cancelled } else { RestoreState::Failed };
     let failure = if cancelled {

@@ -134,6 +134,17 @@ impl<'a> Checkpoint<'a> {
         .await
     }
 
+    /// Writes down that whoever exchanged a service has said that it failed: it is as it was. What cannot be written down stays
+    /// uncertain.
+    pub(super) async fn withdraw_service(&mut self, index: usize) {
+        let is_exchanged = self.restore.runs.get(index).is_some_and(|run| run.doing.as_deref() == Some(SWAP));
+        if is_exchanged
+            && let Err(error) = self.change(index, |run| run.doing = Some("failed".to_owned())).await
+        {
+            tracing::warn!(restore = %self.restore.id, %error, "that a service could not be exchanged is not written down");
+        }
+    }
+
     /// Who writes down how far the service at `index` has come.
     pub(super) fn observer(&mut self, index: usize) -> Progress<'_, 'a> {
         Progress { checkpoint: self, index }

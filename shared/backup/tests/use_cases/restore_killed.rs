@@ -246,3 +246,36 @@ async fn chaos_ends_in_everything_restored_or_in_a_reason() {
     }
     assert!(succeeded > 50 && failed > 5, "{succeeded} succeeded, {failed} failed");
 }
+
+/// A write is lost, at one call after the other; where that was the one which says that the database is restored, the next
+/// slice fails before it can ask.
+#[tokio::test]
+async fn what_was_exchanged_and_not_written_down_is_not_called_as_it_was() {
+    let mut exchanged = 0;
+    for nth in 1.. {
+        let shop = Shop::occupied();
+        let id = shop.ask(overwriting()).await;
+        shop.world.faults.on("records.update_restore", nth, Moment::Before, Fault::Unavailable);
+        let failed = loop {
+            match shop.slice(id).await {
+                Ok(Answer::Done) => break false,
+                Ok(Answer::Wait { .. }) => complete_open(&shop.world).await,
+                Ok(_) => {}
+                Err(_) => break true,
+            }
+        };
+        if !failed {
+            break;
+        }
+        shop.world.faults.always("restorers.open", Moment::Before, Fault::Denied);
+        let failure = shop.drive(id).await.failure.unwrap();
+        if shop.database_from() == Some(Shop::key(&shop.backup, 0)) {
+            exchanged += 1;
+            let is_said = ["DEFAULT is restored", "DEFAULT is as it was, or all restored"]
+                .iter()
+                .any(|words| failure.message.contains(words));
+            assert!(is_said, "write {nth}: {}", failure.message);
+        }
+    }
+    assert!(exchanged > 1, "some writes come after the exchange");
+}
