@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::Action,
-    backup::{Backup, State, Trigger, Undelete},
+    backup::{Backup, State, Trigger, Undelete, Verification, VerificationState},
     id::{ApplicationId, BackupId},
     retention::{self, Candidate, Policies, Relabel},
 };
@@ -26,6 +26,9 @@ const PAGE: usize = 100;
 
 /// How long bringing a backup back may take before what was begun is taken back.
 const UNDELETE_PATIENCE: TimeDelta = TimeDelta::days(1);
+
+/// How long a verification may take before it is given up.
+const VERIFY_PATIENCE: TimeDelta = TimeDelta::days(1);
 
 /// How many applications are worked on at a time.
 const SIDE_BY_SIDE: usize = 16;
@@ -175,6 +178,14 @@ async fn execute(
             let asked_at = backup.undelete.as_ref().map_or_else(|| ports.clock.now(), |asked| asked.at);
             let reason = "the job for it was lost";
             let outcome = undelete::give_up(ports, application, backup.id, asked_at, reason).await;
+            let outcome = outcome.map_err(|error| RequestError::Unavailable(error.to_string()));
+            count(outcome, &mut 0, &mut summary.failed, application, backup.id);
+        }
+        let forgotten = |last: &&Verification| {
+            last.state == VerificationState::Running && ports.clock.now() - last.at > VERIFY_PATIENCE
+        };
+        if let Some(last) = backup.verification.as_ref().filter(forgotten) {
+            let outcome = verify::forget(ports, application, backup.id, last.at).await;
             let outcome = outcome.map_err(|error| RequestError::Unavailable(error.to_string()));
             count(outcome, &mut 0, &mut summary.failed, application, backup.id);
         }

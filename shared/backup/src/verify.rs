@@ -205,6 +205,24 @@ pub(crate) async fn give_up(
     .await
 }
 
+/// Ends one that was asked for long ago, and whose job was lost: it says nothing about the backup.
+pub(crate) async fn forget(
+    ports: &Ports,
+    application: &ApplicationId,
+    id: BackupId,
+    asked_at: DateTime<Utc>,
+) -> Result<(), SliceError> {
+    let failure = Failure {
+        code: "verification_lost".to_owned(),
+        message: format!(
+            "the job that was to verify the backup {id} of {application} was lost; ask for it again"
+        ),
+        service: None,
+        transient: true,
+    };
+    give_up(ports, application, id, asked_at, failure).await
+}
+
 /// The verification that was asked for at `asked_at`, while it is under way.
 fn asked(backup: &Backup, asked_at: DateTime<Utc>) -> Option<&Verification> {
     let last = backup.verification.as_ref();

@@ -211,3 +211,19 @@ async fn only_what_has_succeeded_can_be_verified() {
     let Err(SliceError::Failed(failure)) = outcome else { panic!("{outcome:?}") };
     assert_eq!((failure.code.as_str(), failure.transient), ("backup_gone", false));
 }
+
+#[tokio::test]
+async fn one_whose_job_was_lost_is_given_up_after_a_day_and_says_nothing_about_the_backup() {
+    let world = World::new();
+    let (shop, backup) = backed_up(&world).await;
+    world.faults.on("executions.start", 1, Moment::Before, Fault::Unavailable);
+    verify::ask(&world.ports, "bert", &shop, backup.id).await.unwrap_err();
+    for (hours, state) in [(23, VerificationState::Running), (2, VerificationState::Failed)] {
+        world.clock.advance(TimeDelta::hours(hours));
+        assert_eq!(retain::run_all(&world.ports).await.unwrap().failed, 0);
+        assert_eq!(world.backup(&shop, backup.id).verification.unwrap().state, state);
+    }
+    let last = world.backup(&shop, backup.id).verification.unwrap();
+    assert_eq!(last.failure.unwrap().code, "verification_lost");
+    assert!(last.finished_at.is_some());
+}
