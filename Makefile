@@ -51,6 +51,13 @@ test: build ## Run all tests
 	cargo test --workspace --locked --no-fail-fast
 	$(TOOLS)/python -m pytest tests
 
+HISTORIES := 100000
+FIRST := 0
+
+.PHONY: simulate
+simulate: ## Play histories of the use cases in which everything goes wrong (HISTORIES=100000 FIRST=0)
+	cargo run --locked --package holdfast-backup --example simulate -- $(HISTORIES) $(FIRST)
+
 .PHONY: lint
 lint: install ## Check the format, the lints, the template and the rules of the architecture
 	cargo fmt --all --check

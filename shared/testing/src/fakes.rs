@@ -16,6 +16,6 @@ pub use entropy::SeededEntropy;
 pub use executions::FakeExecutions;
 pub use media::{FakeMedia, Surprise};
 pub use media_target::{BACKUPS, FakeMediaTarget};
-pub use records::FakeRecords;
+pub use records::{FakeRecords, Neglect, Written};
 pub use restorers::FakeRestorers;
 pub use secrets::FakeSecrets;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use holdfast_backup::{
     error::SliceError,
     ports::{ExecutionsError, RecordsError, SecretError, StorageError},
@@ -41,6 +42,12 @@ pub enum Moment {
     After,
 }
 
+/// Who lets calls go on, one at a time, and says what goes wrong with each.
+pub trait Gate: Send + Sync {
+    /// Resolves once the call of that name may go on.
+    fn pass(&self, call: &'static str) -> BoxFuture<'_, Option<(Moment, Fault)>>;
+}
+
 /// The faults of a [`World`](crate::World), and a record of every call. Calls are named `port.method`, as in
 /// `artifacts.put_part`; a port is named by its field in `Ports`.
 #[derive(Clone, Default)]
@@ -51,6 +58,7 @@ struct State {
     calls: Vec<&'static str>,
     rules: Vec<Rule>,
     chaos: Option<Chaos>,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 struct Rule {
@@ -67,6 +75,11 @@ struct Chaos {
 }
 
 impl Faults {
+    /// Lets every call wait for `gate`, which says what goes wrong with it.
+    pub fn at(gate: Arc<dyn Gate>) -> Self {
+        Self(Arc::new(Mutex::new(State { gate: Some(gate), ..State::default() })))
+    }
+
     /// Strikes once, at the `nth` such call from now on, counted from 1.
     pub fn on(&self, call: &str, nth: usize, moment: Moment, fault: Fault) {
         assert!(nth > 0, "calls are counted from 1");
@@ -116,7 +129,15 @@ impl Faults {
         call: &'static str,
         effect: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let (before, after) = self.0.lock().unwrap().strike(call);
+        let gate = self.0.lock().unwrap().gate.clone();
+        let (before, after) = match gate {
+            None => self.0.lock().unwrap().strike(call),
+            Some(gate) => match gate.pass(call).await {
+                None => (None, None),
+                Some((Moment::Before, fault)) => (Some(fault), None),
+                Some((Moment::After, fault)) => (None, Some(fault)),
+            },
+        };
         meet(before, call).await?;
         let result = effect.await;
         meet(after, call).await?;

@@ -10,6 +10,7 @@ pub mod contract;
 pub mod fakes;
 pub mod faults;
 pub mod machine;
+pub mod simulation;
 mod world;
 
 pub use world::World;

@@ -73,6 +73,20 @@ impl World {
         Self { ports, faults, records, artifacts, media, media_target, secrets, restorers, executions, clock }
     }
 
+    /// The same ports, and the same restorers, for somebody else: every call of theirs goes through `faults`.
+    pub fn through(&self, faults: &Faults) -> (Ports, FakeRestorers) {
+        let ports = Ports {
+            records: Arc::new(Faulty::new(self.records.clone(), faults)),
+            artifacts: Arc::new(Faulty::new(self.artifacts.clone(), faults)),
+            media: Arc::new(Faulty::new(self.media.clone(), faults)),
+            media_target: Arc::new(Faulty::new(self.media_target.clone(), faults)),
+            secrets: Arc::new(Faulty::new(self.secrets.clone(), faults)),
+            executions: Arc::new(Faulty::new(self.executions.clone(), faults)),
+            ..self.ports.clone()
+        };
+        (ports, self.restorers.beside(faults))
+    }
+
     /// Registers [`builders::application`] `id`, and makes the bucket and the secret that it names.
     pub fn register(&self, id: &str) -> Versioned<ApplicationRecord> {
         let application = builders::application(id);

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, mem, sync::Mutex};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -18,6 +18,7 @@ struct State {
     started: Vec<Job>,
     aborts: Vec<(String, Job, Caught)>,
     statuses: BTreeMap<String, ExecutionStatus>,
+    unserved: Vec<(Job, Option<Caught>)>,
 }
 
 impl FakeExecutions {
@@ -30,6 +31,11 @@ impl FakeExecutions {
     pub fn aborts(&self) -> Vec<(Job, Caught)> {
         let state = self.state.lock().unwrap();
         state.aborts.iter().map(|(_, job, reason)| (job.clone(), reason.clone())).collect()
+    }
+
+    /// The executions that were started since it was last asked, in order; one that only aborts its job with the reason.
+    pub fn take_unserved(&self) -> Vec<(Job, Option<Caught>)> {
+        mem::take(&mut self.state.lock().unwrap().unserved)
     }
 
     /// Lets a job's execution end, without anybody having cleaned up and without saying why.
@@ -58,6 +64,7 @@ impl Executions for FakeExecutions {
         }
         state.statuses.insert(job.execution_name(), ExecutionStatus::Running);
         state.started.push(job.clone());
+        state.unserved.push((job.clone(), None));
         Ok(())
     }
 
@@ -71,6 +78,7 @@ impl Executions for FakeExecutions {
         let name = job.abort_name(now);
         if !state.aborts.iter().any(|(used, ..)| *used == name) {
             state.aborts.push((name, job.clone(), reason.clone()));
+            state.unserved.push((job.clone(), Some(reason.clone())));
         }
         Ok(())
     }

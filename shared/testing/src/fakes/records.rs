@@ -26,6 +26,36 @@ pub struct FakeRecords {
     state: Mutex<State>,
 }
 
+/// A condition of the port that is not kept, to see whether a test would notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Neglect {
+    /// Backups are written whatever their version.
+    BackupVersions,
+    /// How far a service has come is written whatever its version.
+    RunVersions,
+    /// Restores are written whatever their version.
+    RestoreVersions,
+    /// A backup is made though another one of its trigger is open.
+    Turns,
+    /// A key that was used before makes another backup.
+    Keys,
+    /// A slot that has its backup gets another one.
+    Slots,
+}
+
+/// What a write has made, or made of a record: as it was and as it is.
+pub enum Written<'a> {
+    /// A new backup.
+    Made(&'a Backup),
+    /// Of a backup.
+    Backup(&'a Backup, &'a Backup),
+    /// Of a restore.
+    Restore(&'a Restore, &'a Restore),
+}
+
+/// Who hears of every write.
+type Watcher = Box<dyn Fn(Written<'_>, &[AuditEntry]) + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     applications: BTreeMap<ApplicationId, Versioned<ApplicationRecord>>,
@@ -40,6 +70,8 @@ struct State {
     restores: restores::Restores,
     audit: BTreeMap<ApplicationId, BTreeMap<AuditId, AuditEntry>>,
     plan_audit: BTreeMap<PlanId, BTreeMap<AuditId, AuditEntry>>,
+    neglected: Option<Neglect>,
+    watcher: Option<Watcher>,
 }
 
 struct UsedKey {
@@ -63,6 +95,27 @@ impl FakeRecords {
         }
         let backups = state.backups.entry(backup.application.clone()).or_default();
         backups.insert(backup.id, Versioned { value: backup, version: 1 });
+    }
+
+    /// Keeps one of the conditions no more.
+    pub fn neglect(&self, condition: Neglect) {
+        self.state.lock().unwrap().neglected = Some(condition);
+    }
+
+    /// Tells `watcher` of every new backup and of every write to a backup or restore, at that moment. It must not ask these records.
+    pub fn watch(&self, watcher: impl Fn(Written<'_>, &[AuditEntry]) + Send + Sync + 'static) {
+        self.state.lock().unwrap().watcher = Some(Box::new(watcher));
+    }
+
+    /// Every restore into an application, oldest first.
+    pub fn all_restores(&self, application: &ApplicationId) -> Vec<Restore> {
+        self.state.lock().unwrap().restores.of(application)
+    }
+
+    /// How many turns are taken, of backups and of restores.
+    pub fn turns_taken(&self) -> usize {
+        let state = self.state.lock().unwrap();
+        state.turns.len() + state.restores.turns_taken()
     }
 
     /// Puts an application there as it is.
@@ -247,9 +300,15 @@ impl Records for FakeRecords {
         audit: &[AuditEntry],
     ) -> Result<u64, RecordsError> {
         let mut state = self.state.lock().unwrap();
+        let neglected = state.neglects(Neglect::BackupVersions);
         let backups = state.backups.entry(backup.application.clone()).or_default();
-        let was_open = backups.get(&backup.id).is_some_and(|was| was.value.state.is_open());
+        let was = backups.get(&backup.id).cloned().ok_or(RecordsError::Conflict)?;
+        let expected = if neglected { was.version } else { expected };
         let version = write(backups, &backup.id, backup, Some(expected))?;
+        let was_open = was.value.state.is_open();
+        if let Some(watcher) = &state.watcher {
+            watcher(Written::Backup(&was.value, backup), audit);
+        }
         if was_open && !backup.state.is_open() {
             let turn = (backup.application.clone(), backup.trigger);
             if state.turns.get(&turn) == Some(&backup.id) {
@@ -287,7 +346,10 @@ impl Records for FakeRecords {
         expected: Option<u64>,
     ) -> Result<u64, RecordsError> {
         let mut state = self.state.lock().unwrap();
-        write(state.runs.entry(backup).or_default(), &run.service, run, expected)
+        let neglected = state.neglects(Neglect::RunVersions);
+        let runs = state.runs.entry(backup).or_default();
+        let expected = if neglected { runs.get(&run.service).map(|found| found.version) } else { expected };
+        write(runs, &run.service, run, expected)
     }
 
     async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError> {
@@ -330,7 +392,12 @@ impl Records for FakeRecords {
         audit: &[AuditEntry],
     ) -> Result<u64, RecordsError> {
         let mut state = self.state.lock().unwrap();
+        let was = state.restores.one(&restore.application, restore.id).ok_or(RecordsError::Conflict)?;
+        let expected = if state.neglects(Neglect::RestoreVersions) { was.version } else { expected };
         let version = state.restores.update(restore, expected)?;
+        if let Some(watcher) = &state.watcher {
+            watcher(Written::Restore(&was.value, restore), audit);
+        }
         for entry in audit {
             state.note(&restore.application, entry);
         }
@@ -361,6 +428,10 @@ impl Records for FakeRecords {
 }
 
 impl State {
+    fn neglects(&self, condition: Neglect) -> bool {
+        self.neglected == Some(condition)
+    }
+
     fn create_backup(&mut self, new: &NewBackup) -> Result<Creation, RecordsError> {
         let backup = &new.backup;
         let application = &backup.application;
@@ -369,13 +440,16 @@ impl State {
                 let slot = backup
                     .slot_at
                     .ok_or_else(|| RecordsError::Malformed("a slot is claimed without one".to_owned()))?;
-                if self.slots.contains_key(&(application.clone(), slot)) {
+                if self.slots.contains_key(&(application.clone(), slot)) && !self.neglects(Neglect::Slots) {
                     return Ok(Creation::SlotTaken);
                 }
-                check(&self.applications, &moved_on.id, Some(*expected))?;
+                if !self.neglects(Neglect::Slots) {
+                    check(&self.applications, &moved_on.id, Some(*expected))?;
+                }
             }
             Claim::Request { idempotency } => {
                 if let Some(key) = idempotency
+                    && !self.neglects(Neglect::Keys)
                     && let Some(used) = self.idempotency.get(&(application.clone(), key.key.clone()))
                 {
                     return Ok(Creation::Repeated { id: used.backup, fingerprint: used.fingerprint.clone() });
@@ -385,17 +459,25 @@ impl State {
                 }
             }
         }
-        if let Some(open) = self.turns.get(&(application.clone(), backup.trigger)) {
+        if let Some(open) = self.turns.get(&(application.clone(), backup.trigger))
+            && !self.neglects(Neglect::Turns)
+        {
             return Ok(Creation::Busy(*open));
         }
         write(self.backups.entry(application.clone()).or_default(), &backup.id, backup, None)?;
         self.turns.insert((application.clone(), backup.trigger), backup.id);
         self.sources.insert(backup.id, new.source.clone());
         self.note(application, &new.audit);
+        if let Some(watcher) = &self.watcher {
+            watcher(Written::Made(backup), std::slice::from_ref(&new.audit));
+        }
         match &new.claim {
             Claim::Slot { application: moved_on, expected } => {
                 self.slots.extend(backup.slot_at.map(|slot| ((application.clone(), slot), backup.id)));
-                write(&mut self.applications, &moved_on.id, moved_on, Some(*expected))?;
+                let neglected = self.neglects(Neglect::Slots);
+                let found = self.applications.get(&moved_on.id).map(|found| found.version);
+                let expected = if neglected { found } else { Some(*expected) };
+                write(&mut self.applications, &moved_on.id, moved_on, expected)?;
             }
             Claim::Request { idempotency } => {
                 self.idempotency.extend(idempotency.as_ref().map(|key| {

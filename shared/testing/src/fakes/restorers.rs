@@ -43,12 +43,19 @@ struct Held {
     scratch: usize,
     /// What it was swapped with last.
     swapped: Option<String>,
+    /// How often it was cleaned up: who began before that finds what it has made gone.
+    cleaned: u64,
 }
 
 impl FakeRestorers {
     /// Restorers that fail as `faults` say.
     pub fn new(faults: &Faults) -> Self {
         Self { state: Arc::default(), faults: faults.clone() }
+    }
+
+    /// The same restorers, of the same places, that fail as `faults` say.
+    pub fn beside(&self, faults: &Faults) -> Self {
+        Self { state: self.state.clone(), faults: faults.clone() }
     }
 
     /// Lets a service hold something that is in no backup.
@@ -147,6 +154,25 @@ impl FakeRestorer {
         changes
     }
 
+    /// Changes a database, unless somebody has cleaned up since it was cleaned up `cleaned` times.
+    async fn own(
+        &self,
+        name: &'static str,
+        cleaned: u64,
+        work: impl FnOnce(&mut Held) + Send,
+    ) -> Result<(), SliceError> {
+        let effect = async {
+            self.with(|held| {
+                if held.cleaned != cleaned {
+                    return Err(SliceError::transient("scratch_gone", "what was made beside it is gone"));
+                }
+                work(held);
+                Ok(())
+            })
+        };
+        self.faults.around(name, effect).await
+    }
+
     async fn step(&self, name: &'static str, work: impl FnOnce(&mut Held) + Send) -> Result<(), SliceError> {
         let effect = async {
             self.with(work);
@@ -195,9 +221,10 @@ impl Restorer for FakeRestorer {
         let from = self.from.clone();
         if self.target.is_database() {
             observer.advanced(Restoring { doing: "schema", ..Restoring::default() }).await?;
-            self.step("restorer.step", |held| held.scratch = 1).await?;
+            let cleaned = self.with(|held| held.cleaned);
+            self.own("restorer.step", cleaned, |held| held.scratch = 1).await?;
             observer.advanced(Restoring { bytes: 4000, doing: "rows", ..Restoring::default() }).await?;
-            self.step("restorer.step", |_| ()).await?;
+            self.own("restorer.step", cleaned, |_| ()).await?;
             let cursor = self.state.lock().unwrap().leaves_cursors.then(|| self.from.clone());
             observer
                 .advanced(Restoring { bytes: 4096, doing: "swap", cursor, ..Restoring::default() })
@@ -207,7 +234,7 @@ impl Restorer for FakeRestorer {
                 held.contents.insert(String::new(), from);
                 held.scratch = 0;
             };
-            self.step("restorer.swap", swap).await?;
+            self.own("restorer.swap", cleaned, swap).await?;
             return Ok(Outcome::Done(restored(None)));
         }
         let first: usize = cursor.map_or(0, |cursor| cursor.parse().unwrap());
@@ -235,14 +262,23 @@ impl Restorer for FakeRestorer {
     }
 
     async fn has_done(&self, cursor: &str) -> Result<Option<Restored>, SliceError> {
-        let has_done = self.target.is_database() && self.with(|held| held.swapped.as_deref() == Some(cursor));
-        self.faults.around("restorer.has_done", async { Ok(has_done.then(|| restored(None))) }).await
+        let effect = async {
+            let has_done = self.target.is_database()
+                && self.with(|held| {
+                    // Whoever was killed does nothing more.
+                    held.cleaned += 1;
+                    held.swapped.as_deref() == Some(cursor)
+                });
+            Ok(has_done.then(|| restored(None)))
+        };
+        self.faults.around("restorer.has_done", effect).await
     }
 
     async fn clean_up(&self) -> Result<(), SliceError> {
         let clean_up = |held: &mut Held| {
             held.scratch = 0;
             held.swapped = None;
+            held.cleaned += 1;
         };
         self.step("restorer.clean_up", clean_up).await
     }

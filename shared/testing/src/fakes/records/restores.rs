@@ -35,6 +35,14 @@ impl Restores {
         self.all.get(application).and_then(|restores| restores.get(&id)).cloned()
     }
 
+    pub(super) fn of(&self, application: &ApplicationId) -> Vec<Restore> {
+        self.all.get(application).into_iter().flatten().map(|(_, restore)| restore.value.clone()).collect()
+    }
+
+    pub(super) fn turns_taken(&self) -> usize {
+        self.turns.len()
+    }
+
     pub(super) fn page(
         &self,
         application: &ApplicationId,
