@@ -27,7 +27,7 @@ use super::{
     dice::Dice,
     door::{Bell, Door},
     execution::{Request, Requests, execution},
-    people,
+    people::{self, Wish},
     process::{Ended, Kind, Process},
     stage::{Model, Stage},
     trace::{Step, Trace},
@@ -435,33 +435,36 @@ impl History {
                 self.begin_tick().await;
             }
             6 => self.begin_night().await,
-            7 => self.rot(),
+            7 => self.rot().await,
             8 => self.write(),
             _ => {
-                let Some(wish) = people::wish(&self.stage, &self.dice) else { return };
-                self.counts.wishes += 1;
-                let (door, faults) = self.door();
-                let (ports, book) = (self.stage.ports(&faults), self.stage.book.clone());
-                let about = format!("somebody asks: {wish:?}");
-                let work = async move { Ended::Other(wish.ask(&ports, &book).await) };
-                self.begin(Kind::Api, about, door, None, work);
-                self.react().await;
+                if let Some(wish) = people::wish(&self.stage, &self.dice) {
+                    self.begin_wish(wish).await;
+                }
             }
         }
     }
 
-    /// A disk rots, under an artifact of a backup that succeeded.
-    fn rot(&mut self) {
-        if !self.dice.happens(200) {
+    async fn begin_wish(&mut self, wish: Wish) {
+        self.counts.wishes += 1;
+        let (door, faults) = self.door();
+        let (ports, book) = (self.stage.ports(&faults), self.stage.book.clone());
+        let about = format!("somebody asks: {wish:?}");
+        let work = async move { Ended::Other(wish.ask(&ports, &book).await) };
+        self.begin(Kind::Api, about, door, None, work);
+        self.react().await;
+    }
+
+    /// A disk rots, under an artifact of a backup that succeeded, which somebody may want to have verified.
+    async fn rot(&mut self) {
+        if !self.dice.happens(300) {
             return;
         }
         let Some(record) = self.dice.pick(&self.stage.applications) else { return };
         let backups = self.stage.world.records.all_backups(&record.id);
         let good: Vec<_> = backups.iter().filter(|backup| backup.state == State::Succeeded).collect();
-        let Some(artifact) = self.dice.pick(&good).and_then(|backup| self.dice.pick(&backup.artifacts))
-        else {
-            return;
-        };
+        let Some(backup) = self.dice.pick(&good) else { return };
+        let Some(artifact) = self.dice.pick(&backup.artifacts) else { return };
         let key = &artifact.object.key;
         let Some(bytes) = self.stage.world.artifacts.bytes(key) else { return };
         let mut bytes = bytes.to_vec();
@@ -471,6 +474,10 @@ impl History {
         self.stage.world.artifacts.damage(key, bytes);
         self.counts.rotten += 1;
         self.trace.push(Step::Rots(key.clone()));
+        if self.dice.happens(700) {
+            let wish = Wish::Verify(backup.application.clone(), backup.id);
+            self.begin_wish(wish).await;
+        }
     }
 
     /// An application writes to its database, unless that is being restored.
