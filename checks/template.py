@@ -76,6 +76,7 @@ GRANTS = {
     "WorkerFunction": LOGS
     | RECORDS
     | {
+        "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",
         "kms:Decrypt",
         "kms:GenerateDataKey",
@@ -90,6 +91,7 @@ GRANTS = {
         "s3:ListBucketVersions",
         "s3:PutObject",
         "secretsmanager:GetSecretValue",
+        "states:StartExecution",
     },
     "RestoreFunction": LOGS
     | RECORDS
@@ -101,6 +103,7 @@ GRANTS = {
         "s3:AbortMultipartUpload",
         "s3:DeleteObject",
         "s3:GetObject",
+        "s3:GetObjectTagging",
         "s3:GetObjectVersion",
         "s3:ListBucket",
         "s3:ListBucketMultipartUploads",
@@ -280,7 +283,7 @@ def check_starters(resources: dict[str, Any]) -> Iterator[str]:
     name = ":stateMachine:" + properties.get("Name", {}).get("Fn::Sub", "?") + "'}"
     variables = {
         function: resources[function]["Properties"]["Environment"]["Variables"]
-        for function in ("RestoreFunction", "RetentionFunction")
+        for function in ("WorkerFunction", "RestoreFunction", "RetentionFunction")
     }
     named = {function: str(found.get("HOLDFAST_STATE_MACHINE_ARN")) for function, found in variables.items()}
     if strays := [function for function, arn in named.items() if not arn.endswith(name)]:

@@ -74,7 +74,7 @@ def test_every_function_gets_its_settings(stack):
     assert set(functions) == {"Api", "Scheduler", "Worker", "Restore", "Retention"}
     for settings in functions.values():
         assert settings.items() >= wanted.items()
-    for starter in ("Api", "Scheduler", "Restore", "Retention"):
+    for starter in ("Api", "Scheduler", "Worker", "Restore", "Retention"):
         assert functions[starter]["HOLDFAST_STATE_MACHINE_ARN"] == stack.state_machine_arn
 
 

@@ -248,3 +248,47 @@ def test_a_cancelled_restore_ends(platform, tmp_path):
     assert shop.left() == []
     again = shop.restore("--from", backup["id"], "--overwrite")
     assert again.code == 0, again.err
+
+
+def test_a_backup_is_tried_beside_what_is_there(platform, tmp_path):
+    shop = Shop(platform, "trial", tmp_path)
+    backed_up = shop.backup()
+    shop.change()
+    changed = shop.state()
+
+    verified = platform.ask("backup", "verify", "trial", "latest", "--restore")["verification"]
+    assert (verified["state"], verified["level"]) == ("passed", 2), verified
+    of = {one["service"]: one["rehearsed"] for one in verified["artifacts"]}
+    # A materialized view has rows as well, which are made anew.
+    assert of == {"DEFAULT": {"tables": 2, "rows": 5200}, "MEDIA": {"files": len(FILES)}}
+    assert verified["rehearsal"]["seconds"] >= 0
+    restore = platform.ask("restore", "show", "trial", verified["rehearsal"]["restore"])
+    assert restore["rehearsal"] and restore["state"] == "succeeded" and "undo" not in restore["links"]
+    assert restore["from"]["backup"] == backed_up["id"] and restore["safety_backup"] is None
+    undone = platform.run("restore", "undo", "trial", restore["id"], "--yes")
+    assert undone.code != 0 and "has changed nothing" in undone.err
+    assert shop.state() == changed and shop.left() == [] and len(shop.backups()) == 1
+
+    # What keeps it from being restored says nothing about it.
+    platform.server.run_sql('ALTER ROLE "trial" NOCREATEDB')
+    refused = platform.run("backup", "verify", "trial", "latest", "--restore")
+    assert refused.code != 0 and "CREATEDB" in refused.err and "says nothing about it" in refused.err
+    assert shop.state() == changed and shop.left() == []
+    # It counts as before.
+    assert platform.ask("backup", "show", "trial", "latest")["verification"]["state"] == "failed"
+
+    # A row that goes missing when it is restored.
+    platform.server.run_sql('ALTER ROLE "trial" CREATEDB')
+    platform.server.run_sql(
+        """CREATE FUNCTION purge() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+             IF current_database() LIKE 'holdfast%' THEN DELETE FROM public.later WHERE id = 1; END IF; RETURN 1; END $$;
+           CREATE MATERIALIZED VIEW purged AS SELECT purge() AS n;
+           ALTER TABLE later OWNER TO "trial"; ALTER FUNCTION purge() OWNER TO "trial";
+           ALTER MATERIALIZED VIEW purged OWNER TO "trial";""",
+        "trial",
+    )
+    purging, changed = shop.backup(), shop.state()
+    damaged = platform.run("backup", "verify", "trial", "latest", "--restore")
+    assert damaged.code != 0 and "later" in damaged.err and "has 1 rows, and had 2" in damaged.err
+    assert shop.state() == changed and shop.left() == []
+    assert platform.ask("backup", "show", "trial", "latest")["id"] == backed_up["id"] != purging["id"]

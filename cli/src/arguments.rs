@@ -221,6 +221,9 @@ pub(crate) enum Backup {
         /// Its id, or `latest` for the newest that succeeded.
         #[arg(value_name = "ID|latest")]
         backup: Which,
+        /// Then restore it beside the application's services, compare that with what was backed up, and remove it again.
+        #[arg(long)]
+        restore: bool,
     },
     /// Download what a backup holds; a broken download goes on where it broke off.
     Download(Download),

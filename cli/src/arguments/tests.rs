@@ -42,6 +42,7 @@ fn the_command_line_is_sound() {
 #[case("backup hold shop latest --reason evidence")]
 #[case("backup release shop 018bcfe5-6800-7707-8707-070707070707")]
 #[case("backup verify shop latest")]
+#[case("backup verify shop latest --restore")]
 #[case("backup undelete shop 018bcfe5-6800-7707-8707-070707070707")]
 #[case("plans events default --limit 3")]
 #[case("retention show shop --svg year.svg")]

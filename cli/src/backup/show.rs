@@ -90,19 +90,34 @@ fn verified(last: &Verification) -> String {
         (Some(failure), state) => format!("{state}: {} {by}", failure.message),
         (None, "passed") => {
             let sum = |of: fn(&Verified) -> Option<u64>| last.artifacts.iter().filter_map(of).sum::<u64>();
-            let counted = [
-                (sum(|artifact| artifact.rows), "rows"),
-                (sum(|artifact| artifact.tables), "tables"),
-                (sum(|artifact| artifact.files), "files"),
-            ];
-            let counted = counted.iter().filter(|(count, _)| *count > 0);
-            let counted: Vec<String> = std::iter::once(size(last.bytes()))
-                .chain(counted.map(|(count, what)| format!("{count} {what}")))
-                .collect();
-            format!("every byte is what it was: {} {by}", counted.join(", "))
+            let read = counted(
+                sum(|artifact| artifact.rows),
+                sum(|artifact| artifact.tables),
+                sum(|artifact| artifact.files),
+            );
+            let read = std::iter::once(size(last.bytes())).chain(read).collect::<Vec<_>>().join(", ");
+            let tried = last.rehearsal.as_ref().map_or_else(String::new, |rehearsal| {
+                let tried = counted(
+                    sum(|artifact| artifact.rehearsed.as_ref()?.rows),
+                    sum(|artifact| artifact.rehearsed.as_ref()?.tables),
+                    sum(|artifact| artifact.rehearsed.as_ref()?.files),
+                );
+                let tried = tried.collect::<Vec<_>>().join(", ");
+                let span = rehearsal
+                    .seconds
+                    .map_or_else(String::new, |seconds| format!(" in {}", moment::span(seconds)));
+                format!("; restored{span} by {}: {tried}", rehearsal.restore)
+            });
+            format!("every byte is what it was: {read}{tried} {by}")
         }
         (None, state) => format!("{state} {by}"),
     }
+}
+
+/// What there is any of, in words.
+fn counted(rows: u64, tables: u64, files: u64) -> impl Iterator<Item = String> {
+    let counted = [(rows, "rows"), (tables, "tables"), (files, "files")].into_iter();
+    counted.filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"))
 }
 
 /// How many files are not in the backup, with the first of them.

@@ -2,6 +2,7 @@
 
 use holdfast_domain::id::ApplicationId;
 use http::Method;
+use serde_json::json;
 
 use super::{
     id_of, path_of, show,
@@ -16,16 +17,21 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Has a backup read again, and waits for what is found.
+/// Has a backup read again, and restored beside its services if that is wanted, and waits for what is found.
 pub(super) async fn run(
     app: &ApplicationId,
     backup: Which,
+    restore: bool,
     client: &Client,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let id = id_of(app, backup, client).await?;
     let path = path_of(app, Which::Id(id));
-    let answer = client.call(&Call::new(Method::POST, format!("{path}/verify"))).await?;
+    let mut call = Call::new(Method::POST, format!("{path}/verify"));
+    if restore {
+        call = call.body(json!({ "level": 2 }));
+    }
+    let answer = client.call(&call).await?;
     let bar = terminal.bar(&id.to_string());
     let call = Call::get(path);
     let reading = follow::until_the_end(answer, &call, client, None, |view: &View| {
@@ -52,7 +58,13 @@ pub(super) async fn run(
 
 /// Which artifacts were read so far.
 fn so_far(view: &View) -> String {
-    let done = view.verification.as_ref().map_or(0, |last| last.artifacts.len());
+    let last = view.verification.as_ref();
+    let rehearsal = last.and_then(|last| last.rehearsal.as_ref());
+    if let Some(rehearsal) = rehearsal {
+        let (app, id) = (plain(&view.application), plain(&rehearsal.restore));
+        return format!("all read; being restored beside its services: holdfast restore show {app} {id}");
+    }
+    let done = last.map_or(0, |last| last.artifacts.len());
     format!("{done} of {} artifacts read", view.artifacts.len())
 }
 

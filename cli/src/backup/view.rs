@@ -59,6 +59,7 @@ pub(super) struct Verification {
     pub(super) finished_at: Option<DateTime<Utc>>,
     #[serde(default)]
     pub(super) artifacts: Vec<Verified>,
+    pub(super) rehearsal: Option<Rehearsal>,
     pub(super) failure: Option<Failed>,
 }
 
@@ -66,6 +67,22 @@ pub(super) struct Verification {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Verified {
     pub(super) bytes: u64,
+    pub(super) tables: Option<u64>,
+    pub(super) rows: Option<u64>,
+    pub(super) files: Option<u64>,
+    pub(super) rehearsed: Option<Rehearsed>,
+}
+
+/// The restore that it was tried with.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Rehearsal {
+    pub(super) restore: String,
+    pub(super) seconds: Option<u64>,
+}
+
+/// What was there when it was restored.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Rehearsed {
     pub(super) tables: Option<u64>,
     pub(super) rows: Option<u64>,
     pub(super) files: Option<u64>,

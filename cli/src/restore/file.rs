@@ -56,6 +56,7 @@ pub(super) async fn run(options: FileRestore, terminal: &Terminal) -> Result<(),
         overwrite: options.overwrite,
         no_owner: options.no_owner,
         keep_old: options.keep_old,
+        rehearsal: false,
         checksum: options.checksum,
     };
     let restore = PostgresRestore::new(connection.service()?, credentials, tools, restore_options);
@@ -188,6 +189,7 @@ fn show(bar: &ProgressBar, of: usize, progress: &RestoreProgress) {
             format!("{}, {}/s, {tables} of {of} tables", size(raw_bytes), size(raw_bytes / seconds))
         }
         RestorePhase::Indexes => "indexes and constraints".to_owned(),
+        RestorePhase::Counting => "counting rows".to_owned(),
         RestorePhase::Swap => "swapping in".to_owned(),
     });
 }

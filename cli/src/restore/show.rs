@@ -42,6 +42,7 @@ pub(super) fn text(view: &View) -> String {
         ("state", Some(state(view))),
         ("from", Some(origin(view))),
         ("undoes", view.undoes.clone()),
+        ("only tried", view.rehearsal.then(|| "beside the services, compared, and removed again".to_owned())),
         ("asked for", Some(moment::show(view.created_at))),
         ("by", Some(view.requested_by.clone()).filter(|by| !by.is_empty())),
         ("finished", view.finished_at.map(moment::show)),
@@ -138,7 +139,10 @@ fn words(restored: &Restored) -> String {
         (None, Some(rows)) => Some(format!("{rows} rows{compared}")),
         (None, None) => None,
     };
-    let files = restored.changes.map(|changes| format!("files: {}", changes.words()));
+    let files = match (restored.files_compared, restored.changes) {
+        (Some(files), _) => Some(format!("{files} files, as they were backed up")),
+        (None, changes) => changes.map(|changes| format!("files: {}", changes.words())),
+    };
     let said: Vec<String> = database.into_iter().chain(files).chain(restored.notes.iter().cloned()).collect();
     if said.is_empty() { "restored".to_owned() } else { said.join("; ") }
 }

@@ -16,6 +16,8 @@ pub(super) struct View {
     pub(super) state: String,
     pub(super) undoes: Option<String>,
     #[serde(default)]
+    pub(super) rehearsal: bool,
+    #[serde(default)]
     pub(super) requested_by: String,
     pub(super) created_at: DateTime<Utc>,
     pub(super) finished_at: Option<DateTime<Utc>>,
@@ -106,6 +108,7 @@ pub(super) struct Restored {
     pub(super) rows: Option<u64>,
     pub(super) rows_compared: bool,
     pub(super) changes: Option<Changes>,
+    pub(super) files_compared: Option<u64>,
     pub(super) notes: Vec<String>,
 }
 

@@ -20,6 +20,7 @@ use crate::{
     ports::{IdempotencyKey, NewRestore, Page, Ports, RecordsError, RestoreCreation, Versioned},
 };
 
+pub(crate) use chosen::namesakes;
 pub(crate) use origin::{agrees, hold_off_policies, refuse_damaged, refuse_unrestorable};
 use undo::Undone;
 pub use undo::undo;

@@ -118,7 +118,7 @@ async fn registered(
     let mut summary = run(ports, &id).await?;
     if let Some(days) = plan.spec.verify_days {
         // In the night, and not after each backup.
-        match verify::ask_when_due(ports, &id, days).await {
+        match verify::ask_when_due(ports, &id, days, plan.spec.verify_level.unwrap_or_default()).await {
             Ok(asked) => summary.verifying += usize::from(asked),
             Err(error) => {
                 tracing::error!(application = %id, %error, "its verification is left to the next run");

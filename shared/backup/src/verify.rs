@@ -1,18 +1,25 @@
 //! Verifying a backup: every byte of it is read again, and must be what it was, and mean what it should.
 //!
-//! The record says who asked, then a job reads one artifact after the other, and the record keeps what was found. A backup that
+//! The record says who asked, then a job reads one artifact after the other, and the record keeps what was found. On level 2 it
+//! then has everything restored beside the services, by a restore of its own kind, and waits for what comes of that. A backup that
 //! is found damaged is left alone by every policy, and none is discarded because of it.
 
 mod reading;
+mod rehearsal;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_domain::{
     audit::Action,
-    backup::{Artifact, Backup, Contents, Failure, State, Verification, VerificationState, VerifiedArtifact},
+    backup::{
+        Artifact, Backup, Contents, Failure, State, Verification, VerificationLevel, VerificationState,
+        VerifiedArtifact,
+    },
     id::{ApplicationId, BackupId},
 };
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub(crate) use reading::{compare, damaged, invalid, looked_at, read_all};
 
@@ -36,12 +43,22 @@ const SPARE: Duration = Duration::from_secs(30);
 /// How often a record that others write to at the same moment is read anew.
 const ATTEMPTS: usize = 5;
 
+/// What a person asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VerificationRequest {
+    /// How far it goes: 1 reads every byte again; 2 besides restores everything beside the services, compares it, and removes it.
+    #[schema(value_type = u8, minimum = 1, maximum = 2, example = 2)]
+    pub level: VerificationLevel,
+}
+
 /// Asks for a backup to be verified. Repeating it while that is under way starts the job again, should it have been lost.
 pub async fn ask(
     ports: &Ports,
     actor: &str,
     application: &ApplicationId,
     id: BackupId,
+    VerificationRequest { level }: VerificationRequest,
 ) -> Result<Versioned<Backup>, RequestError> {
     let Versioned { value: mut backup, version } = find(ports, application, id).await?;
     if backup.state != State::Succeeded {
@@ -51,19 +68,31 @@ pub async fn ask(
         )));
     }
     let now = ports.clock.now();
-    let under_way = backup.verification.as_ref().filter(|last| {
-        last.state == VerificationState::Running && (now - last.at).num_seconds() < LOST_SECONDS
-    });
+    let goes_on = match &backup.verification {
+        Some(last) => is_under_way(ports, application, last).await?,
+        None => false,
+    };
+    let under_way = backup.verification.as_ref().filter(|_| goes_on);
     let (asked_at, version) = if let Some(last) = under_way {
+        if last.level < level {
+            return Err(RequestError::Conflict(format!(
+                "a verification of the backup {id} is under way that restores nothing; ask again when it has ended"
+            )));
+        }
         (last.at, version)
     } else {
+        if level == VerificationLevel::Restore {
+            rehearsal::refuse_homeless(ports, &backup).await?;
+        }
         backup.verification = Some(Verification {
             state: VerificationState::Running,
+            level,
             by: actor.to_owned(),
             at: now,
             finished_at: None,
             artifacts: Vec::new(),
             cursor: None,
+            rehearsal: None,
             failure: None,
         });
         (now, ports.records.update_backup(&backup, version, &[]).await?)
@@ -75,22 +104,40 @@ pub async fn ask(
     Ok(Versioned { value: backup, version })
 }
 
-/// Asks for the newest good backup to be verified, if none of the application was within the `days` before now. Says whether it
-/// did.
+/// Whether a verification goes on: it was asked for not long ago, or the restore that it waits for has not ended.
+async fn is_under_way(
+    ports: &Ports,
+    application: &ApplicationId,
+    last: &Verification,
+) -> Result<bool, RequestError> {
+    if last.state != VerificationState::Running {
+        return Ok(false);
+    }
+    if (ports.clock.now() - last.at).num_seconds() < LOST_SECONDS {
+        return Ok(true);
+    }
+    let Some(rehearsal) = last.rehearsal else { return Ok(false) };
+    let restore = ports.records.restore(application, rehearsal.restore).await?;
+    Ok(restore.is_some_and(|restore| restore.value.state.is_open()))
+}
+
+/// Asks for the newest good backup to be verified, if none of the application was so far within the `days` before now. Says
+/// whether it did.
 pub(crate) async fn ask_when_due(
     ports: &Ports,
     application: &ApplicationId,
     days: u32,
+    level: VerificationLevel,
 ) -> Result<bool, RequestError> {
     let backups = discard::all_backups(ports, application).await?;
     let since = ports.clock.now() - TimeDelta::days(days.into());
-    let is_recent = |last: &Verification| last.at > since;
+    let is_recent = |last: &Verification| last.at > since && last.level >= level;
     if backups.iter().any(|backup| backup.value.verification.as_ref().is_some_and(is_recent)) {
         return Ok(false);
     }
     let good = backups.iter().filter(|backup| backup.value.state == State::Succeeded);
     let Some(newest) = good.max_by_key(|backup| backup.value.id) else { return Ok(false) };
-    ask(ports, "schedule", application, newest.value.id).await?;
+    ask(ports, "schedule", application, newest.value.id, VerificationRequest { level }).await?;
     Ok(true)
 }
 
@@ -113,7 +160,10 @@ pub(crate) async fn slice(
     }
     let is_done = |artifact: &&Artifact| last.artifacts.iter().any(|done| done.service == artifact.service);
     let Some(artifact) = backup.artifacts.iter().find(|artifact| !is_done(artifact)) else {
-        return pass(&worker.ports, application, id, asked_at).await;
+        return match last.level {
+            VerificationLevel::Read => pass(&worker.ports, application, id, asked_at).await,
+            VerificationLevel::Restore => rehearsal::stand_by(&worker.ports, &backup, last).await,
+        };
     };
     let read = read(worker, artifact, last.cursor.as_deref(), time.saturating_sub(SPARE));
     let read = tokio::time::timeout(time, read).await.unwrap_or_else(|_| Err(too_short(time)));
@@ -153,6 +203,7 @@ async fn read(
         tables: None,
         rows: None,
         files: None,
+        rehearsed: None,
     };
     Ok(Read::All(match &artifact.contents {
         Contents::PostgresCustom { server_version, .. } => {
@@ -187,7 +238,8 @@ async fn pass(
     Ok(Answer::Done)
 }
 
-/// Ends the verification that was asked for at `asked_at` with the reason why it did not pass. Another one is left alone.
+/// Ends the verification that was asked for at `asked_at` with the reason why it did not pass, and the restore that it was tried
+/// with. Another one is left alone.
 pub(crate) async fn give_up(
     ports: &Ports,
     application: &ApplicationId,
@@ -196,6 +248,10 @@ pub(crate) async fn give_up(
     failure: Failure,
 ) -> Result<(), SliceError> {
     tracing::error!(%application, backup = %id, code = failure.code, message = failure.message, "not verified");
+    let backup = slice::load(ports, application, id).await?.value;
+    if let Some(rehearsal) = asked(&backup, asked_at).and_then(|last| last.rehearsal) {
+        rehearsal::give_up(ports, application, rehearsal.restore).await;
+    }
     change(ports, application, id, asked_at, |last| {
         let is_damaged = failure.code == reading::DAMAGED;
         last.state = if is_damaged { VerificationState::Damaged } else { VerificationState::Failed };

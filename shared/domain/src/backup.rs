@@ -21,7 +21,9 @@ pub use failure::Failure;
 pub use hold::{Hold, Undelete};
 pub use progress::{Phase, Progress};
 pub use state::{IllegalTransition, State};
-pub use verification::{Verification, VerificationState, VerifiedArtifact};
+pub use verification::{
+    NoLevel, Rehearsal, Rehearsed, Verification, VerificationLevel, VerificationState, VerifiedArtifact,
+};
 
 /// Days for which a deleted or discarded backup can be brought back. The bucket keeps what was deleted for as long.
 pub const GRACE_DAYS: i64 = 7;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    backup::VerificationLevel,
     invalid::Invalid,
     retention::{OnDemandPolicy, ScheduledPolicy},
     schedule::Schedule,
@@ -27,6 +28,10 @@ pub struct PlanSpec {
     /// After so many days the newest good backup is read again, from its first byte to its last, in the night; never without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_days: Option<u32>,
+    /// How far that verification goes: 1, which is the default, reads it; 2 restores it as well, beside the services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u8>, minimum = 1, maximum = 2)]
+    pub verify_level: Option<VerificationLevel>,
 }
 
 /// How much a subscriber may ask for.
@@ -63,6 +68,13 @@ impl PlanSpec {
                 "give the days between two verifications, or leave it out for none",
             ));
         }
+        if self.verify_days.is_none() && self.verify_level.is_some() {
+            return Err(Invalid::new(
+                "verify_level",
+                "says how far verifications go, and the plan has none made",
+                "say with `verify_days` how often, or leave it out",
+            ));
+        }
         if self.limits.on_demand_per_day == 0 {
             return Err(Invalid::new(
                 "limits.on_demand_per_day",
@@ -71,5 +83,21 @@ impl PlanSpec {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_verifications_go_is_said_with_how_often() {
+        let level = Some(VerificationLevel::Restore);
+        let plan = |verify_days| PlanSpec { verify_days, verify_level: level, ..PlanSpec::default_plan() };
+        assert_eq!(plan(None).validate().unwrap_err().field, "verify_level");
+        let written = serde_json::to_value(plan(Some(30))).unwrap();
+        assert_eq!((&written["verify_days"], &written["verify_level"]), (&30.into(), &2.into()));
+        assert_eq!(serde_json::from_value::<PlanSpec>(written).unwrap(), plan(Some(30)));
+        plan(Some(30)).validate().unwrap();
     }
 }

@@ -32,6 +32,10 @@ pub struct Restore {
     pub state: RestoreState,
     /// The restore that this one takes back.
     pub undoes: Option<RestoreId>,
+    /// Whether it is only tried: everything goes beside the services, is compared with what was written down when it was backed
+    /// up, and is removed again. Nothing of the application is changed.
+    #[serde(default)]
+    pub rehearsal: bool,
     /// Who asked for it: an identity's ARN.
     pub requested_by: String,
     /// When it was asked for.
@@ -162,6 +166,7 @@ impl Restore {
             options,
             state: RestoreState::Queued,
             undoes: None,
+            rehearsal: false,
             requested_by,
             created_at,
             started_at: None,
@@ -194,6 +199,6 @@ impl Restore {
 
     /// Whether something of the application may have been changed.
     pub fn has_begun(&self) -> bool {
-        self.runs.iter().any(|run| run.doing.is_some() || run.restored.is_some())
+        !self.rehearsal && self.runs.iter().any(|run| run.doing.is_some() || run.restored.is_some())
     }
 }

@@ -310,3 +310,19 @@ async fn a_verification_is_asked_for_and_shown() {
     assert_eq!(shown.header("retry-after"), "2", "it is worth looking again");
     assert_eq!(client.world.executions.started().len(), 1);
 }
+
+#[tokio::test]
+async fn a_verification_says_how_far_it_goes() {
+    let client = Client::new();
+    let shop = client.world.register("shop").value.id;
+    let backup = client.world.succeeded(&shop, builders::now(), false);
+    let path = format!("/v1/applications/shop/backups/{}", backup.id);
+    for (body, status) in
+        [(json!({"level": 3}), 422), (json!({"level": "2"}), 422), (json!({"depth": 2}), 422)]
+    {
+        let answer = client.post(&format!("{path}/verify")).json(&body).send().await;
+        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.json());
+    }
+    let answer = client.post(&format!("{path}/verify")).json(&json!({"level": 2})).send().await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["verification"]["level"]), (202, &json!(2)));
+}

@@ -46,6 +46,7 @@ fn succeed(restore: &mut Restore, safety: BackupId) {
         rows: Some(5305),
         rows_compared: true,
         changes: None,
+        files_compared: None,
         notes: Vec::new(),
     };
     restore.runs = vec![RestoreRun {

@@ -14,6 +14,7 @@ mod listing;
 mod object;
 mod parts;
 mod restore;
+mod scratch;
 mod staged;
 mod stretches;
 mod task;

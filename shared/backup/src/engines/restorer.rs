@@ -51,7 +51,8 @@ impl Restorers for EngineRestorers {
     }
 }
 
-/// Puts what one artifact holds into one service.
+/// Puts what one artifact holds into one service. For a rehearsal, it puts it beside that service, compares it with what was written
+/// down when it was backed up ([`restored_differs`] if it is something else), and removes it: the service is never changed.
 #[async_trait]
 pub trait Restorer: Send + Sync {
     /// Looks at the artifact and at the target, and says what would be done and what stands in the way. Changes nothing. What
@@ -77,6 +78,17 @@ pub trait Restorer: Send + Sync {
     /// Removes what a restore into this target has left that was killed: half a database, open uploads. Harmless when there is
     /// nothing, and when it is repeated.
     async fn clean_up(&self) -> Result<(), SliceError>;
+
+    /// The same, where nobody is going to go on: of a rehearsal, also what was restored so far is removed.
+    async fn give_up(&self) -> Result<(), SliceError> {
+        self.clean_up().await
+    }
+}
+
+/// That what was restored to see what comes of it is not what was backed up.
+pub fn restored_differs(why: &str) -> SliceError {
+    let message = format!("what was restored is not what was backed up: {why}; restore another backup");
+    SliceError::permanent("restored_differs", message)
 }
 
 /// How far a slice of a restore came.
@@ -122,7 +134,6 @@ pub async fn open(
     mapping: &Mapping,
     restore: &Restore,
 ) -> Result<Box<dyn Restorer>, SliceError> {
-    let options = &restore.options;
     let store = ports.artifacts.clone();
     match (target, &artifact.contents) {
         (Service::Postgres(database), Contents::PostgresCustom { .. }) => {
@@ -130,13 +141,13 @@ pub async fn open(
             let credentials = credentials(ports, secret).await?;
             let (tools, from) = (clients.postgres.clone(), (store, artifact.object.clone()));
             let tables = mapping.tables.clone();
-            Ok(Box::new(PostgresRestorer::new(database.clone(), credentials, tools, from, tables, options)))
+            Ok(Box::new(PostgresRestorer::new(database.clone(), credentials, tools, from, tables, restore)))
         }
         (Service::Mysql(database), Contents::MysqlSql { .. }) => {
             let secret = database.restore_secret_arn.as_ref().unwrap_or(&database.secret_arn);
             let credentials = credentials(ports, secret).await?;
             let (programs, from) = (clients.mysql.clone(), (store, artifact.clone()));
-            Ok(Box::new(MysqlRestorer::new(from, database.clone(), credentials, programs, mapping, options)))
+            Ok(Box::new(MysqlRestorer::new(from, database.clone(), credentials, programs, mapping, restore)))
         }
         (Service::Storage(storage), Contents::MediaTar { .. }) => {
             Ok(Box::new(MediaRestorer::new(ports, storage.clone(), artifact.clone(), mapping, restore)))

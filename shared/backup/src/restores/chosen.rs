@@ -23,7 +23,7 @@ pub(super) fn choose(
     target: &ApplicationSpec,
     wanted: Option<Vec<Mapping>>,
 ) -> Result<Vec<Mapping>, Invalid> {
-    let Some(wanted) = wanted else { return namesakes(backup, application, target) };
+    let Some(wanted) = wanted else { return some_namesakes(backup, application, target) };
     if wanted.is_empty() {
         let fix = "name services, or leave it out to restore all that the backup has";
         return Err(Invalid::new("services", "is empty", fix));
@@ -54,11 +54,8 @@ pub(super) fn choose(
     Ok(wanted)
 }
 
-fn namesakes(
-    backup: &Backup,
-    application: &ApplicationId,
-    target: &ApplicationSpec,
-) -> Result<Vec<Mapping>, Invalid> {
+/// What has a namesake of its kind in `target`, which it goes into.
+pub(crate) fn namesakes(backup: &Backup, target: &ApplicationSpec) -> Vec<Mapping> {
     let fits = |artifact: &&Artifact| {
         let namesake = target.service(&artifact.service);
         namesake.is_some_and(|service| service.kind() == kind(&artifact.contents))
@@ -69,7 +66,16 @@ fn namesakes(
         tables: Vec::new(),
         files: Vec::new(),
     };
-    let found: Vec<Mapping> = backup.artifacts.iter().filter(fits).map(mapping).collect();
+    backup.artifacts.iter().filter(fits).map(mapping).collect()
+}
+
+/// Those that have a namesake, at least one.
+fn some_namesakes(
+    backup: &Backup,
+    application: &ApplicationId,
+    target: &ApplicationSpec,
+) -> Result<Vec<Mapping>, Invalid> {
+    let found = namesakes(backup, target);
     if found.is_empty() {
         return Err(Invalid::new(
             "services",

@@ -54,7 +54,7 @@ pub(crate) async fn abort(
     let left = Left { is_certain, ..left };
     let end = if cancelled { RestoreState::Cancelled } else { RestoreState::Failed };
     let failure = if cancelled {
-        restore.has_begun().then(|| Failure {
+        (restore.has_begun() || !left.uncleaned.is_empty()).then(|| Failure {
             code: "cancelled".to_owned(),
             message: bounded::message_with("it was cancelled", &report::report(&restore, &left)),
             service: None,
@@ -114,7 +114,7 @@ async fn clean_up(worker: &Worker, restore: &Restore) -> Result<Left, SliceError
     left.storages = storages.map(|service| service.name().clone()).collect();
     // Also of one that has paused: an upload that it could not give up may be left.
     for (run, mapping) in begun {
-        let cleaned = async { place.restorer(worker, restore, mapping).await?.clean_up().await };
+        let cleaned = async { place.restorer(worker, restore, mapping).await?.give_up().await };
         if let Err(error) = cleaned.await {
             let error = resign(worker, restore, error.of(&restore.application, &run.service))?;
             left.uncleaned.push((run.service.clone(), error));

@@ -125,7 +125,14 @@ mod tests {
 
     #[test]
     fn the_notes_about_many_services_fit_into_one_item() {
-        let done = |notes| Restored { tables: None, rows: None, rows_compared: false, changes: None, notes };
+        let done = |notes| Restored {
+            tables: None,
+            rows: None,
+            rows_compared: false,
+            changes: None,
+            files_compared: None,
+            notes,
+        };
         assert_eq!(restored(done(vec!["short".to_owned()]), 20), done(vec!["short".to_owned()]));
         for services in [1, 20] {
             let kept = restored(done(vec!["é".repeat(5000); 1000]), services);

@@ -31,6 +31,9 @@ pub(super) fn is_certain(failure: &Failure) -> bool {
 
 /// What is as it was, what is not, and how to have the old state back.
 pub(super) fn report(restore: &Restore, left: &Left) -> String {
+    if restore.rehearsal {
+        return tried(left);
+    }
     if !restore.has_begun() {
         return "Nothing was changed".to_owned();
     }
@@ -44,6 +47,14 @@ pub(super) fn report(restore: &Restore, left: &Left) -> String {
         None => "There is no safety backup".to_owned(),
     };
     format!("{}. {undo}", services.join("; "))
+}
+
+/// What a restore that was only tried has left.
+fn tried(left: &Left) -> String {
+    let uncleaned = left.uncleaned.iter().map(|(service, error)| {
+        format!("; what was restored beside {service} could not be removed ({error})")
+    });
+    std::iter::once("Nothing of the application was changed".to_owned()).chain(uncleaned).collect()
 }
 
 fn state(run: &RestoreRun, left: &Left) -> String {

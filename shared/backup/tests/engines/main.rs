@@ -22,6 +22,7 @@ mod postgres_cut_off;
 mod postgres_everything;
 mod postgres_large;
 mod postgres_refused;
+mod postgres_rehearsal;
 mod postgres_restore;
 mod postgres_restore_bad_days;
 mod postgres_restore_tables;

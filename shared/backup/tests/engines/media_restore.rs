@@ -3,6 +3,7 @@
 mod bad_days;
 mod mirrored;
 mod refused;
+mod rehearsed;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +26,7 @@ use holdfast_domain::{
 };
 use holdfast_testing::{World, builders};
 
-use crate::{KEY, failure, observer::Witness};
+use crate::{KEY, assert_failure, failure, observer::Witness};
 
 const BUCKET: &str = "shop-media";
 const OTHER: &str = "shop-media-2";

@@ -8,6 +8,7 @@ use holdfast_backup::{
     ports::DatabaseCredentials,
 };
 use holdfast_domain::restore::RestoreOptions;
+use holdfast_testing::builders;
 use rstest::rstest;
 use secrecy::SecretString;
 
@@ -235,8 +236,9 @@ async fn what_stands_in_the_way_is_said_at_once() {
         DatabaseCredentials { username: USER.to_owned(), password: SecretString::from(PASSWORD.to_owned()) };
     let from = (backup.world.ports.artifacts.clone(), backup.artifact.clone());
     let programs = PROGRAMS.parse().unwrap();
+    let asked = builders::restore_with(&default);
     let some =
-        MysqlRestorer::new(from, server.service("absent"), credentials, programs, &mapping(&["t"]), &default);
+        MysqlRestorer::new(from, server.service("absent"), credentials, programs, &mapping(&["t"]), &asked);
     assert_eq!(codes(some).await, "tables_not_restorable");
 
     server.sql("mysql", "SET GLOBAL read_only = 1");
@@ -269,4 +271,34 @@ async fn a_database_without_tables(#[case] name: &str, #[case] sql: &str) {
     restore(&backup.restorer(&server, &again, &overwrite())).await;
     assert_same(&contents(&server, &again), &before);
     assert_nothing_left(&server, &again);
+}
+
+/// The one that is there is left alone, and so are what it is of and its events.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_tried_beside_the_one_that_is_there() {
+    let server = MariaDb::shared();
+    server.create("tried source", EVERYTHING);
+    server.create("tried", OCCUPIED);
+    let before = contents(&server, "tried");
+    let backup = Backup::of(&server, "tried source").await;
+    let restorer = backup.rehearsal(&server, "tried");
+    let preflight = restorer.preflight().await.unwrap();
+    assert_eq!((preflight.refusals.as_slice(), preflight.is_occupied), (&[][..], false));
+    assert!(preflight.target.contains("beside"), "{preflight:?}");
+    let mut follower = Follower::quiet();
+    let Outcome::Done(done) = restorer.restore(None, SLICE, &mut follower).await.unwrap() else { panic!() };
+    let tables = "SELECT COUNT(*) FROM information_schema.tables
+        WHERE table_schema = 'tried source' AND table_type <> 'VIEW'";
+    assert_eq!(done.tables.unwrap().to_string(), server.sql("mysql", tables));
+    assert!(done.rows.unwrap() > 0 && !done.rows_compared, "{done:?}");
+    assert!(follower.told.iter().all(|told| told.cursor.is_none()), "there is nothing to go on with");
+    assert_same(&contents(&server, "tried"), &before);
+    assert_nothing_left(&server, "tried");
+
+    // What was killed is cleaned up, and the target is left alone then too.
+    let trying = restorer.restore(None, SLICE, &mut follower);
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(300), trying).await;
+    restorer.give_up().await.unwrap();
+    assert_same(&contents(&server, "tried"), &before);
+    assert_nothing_left(&server, "tried");
 }

@@ -15,7 +15,7 @@ use holdfast_backup::{
 };
 use holdfast_domain::{
     backup::{Artifact, Contents},
-    restore::{Mapping, RestoreOptions, Restored},
+    restore::{Mapping, Restore, RestoreOptions, Restored},
 };
 use holdfast_testing::{World, builders};
 use secrecy::SecretString;
@@ -98,6 +98,22 @@ impl Backup {
         options: &RestoreOptions,
         (user, password): (&str, &str),
     ) -> MysqlRestorer {
+        self.restorer_for(server, database, &builders::restore_with(options), (user, password))
+    }
+
+    /// The same, that only tries.
+    pub(crate) fn rehearsal(&self, server: &MariaDb, database: &str) -> MysqlRestorer {
+        let restore = Restore { rehearsal: true, ..builders::restore_with(&RestoreOptions::default()) };
+        self.restorer_for(server, database, &restore, (USER, PASSWORD))
+    }
+
+    fn restorer_for(
+        &self,
+        server: &MariaDb,
+        database: &str,
+        restore: &Restore,
+        (user, password): (&str, &str),
+    ) -> MysqlRestorer {
         let credentials = DatabaseCredentials {
             username: user.to_owned(),
             password: SecretString::from(password.to_owned()),
@@ -108,7 +124,7 @@ impl Backup {
             credentials,
             PROGRAMS.parse().unwrap(),
             &mapping(&[]),
-            options,
+            restore,
         )
     }
 }

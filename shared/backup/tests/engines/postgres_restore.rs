@@ -25,6 +25,7 @@ pub(crate) const OPTIONS: RestoreOptions = RestoreOptions {
     overwrite: false,
     no_owner: false,
     keep_old: false,
+    rehearsal: false,
     checksum: None,
 };
 

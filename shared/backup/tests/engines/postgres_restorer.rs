@@ -15,7 +15,7 @@ use holdfast_backup::{
 use holdfast_domain::{
     application::{PostgresService, Service},
     backup::Artifact,
-    restore::{Mapping, Preflight, RestoreOptions, Restored},
+    restore::{Mapping, Preflight, Restore, RestoreOptions, Restored},
 };
 use holdfast_testing::{
     World, builders,
@@ -40,12 +40,12 @@ const OVERWRITE: RestoreOptions = RestoreOptions {
 };
 
 /// Longer than any of these restores takes.
-const LONG: Duration = Duration::from_mins(10);
+pub(crate) const LONG: Duration = Duration::from_mins(10);
 
 /// A backup of a database, and somewhere to restore it.
-struct Case<'a> {
-    server: &'a Server,
-    world: World,
+pub(crate) struct Case<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) world: World,
     artifact: Artifact,
     /// The database that is restored, which has something in it.
     database: &'static str,
@@ -53,7 +53,7 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    async fn new(server: &'a Server, database: &'static str, sql: &str) -> Self {
+    pub(crate) async fn new(server: &'a Server, database: &'static str, sql: &str) -> Self {
         let (world, source) = (World::new(), format!("{database}_source"));
         server.create(&source, sql);
         let (engine, mut witness) = (server.engine(&source), Witness::default());
@@ -93,6 +93,15 @@ impl<'a> Case<'a> {
         open(&self.world.ports, &clients, &target, &self.artifact, &mapping(tables), &restore).await.unwrap()
     }
 
+    /// One that only tries.
+    pub(crate) async fn rehearsal(&self, service: PostgresService) -> Box<dyn Restorer> {
+        let clients =
+            Clients { postgres: self.server.clients().parse().unwrap(), mysql: "/usr/bin".parse().unwrap() };
+        let (target, mapping) = (Service::Postgres(service), mapping(&[]));
+        let restore = Restore { rehearsal: true, ..builders::restore_with(&RestoreOptions::default()) };
+        open(&self.world.ports, &clients, &target, &self.artifact, &mapping, &restore).await.unwrap()
+    }
+
     async fn preflight(&self, options: &RestoreOptions) -> Preflight {
         self.restorer(options).await.preflight().await.unwrap()
     }
@@ -102,7 +111,7 @@ impl<'a> Case<'a> {
     }
 
     /// That the database is as it was, and nothing else is left.
-    fn assert_as_it_was(&self) {
+    pub(crate) fn assert_as_it_was(&self) {
         assert_nothing_left(self.server, self.database);
         assert_same(&as_text(self.server, self.database), &self.before);
     }
@@ -118,25 +127,25 @@ fn mapping(tables: &[&str]) -> Mapping {
     Mapping { from: name.clone(), to: name, tables, files: vec![] }
 }
 
-fn done(outcome: Result<Outcome, SliceError>) -> Result<Restored, SliceError> {
+pub(crate) fn done(outcome: Result<Outcome, SliceError>) -> Result<Restored, SliceError> {
     match outcome? {
         Outcome::Done(restored) => Ok(restored),
         Outcome::Paused { cursor } => panic!("it has paused at {cursor}"),
     }
 }
 
-fn codes(preflight: &Preflight) -> Vec<&str> {
+pub(crate) fn codes(preflight: &Preflight) -> Vec<&str> {
     preflight.refusals.iter().map(|refusal| refusal.code.as_str()).collect()
 }
 
 /// A word, and the error to answer it with.
-type Stop = (&'static str, fn() -> SliceError);
+pub(crate) type Stop = (&'static str, fn() -> SliceError);
 
 /// Remembers what it was told, and stops the restore at a word.
 #[derive(Default)]
-struct Listener {
-    heard: Vec<Restoring>,
-    stop: Option<Stop>,
+pub(crate) struct Listener {
+    pub(crate) heard: Vec<Restoring>,
+    pub(crate) stop: Option<Stop>,
 }
 
 #[async_trait]

@@ -32,7 +32,10 @@ async fn verified(world: &World, clients: &Clients, contents: &Contents, bytes: 
 
 async fn again(world: &World, clients: &Clients, backup: &Backup) -> Backup {
     let (application, id) = (backup.application.clone(), backup.id);
-    let asked = verify::ask(&world.ports, "bert", &application, id).await.unwrap().value;
+    let asked = verify::ask(&world.ports, "bert", &application, id, verify::VerificationRequest::default())
+        .await
+        .unwrap()
+        .value;
     let asked_at = asked.verification.unwrap().at;
     let job = Job::Verify { application: application.clone(), id, asked_at };
     let worker = Worker { clients: clients.clone(), ..machine::worker(world) };

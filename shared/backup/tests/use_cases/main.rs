@@ -6,6 +6,7 @@ mod applications;
 mod divided;
 mod holds;
 mod killed;
+mod rehearsals;
 mod requests;
 mod restore_killed;
 mod restore_requests;

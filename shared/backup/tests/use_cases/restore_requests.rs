@@ -13,7 +13,7 @@ use holdfast_backup::{
 };
 use holdfast_domain::{
     audit::Action,
-    backup::{Backup, Failure, State, Verification, VerificationState},
+    backup::{Backup, Failure, State, Verification, VerificationLevel, VerificationState},
     restore::{Mapping, MediaMode, RestoreOptions, RestoreState},
 };
 use holdfast_testing::{
@@ -173,6 +173,8 @@ async fn a_backup_that_was_found_damaged_is_refused_with_what_was_found() {
     let verify = |state| {
         let mut backup = shop.backup.clone();
         backup.verification = Some(Verification {
+            level: VerificationLevel::Read,
+            rehearsal: None,
             state,
             by: "schedule".to_owned(),
             at: builders::now(),

@@ -12,11 +12,11 @@ use holdfast_backup::{
     request::{self, BackupRequest},
     retain,
     slice::slice,
-    verify,
+    verify::{self, VerificationRequest},
 };
 use holdfast_domain::{
     audit::Action,
-    backup::{Backup, State, VerificationState},
+    backup::{Backup, State, VerificationLevel, VerificationState},
     id::{ApplicationId, PlanId},
     plan::PlanSpec,
     retention::Candidate,
@@ -48,7 +48,10 @@ async fn backed_up(world: &World) -> (ApplicationId, Backup) {
 
 /// Asks for a verification, and gives its job.
 async fn asked(world: &World, shop: &ApplicationId, backup: &Backup) -> Job {
-    let asked = verify::ask(&world.ports, "bert", shop, backup.id).await.unwrap().value;
+    let asked = verify::ask(&world.ports, "bert", shop, backup.id, VerificationRequest::default())
+        .await
+        .unwrap()
+        .value;
     let asked_at = asked.verification.unwrap().at;
     Job::Verify { application: shop.clone(), id: backup.id, asked_at }
 }
@@ -199,13 +202,30 @@ async fn a_plan_has_the_newest_verified_from_time_to_time() {
     assert_eq!((last.state, last.by.as_str()), (VerificationState::Running, "schedule"));
 }
 
+/// One that was only read says nothing about how it is restored.
+#[tokio::test]
+async fn a_plan_says_how_far_it_goes() {
+    let world = World::new();
+    let (shop, backup) = backed_up(&world).await;
+    verified(&world, &shop, &backup, INVOCATION).await;
+    let plan = PlanId::default_plan();
+    for (level, asked) in [(VerificationLevel::Read, 0), (VerificationLevel::Restore, 1)] {
+        let spec = PlanSpec { verify_days: Some(30), verify_level: Some(level), ..PlanSpec::default_plan() };
+        plans::put(&world.ports, "anna", &plan, spec, None).await.unwrap();
+        assert_eq!(retain::run_all(&world.ports).await.unwrap().verifying, asked, "{level:?}");
+    }
+    assert_eq!(world.backup(&shop, backup.id).verification.unwrap().level, VerificationLevel::Restore);
+}
+
 #[tokio::test]
 async fn only_what_has_succeeded_can_be_verified() {
     let world = World::new();
     let (shop, backup) = backed_up(&world).await;
     let job = asked(&world, &shop, &backup).await;
     request::delete(&world.ports, "anna", &shop, backup.id).await.unwrap();
-    let refused = verify::ask(&world.ports, "bert", &shop, backup.id).await.unwrap_err();
+    let refused = verify::ask(&world.ports, "bert", &shop, backup.id, VerificationRequest::default())
+        .await
+        .unwrap_err();
     assert!(matches!(refused, RequestError::Conflict(_)), "{refused}");
     let outcome = slice(&worker(&world), &job, None, INVOCATION).await;
     let Err(SliceError::Failed(failure)) = outcome else { panic!("{outcome:?}") };

@@ -5,13 +5,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Failure;
-use crate::id::ServiceName;
+use crate::id::{RestoreId, ServiceName};
 
 /// The last look at all of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Verification {
     /// What came of it.
     pub state: VerificationState,
+    /// How far it goes.
+    #[serde(default)]
+    #[schema(value_type = u8, minimum = 1, maximum = 2, example = 1)]
+    pub level: VerificationLevel,
     /// Who asked for it: an identity's ARN, or `schedule`.
     pub by: String,
     /// When that was.
@@ -23,8 +27,58 @@ pub struct Verification {
     /// Where the next slice goes on within the artifact that is being read; for the reader to understand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// The restore that it is tried with, of one of level 2, once everything was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Rehearsal>,
     /// What was found to be wrong, or why it could not be looked at.
     pub failure: Option<Failure>,
+}
+
+/// How far a verification goes; a number in documents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum VerificationLevel {
+    /// 1: every byte is read again.
+    #[default]
+    Read,
+    /// 2: besides, everything is restored beside the services, compared, and removed again.
+    Restore,
+}
+
+/// That a level is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no level of verification: use 1 to have every byte read, or 2 to have it restored as well")]
+pub struct NoLevel(u8);
+
+impl TryFrom<u8> for VerificationLevel {
+    type Error = NoLevel;
+
+    fn try_from(level: u8) -> Result<Self, NoLevel> {
+        match level {
+            1 => Ok(Self::Read),
+            2 => Ok(Self::Restore),
+            other => Err(NoLevel(other)),
+        }
+    }
+}
+
+impl From<VerificationLevel> for u8 {
+    fn from(level: VerificationLevel) -> Self {
+        match level {
+            VerificationLevel::Read => 1,
+            VerificationLevel::Restore => 2,
+        }
+    }
+}
+
+/// A restore beside the services, which changes nothing of the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rehearsal {
+    /// The restore.
+    pub restore: RestoreId,
+    /// How long it took, from its first slice to its end, in seconds; once it has ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// What came of a verification.
@@ -33,11 +87,11 @@ pub struct Verification {
 pub enum VerificationState {
     /// It is under way.
     Running,
-    /// Every byte is what it should be.
+    /// Every byte is what it should be; and what was restored, if it was.
     Passed,
     /// Something is not what it should be: the backup cannot be relied on.
     Damaged,
-    /// It could not be looked at everything; this says nothing about the backup.
+    /// It could not be looked at everything, or not restored; this says nothing about the backup.
     Failed,
 }
 
@@ -69,4 +123,38 @@ pub struct VerifiedArtifact {
     /// Of a media archive: files, each with the checksum that its manifest says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
+    /// What was restored of it and compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<Rehearsed>,
+}
+
+/// What was there when an artifact was restored, as much as there should be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rehearsed {
+    /// Of a database: tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<u64>,
+    /// Of a database: rows in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Of a media archive: files and folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_number() {
+        let level = |text: &str| serde_json::from_str::<VerificationLevel>(text);
+        assert_eq!(level("1").unwrap(), VerificationLevel::Read);
+        assert_eq!(level("2").unwrap(), VerificationLevel::Restore);
+        for none in ["0", "3", "-1", "256", "\"2\"", "null"] {
+            assert!(level(none).is_err(), "{none}");
+        }
+        assert_eq!(serde_json::to_string(&VerificationLevel::Restore).unwrap(), "2");
+        assert!(VerificationLevel::Read < VerificationLevel::Restore);
+    }
 }

@@ -75,6 +75,9 @@ pub struct Restored {
     /// What became of the files of a storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<MediaChanges>,
+    /// Of a storage that was rehearsed: files and folders that were there as the archive has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_compared: Option<u64>,
     /// What is good to know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

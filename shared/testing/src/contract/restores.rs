@@ -373,6 +373,7 @@ pub async fn a_restore_reads_back_with_everything_in_it(records: &dyn Records) {
             rows: Some(2),
             rows_compared: true,
             changes: Some(changes),
+            files_compared: Some(3),
             notes: vec!["good to know".to_owned()],
         }),
     }];

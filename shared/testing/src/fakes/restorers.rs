@@ -6,12 +6,13 @@ use std::{
 
 use async_trait::async_trait;
 use holdfast_backup::{
-    engines::restorer::{Outcome, RestoreObserver, Restorer, Restorers, Restoring},
+    engines::restorer::{Outcome, RestoreObserver, Restorer, Restorers, Restoring, restored_differs},
     error::SliceError,
 };
 use holdfast_domain::{
     application::Service,
     backup::Artifact,
+    id::ServiceName,
     restore::{Mapping, MediaChanges, Preflight, Refusal, Restore, RestoreOptions, Restored},
 };
 
@@ -21,9 +22,13 @@ use crate::faults::Faults;
 const FILES: usize = 5;
 const FILES_A_SLICE: usize = 2;
 
+/// What the places of rehearsals begin with.
+const TRIED: &str = "tried/";
+
 /// Restorers of databases and storages that are in memory. A database changes all at once, at the end; the files of a
 /// storage come one by one, over several slices. Each of their steps can go wrong: `restorers.open`, `restorer.preflight`,
-/// `restorer.has_done`, `restorer.clean_up`, `restorer.step` (each database has two, each file one) and `restorer.swap`.
+/// `restorer.has_done`, `restorer.clean_up`, `restorer.step` (each database has two, each file one) and `restorer.swap`. A rehearsal
+/// goes to places of its own, and has `restorer.compare` and `restorer.remove` instead of a swap.
 pub struct FakeRestorers {
     state: Arc<Mutex<State>>,
     faults: Faults,
@@ -34,6 +39,7 @@ struct State {
     places: BTreeMap<String, Held>,
     refusals: Vec<Refusal>,
     leaves_cursors: bool,
+    differing: Vec<ServiceName>,
 }
 
 /// What a database or the place of a storage holds: for each file, or for the database, the key of what it came from.
@@ -79,9 +85,17 @@ impl FakeRestorers {
         state.places.get(&place(service, None)).map(|held| held.contents.clone()).unwrap_or_default()
     }
 
-    /// Half-made databases and open uploads that nobody has removed.
+    /// Half-made databases and open uploads that nobody has removed, and what rehearsals have left.
     pub fn scratch(&self) -> usize {
-        self.state.lock().unwrap().places.values().map(|held| held.scratch).sum()
+        let state = self.state.lock().unwrap();
+        let tried = state.places.iter().filter(|(place, _)| place.starts_with(TRIED));
+        let files: usize = tried.map(|(_, held)| held.contents.len()).sum();
+        state.places.values().map(|held| held.scratch).sum::<usize>() + files
+    }
+
+    /// Lets what a rehearsal restores of `service` be something else than what was backed up.
+    pub fn differ(&self, service: &ServiceName) {
+        self.state.lock().unwrap().differing.push(service.clone());
     }
 
     /// Lets databases be known by a cursor from just before the swap on, by which it can be asked whether that has happened.
@@ -106,8 +120,10 @@ impl Restorers for FakeRestorers {
     ) -> Result<Box<dyn Restorer>, SliceError> {
         assert_eq!((target.name(), &artifact.service), (&mapping.to, &mapping.from));
         let options = &restore.options;
+        let place = place(target, options.into_prefix.as_deref());
         let opened = FakeRestorer {
-            place: place(target, options.into_prefix.as_deref()),
+            place: if restore.rehearsal { format!("{TRIED}{}/{place}", restore.id) } else { place },
+            is_rehearsal: restore.rehearsal,
             target: target.clone(),
             from: artifact.object.key.clone(),
             options: options.clone(),
@@ -128,6 +144,7 @@ fn place(service: &Service, prefix: Option<&str>) -> String {
 
 struct FakeRestorer {
     place: String,
+    is_rehearsal: bool,
     target: Service,
     from: String,
     options: RestoreOptions,
@@ -173,6 +190,24 @@ impl FakeRestorer {
         self.faults.around(name, effect).await
     }
 
+    /// Compares what was restored, and removes it.
+    async fn end_rehearsal(&self) -> Result<Outcome, SliceError> {
+        self.step("restorer.compare", |_| ()).await?;
+        let differs = self.state.lock().unwrap().differing.contains(self.target.name());
+        self.step("restorer.remove", remove).await?;
+        if differs {
+            return Err(restored_differs("it has a row less"));
+        }
+        let (is_database, files) = (self.target.is_database(), names(&self.target).len() as u64);
+        Ok(Outcome::Done(Restored {
+            tables: is_database.then_some(2),
+            rows: is_database.then_some(30),
+            rows_compared: is_database,
+            files_compared: (!is_database).then_some(files),
+            ..restored(None)
+        }))
+    }
+
     async fn step(&self, name: &'static str, work: impl FnOnce(&mut Held) + Send) -> Result<(), SliceError> {
         let effect = async {
             self.with(work);
@@ -195,13 +230,13 @@ impl Restorer for FakeRestorer {
     async fn preflight(&self) -> Result<Preflight, SliceError> {
         let changes = self.changes();
         let mut refusals = self.state.lock().unwrap().refusals.clone();
-        if changes.replaced > 0 && !self.options.overwrite {
+        if changes.replaced > 0 && !self.options.overwrite && !self.is_rehearsal {
             refusals.push(Refusal::new("not_empty", "there is something in it", "ask for `overwrite`"));
         }
         let found = Preflight {
             service: self.target.name().clone(),
             target: self.place.clone(),
-            is_occupied: self.with(|held| !held.contents.is_empty()),
+            is_occupied: !self.is_rehearsal && self.with(|held| !held.contents.is_empty()),
             steps: vec!["restores it".to_owned()],
             notes: Vec::new(),
             refusals,
@@ -225,6 +260,9 @@ impl Restorer for FakeRestorer {
             self.own("restorer.step", cleaned, |held| held.scratch = 1).await?;
             observer.advanced(Restoring { bytes: 4000, doing: "rows", ..Restoring::default() }).await?;
             self.own("restorer.step", cleaned, |_| ()).await?;
+            if self.is_rehearsal {
+                return self.end_rehearsal().await;
+            }
             let cursor = self.state.lock().unwrap().leaves_cursors.then(|| self.from.clone());
             observer
                 .advanced(Restoring { bytes: 4096, doing: "swap", cursor, ..Restoring::default() })
@@ -254,6 +292,9 @@ impl Restorer for FakeRestorer {
             };
             self.step("restorer.step", put).await?;
         }
+        if self.is_rehearsal {
+            return self.end_rehearsal().await;
+        }
         if self.options.media == holdfast_domain::restore::MediaMode::Mirror {
             let kept = names(&self.target);
             self.with(|held| held.contents.retain(|name, _| kept.contains(name)));
@@ -282,8 +323,24 @@ impl Restorer for FakeRestorer {
         };
         self.step("restorer.clean_up", clean_up).await
     }
+
+    async fn give_up(&self) -> Result<(), SliceError> {
+        self.clean_up().await?;
+        if self.is_rehearsal { self.step("restorer.remove", remove).await } else { Ok(()) }
+    }
+}
+
+fn remove(held: &mut Held) {
+    *held = Held::default();
 }
 
 fn restored(changes: Option<MediaChanges>) -> Restored {
-    Restored { tables: None, rows: None, rows_compared: false, changes, notes: Vec::new() }
+    Restored {
+        tables: None,
+        rows: None,
+        rows_compared: false,
+        changes,
+        files_compared: None,
+        notes: Vec::new(),
+    }
 }

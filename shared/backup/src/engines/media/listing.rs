@@ -10,7 +10,7 @@ use std::{sync::Arc, vec};
 
 use holdfast_archive::assembly::Policy;
 
-use super::object::Source;
+use super::{object::Source, scratch::is_scratch};
 use crate::{error::SliceError, ports::ListedObject};
 use pages::{Pages, PlannedPages};
 use sections::{Section, Sections};
@@ -67,7 +67,7 @@ impl Listing {
     pub(super) async fn next(&mut self) -> Result<Option<ListedObject>, SliceError> {
         loop {
             for object in self.page.by_ref() {
-                if !is_root(&self.prefix, &object) {
+                if belongs(&self.prefix, &object) {
                     return Ok(Some(object));
                 }
             }
@@ -81,8 +81,13 @@ impl Listing {
     }
 }
 
+/// Whether it is a file of the storage that has this prefix.
+pub(super) fn belongs(prefix: &str, object: &ListedObject) -> bool {
+    !is_root(prefix, object) && !is_scratch(prefix, object)
+}
+
 /// Whether it is the marker that consoles leave for the folder which the archive's root stands for. A file that is
 /// named by the whole prefix is a file.
-pub(super) fn is_root(prefix: &str, object: &ListedObject) -> bool {
+fn is_root(prefix: &str, object: &ListedObject) -> bool {
     object.key == prefix && object.size == 0 && prefix.ends_with('/')
 }

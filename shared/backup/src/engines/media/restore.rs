@@ -15,6 +15,7 @@ mod files;
 mod manifest;
 mod preflight;
 mod progress;
+mod rehearsal;
 mod removals;
 mod seen;
 mod selection;
@@ -33,7 +34,7 @@ use holdfast_domain::{
     restore::{Mapping, MediaMode, Preflight, Restore, RestoreOptions},
 };
 
-use super::object::relative;
+use super::{object::relative, scratch};
 use crate::{
     engines::restorer::{Outcome, RestoreObserver, Restorer},
     error::SliceError,
@@ -56,6 +57,8 @@ pub struct MediaRestorer {
     /// When the restore was asked for: what was written later is in no safety backup.
     since: DateTime<Utc>,
     is_undo: bool,
+    /// Whether everything goes to a place of its own, and is removed again.
+    is_rehearsal: bool,
 }
 
 impl MediaRestorer {
@@ -68,10 +71,16 @@ impl MediaRestorer {
         restore: &Restore,
     ) -> Self {
         let options = &restore.options;
-        let prefix = options.into_prefix.clone().unwrap_or_else(|| service.prefix.clone());
+        let prefix = if restore.rehearsal {
+            scratch::prefix_of(restore.id, &service.prefix)
+        } else {
+            options.into_prefix.clone().unwrap_or_else(|| service.prefix.clone())
+        };
+        // What is in a place of its own, a slice has put there that was killed.
+        let overwrite = options.overwrite || restore.rehearsal;
         let ends = (ports.media.clone(), ports.media_target.clone(), ports.artifacts.clone());
         let tar = artifact.object.clone();
-        let site = Site::new(ends, service.bucket.clone(), prefix, tar, options.overwrite);
+        let site = Site::new(ends, service.bucket.clone(), prefix, tar, overwrite);
         Self {
             site: Arc::new(site),
             artifact,
@@ -80,6 +89,7 @@ impl MediaRestorer {
             options: options.clone(),
             since: restore.created_at,
             is_undo: restore.undoes.is_some(),
+            is_rehearsal: restore.rehearsal,
         }
     }
 
@@ -101,13 +111,32 @@ impl MediaRestorer {
             if !files::put(&self.site, &manifest, &self.selection, deadlines, reporter).await? {
                 return Ok(false);
             }
-            if self.options.media == MediaMode::Merge {
+            if self.is_rehearsal {
+                reporter.progress.compared = Some(0);
+                reporter.progress.stage = Stage::Comparing;
+            } else if self.options.media == MediaMode::Merge {
                 return Ok(true);
+            } else {
+                reporter.progress.stage = Stage::Removals;
+            }
+            reporter.progress.after = None;
+        }
+        if reporter.progress.stage == Stage::Comparing {
+            if !rehearsal::compare(&self.site, &manifest, deadlines, reporter).await? {
+                return Ok(false);
             }
             reporter.progress.stage = Stage::Removals;
             reporter.progress.after = None;
         }
+        if self.is_rehearsal {
+            return rehearsal::remove(&self.site, deadlines, reporter).await;
+        }
         removals::remove(&self.site, &manifest, &self.selection, deadlines, reporter).await
+    }
+
+    /// The failure, and what was done before it that stays.
+    fn explain(&self, progress: &Progress, error: SliceError) -> SliceError {
+        if self.is_rehearsal { error } else { progress.explain(error) }
     }
 
     /// Bytes of the files that were selected, if the backup has all that were named.
@@ -164,7 +193,7 @@ impl Restorer for MediaRestorer {
         match outcome {
             Ok(true) => Ok(Outcome::Done(reporter.progress.restored())),
             Ok(false) if (reporter.progress.stage, &reporter.progress.after) == (before.0, &before.1) => {
-                Err(reporter.progress.explain(too_short(before.1.as_deref())))
+                Err(self.explain(&reporter.progress, too_short(before.1.as_deref())))
             }
             Ok(false) => Ok(Outcome::Paused { cursor: reporter.progress.cursor(true)? }),
             Err(error) => {
@@ -174,7 +203,7 @@ impl Restorer for MediaRestorer {
                 {
                     tracing::warn!(error = %unsaid, "how far the restore has come could not be written down");
                 }
-                Err(reporter.progress.explain(error))
+                Err(self.explain(&reporter.progress, error))
             }
         }
     }
@@ -198,6 +227,12 @@ impl Restorer for MediaRestorer {
             }
         }
         Ok(())
+    }
+
+    /// Whatever is in a place of its own was put there for a rehearsal.
+    async fn give_up(&self) -> Result<(), SliceError> {
+        self.clean_up().await?;
+        if self.is_rehearsal { rehearsal::empty(&self.site).await } else { Ok(()) }
     }
 }
 

@@ -7,6 +7,7 @@
 //! Until the new database is whole, the target is as it was. `place.rs` says how it is exchanged, and `docs/mysql-restore.md`
 //! what can be relied on.
 
+mod counted;
 mod ending;
 mod failure;
 mod journal;
@@ -27,18 +28,19 @@ use async_trait::async_trait;
 use holdfast_domain::{
     application::MysqlService,
     backup::{Artifact, Contents},
-    restore::{Mapping, Preflight, Refusal, RestoreOptions, Restored},
+    restore::{Mapping, Preflight, Refusal, Restore, RestoreOptions, Restored},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{sync::OnceCell, time::timeout};
 
 use self::{
+    counted::count,
     ending::{patiently, put_away},
     failure::told,
     load::Load,
     lock::{Lock, TO_CLEAN_UP, TO_RESTORE},
     names::Names,
-    place::{Place, clear},
+    place::{Place, clear, clear_new, drop_beside},
     preflight::{Wanted, preflight},
     reading::Reading,
     survey::{Survey, missing_definers, survey},
@@ -77,12 +79,14 @@ pub struct MysqlRestorer {
     programs: MysqlPrograms,
     only_tables: bool,
     options: RestoreOptions,
+    /// Whether nothing is to come of it.
+    is_rehearsal: bool,
     greeting: OnceCell<Greeting>,
     access: OnceCell<Access>,
 }
 
 impl MysqlRestorer {
-    /// A restorer of an artifact of a store, into `target`. It connects as `credentials` say and has not done
+    /// A restorer of an artifact of a store, into `target`, for `restore`. It connects as `credentials` say and has not done
     /// so yet.
     pub fn new(
         (artifacts, artifact): (Arc<dyn ArtifactStore>, Artifact),
@@ -90,7 +94,7 @@ impl MysqlRestorer {
         credentials: DatabaseCredentials,
         programs: MysqlPrograms,
         mapping: &Mapping,
-        options: &RestoreOptions,
+        restore: &Restore,
     ) -> Self {
         Self {
             artifacts,
@@ -99,7 +103,8 @@ impl MysqlRestorer {
             credentials,
             programs,
             only_tables: !mapping.tables.is_empty(),
-            options: options.clone(),
+            options: restore.options.clone(),
+            is_rehearsal: restore.rehearsal,
             greeting: OnceCell::new(),
             access: OnceCell::new(),
         }
@@ -133,6 +138,7 @@ impl MysqlRestorer {
             only_tables: self.only_tables,
             overwrite: self.options.overwrite,
             without_definers: self.options.no_owner,
+            rehearsal: self.is_rehearsal,
         };
         preflight(&wanted, family, survey)
     }
@@ -145,6 +151,19 @@ impl MysqlRestorer {
         time: Duration,
         observer: &mut dyn RestoreObserver,
     ) -> Result<u64, SliceError> {
+        self.load(place, lock, time, observer).await?;
+        observer.advanced(self.swapping(&place.away, false, None)).await?;
+        lock.keep(place.exchange()).await
+    }
+
+    /// Fills a new database.
+    async fn load(
+        &self,
+        place: &Place<'_>,
+        lock: &mut Lock<'_>,
+        time: Duration,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<(), SliceError> {
         place.make().await?;
         let object = &self.artifact.object;
         let load = Load {
@@ -162,9 +181,68 @@ impl MysqlRestorer {
             );
             Err(told(&self.target, "slice_too_short", false, &words))
         })?;
-        lock.check().await?;
-        observer.advanced(self.swapping(&place.away, false, None)).await?;
-        lock.keep(place.exchange()).await
+        lock.check().await
+    }
+
+    /// Fills a new database, counts what is in it, and drops it: the target is left alone.
+    async fn rehearse(
+        &self,
+        time: Duration,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<Outcome, SliceError> {
+        let family = self.greeting().await?.family;
+        self.refused(&self.found(family, None))?;
+        let access = self.access().await?;
+        let names = Names::of(&self.target.database);
+        let mut lock = Lock::take(access, &names, TO_RESTORE).await?;
+        clear_new(access, &self.target.database, &names).await?;
+        let survey = survey(access).await?;
+        self.refused(&self.found(family, Some(&survey)))?;
+        let place = self.place(access, &names, &survey);
+        let tried = match self.load(&place, &mut lock, time, observer).await {
+            Ok(()) => {
+                let bytes = self.artifact.object.size;
+                let so_far = Restoring { bytes, of_bytes: Some(bytes), doing: "comparing", cursor: None };
+                match observer.advanced(so_far).await {
+                    Ok(()) => lock.keep(count(access, &place.new)).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        let drop = || drop_beside(access, place.target, std::slice::from_ref(&place.new), &[]);
+        let dropped = lock.keep(patiently(drop)).await;
+        lock.give_back().await;
+        match (tried, dropped) {
+            (Ok(restored), Ok(())) => Ok(Outcome::Done(restored)),
+            (Ok(_), Err(left)) => {
+                let words = format!("the database {:?} could not be dropped ({left}); drop it", place.new);
+                Err(told(&self.target, "database_left", true, &words))
+            }
+            (Err(error), dropped) => {
+                if let Err(left) = dropped {
+                    tracing::error!(%left, "what was tried could not be removed yet");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The databases beside the target.
+    fn place<'a>(&'a self, access: &'a Access, names: &Names, survey: &Survey) -> Place<'a> {
+        let target = survey.target.as_ref();
+        let options = target.map_or_else(
+            || DEFAULT_OPTIONS.to_owned(),
+            |target| format!("CHARACTER SET {} COLLATE {}", target.charset, target.collation),
+        );
+        Place {
+            access,
+            target: &self.target.database,
+            existed: target.is_some(),
+            options,
+            new: format!("{}{}", names.new, survey.random),
+            away: format!("{}{}", names.away, survey.random),
+        }
     }
 
     /// How far a restore is that is about to make its exchange, or has made it.
@@ -184,7 +262,7 @@ impl MysqlRestorer {
                 missing.join(", ")
             ));
         }
-        Restored { tables, rows: None, rows_compared: false, changes: None, notes }
+        Restored { tables, rows: None, rows_compared: false, changes: None, files_compared: None, notes }
     }
 
     /// What follows an exchange that has happened: until the record says so, what tells the next slice stays.
@@ -256,6 +334,9 @@ impl Restorer for MysqlRestorer {
         time: Duration,
         observer: &mut dyn RestoreObserver,
     ) -> Result<Outcome, SliceError> {
+        if self.is_rehearsal {
+            return self.rehearse(time, observer).await;
+        }
         let family = self.greeting().await?.family;
         self.refused(&self.found(family, None))?;
         let access = self.access().await?;
@@ -264,19 +345,7 @@ impl Restorer for MysqlRestorer {
         clear(access, &self.target.database, &names).await?;
         let survey = survey(access).await?;
         self.refused(&self.found(family, Some(&survey)))?;
-        let target = survey.target.as_ref();
-        let options = target.map_or_else(
-            || DEFAULT_OPTIONS.to_owned(),
-            |target| format!("CHARACTER SET {} COLLATE {}", target.charset, target.collation),
-        );
-        let place = Place {
-            access,
-            target: &self.target.database,
-            existed: target.is_some(),
-            options,
-            new: format!("{}{}", names.new, survey.random),
-            away: format!("{}{}", names.away, survey.random),
-        };
+        let place = self.place(access, &names, &survey);
         let filled = self.fill(&place, &mut lock, time, observer).await;
         let outcome = match filled {
             Ok(tables) => self.finish(&place, &mut lock, Some(tables), observer).await,
@@ -315,7 +384,12 @@ impl Restorer for MysqlRestorer {
         let access = self.access().await?;
         let names = Names::of(&self.target.database);
         let mut lock = Lock::take(access, &names, TO_CLEAN_UP).await?;
-        let cleared = lock.keep(clear(access, &self.target.database, &names)).await;
+        let target = &self.target.database;
+        let cleared = if self.is_rehearsal {
+            lock.keep(clear_new(access, target, &names)).await
+        } else {
+            lock.keep(clear(access, target, &names)).await
+        };
         lock.give_back().await;
         cleared
     }

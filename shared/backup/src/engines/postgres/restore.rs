@@ -15,6 +15,7 @@
 mod archive;
 mod control;
 mod copier;
+mod counted;
 mod excerpt;
 mod facts;
 mod failure;
@@ -48,6 +49,7 @@ use holdfast_domain::{application::PostgresService, backup::StoredObject};
 use tokio::sync::watch;
 
 pub(super) use archive::assigned;
+pub(super) use counted::Counted;
 pub(super) use filled::FilledRestore;
 pub use filled::RestoreReport;
 pub(super) use pieces::{END, lines};

@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use holdfast_domain::{
     application::PostgresService,
     backup::StoredObject,
-    restore::{Preflight, Refusal, Restored},
+    restore::{Preflight, Refusal, Restore, Restored},
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use self::stage::{LastStep, Prepared};
 use super::restore::{
-    PostgresRestore, RestoreAdvance, RestoreOptions, RestorePhase, RestorePlan, RestoreProgress,
+    Counted, PostgresRestore, RestoreAdvance, RestoreOptions, RestorePhase, RestorePlan, RestoreProgress,
     RestoreReport,
 };
 use crate::{
@@ -50,6 +50,8 @@ pub struct PostgresRestorer {
     restore: PostgresRestore,
     store: Arc<dyn ArtifactStore>,
     object: StoredObject,
+    /// Whether nothing is to come of it.
+    is_rehearsal: bool,
 }
 
 /// Where a restore is that is about to do what cannot be taken back, and what is restored then.
@@ -62,25 +64,27 @@ struct Cursor {
 }
 
 impl PostgresRestorer {
-    /// A restore of `object` of `store` into the database of `service`, connecting as `credentials` say: of `tables`, or of all of it
-    /// where there are none.
+    /// A restore of `object` of `store` into the database of `service`, for `restore`, connecting as `credentials` say: of `tables`,
+    /// or of all of it where there are none.
     pub fn new(
         service: PostgresService,
         credentials: DatabaseCredentials,
         tools: ClientTools,
         (store, object): (Arc<dyn ArtifactStore>, StoredObject),
         tables: Vec<String>,
-        options: &holdfast_domain::restore::RestoreOptions,
+        restore: &Restore,
     ) -> Self {
+        let is_rehearsal = restore.rehearsal;
         let options = RestoreOptions {
             jobs: JOBS,
-            overwrite: options.overwrite,
-            no_owner: options.no_owner,
+            overwrite: restore.options.overwrite,
+            no_owner: restore.options.no_owner,
             keep_old: false,
+            rehearsal: is_rehearsal,
             checksum: None,
         };
         let restore = PostgresRestore::new(service.clone(), credentials, tools, options);
-        Self { service, tables, restore, store, object }
+        Self { service, tables, restore, store, object, is_rehearsal }
     }
 
     async fn prepare(&self) -> Result<Prepared, SliceError> {
@@ -94,7 +98,8 @@ impl PostgresRestorer {
 
     fn target(&self) -> String {
         let PostgresService { host, port, database, .. } = &self.service;
-        format!("{database:?} at {host}:{port}")
+        let beside = if self.is_rehearsal { "a new database beside " } else { "" };
+        format!("{beside}{database:?} at {host}:{port}")
     }
 
     /// The preflight where it ended with `refusal`.
@@ -124,7 +129,8 @@ impl PostgresRestorer {
         Preflight {
             service: self.service.name.clone(),
             target: self.target(),
-            is_occupied: plan.replaces.as_ref().is_some_and(|replaced| replaced.objects != Some(0)),
+            is_occupied: !self.is_rehearsal
+                && plan.replaces.as_ref().is_some_and(|replaced| replaced.objects != Some(0)),
             steps: plan.steps.clone(),
             notes,
             refusals: refusals.collect(),
@@ -176,6 +182,10 @@ impl Restorer for PostgresRestorer {
             | (Err(_), Some(why @ (SliceError::Cancelled | SliceError::Fenced))) => return Err(why),
             (Err(error), _) => return Err(error),
         };
+        if self.is_rehearsal {
+            let counted = filled.discard().await?;
+            return Ok(Outcome::Done(tried(counted, plan.notes)));
+        }
         let RestoreReport { tables, rows, rows_compared, .. } = filled.report();
         let cursor = Cursor { last_step: filled.last_step(), tables, rows, rows_compared };
         let written = serde_json::to_string(&cursor).ok();
@@ -210,7 +220,28 @@ impl Restorer for PostgresRestorer {
 impl Cursor {
     fn restored(self, notes: Vec<String>) -> Restored {
         let Self { tables, rows, rows_compared, .. } = self;
-        Restored { tables: Some(tables), rows: Some(rows), rows_compared, changes: None, notes }
+        Restored {
+            tables: Some(tables),
+            rows: Some(rows),
+            rows_compared,
+            changes: None,
+            files_compared: None,
+            notes,
+        }
+    }
+}
+
+/// What came of a rehearsal.
+fn tried(counted: Counted, mut notes: Vec<String>) -> Restored {
+    let Counted { tables, rows, is_compared, notes: more } = counted;
+    notes.extend(more);
+    Restored {
+        tables: Some(tables),
+        rows: Some(rows),
+        rows_compared: is_compared,
+        changes: None,
+        files_compared: None,
+        notes,
     }
 }
 
@@ -233,6 +264,7 @@ fn told(progress: &RestoreProgress, of_bytes: u64) -> Restoring {
             RestorePhase::Schema => "schema",
             RestorePhase::Rows => "rows",
             RestorePhase::Indexes => "indexes",
+            RestorePhase::Counting => "comparing",
             RestorePhase::Swap => "swap",
         },
         cursor: None,

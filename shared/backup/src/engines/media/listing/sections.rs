@@ -20,7 +20,7 @@ use super::{
         task::Task,
     },
     alphabet::Alphabet,
-    is_root,
+    belongs,
     pages::{Planned, ends},
 };
 use crate::{error::SliceError, ports::MediaPage};
@@ -97,7 +97,7 @@ impl Section {
         }
         self.has_ended = ends(&mut objects, self.until.as_deref()) || next.is_none();
         self.token = next;
-        for object in objects.iter().filter(|object| !is_root(&source.prefix, object)) {
+        for object in objects.iter().filter(|object| belongs(&source.prefix, object)) {
             self.survey.add(relative(&source.prefix, &object.key), object.size);
             let time = Pace::FUNCTION.microseconds(&Policy::LADDER[0], object.size);
             self.microseconds = self.microseconds.saturating_add(time);

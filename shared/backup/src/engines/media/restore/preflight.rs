@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdfast_domain::restore::{Preflight, Refusal};
 
 use super::{
-    super::listing::is_root,
+    super::listing::belongs,
     MediaRestorer,
     manifest::Manifest,
     site::Site,
@@ -34,7 +34,8 @@ impl MediaRestorer {
             return Ok(found);
         }
         match self.is_occupied().await {
-            Ok(is_occupied) => found.is_occupied = is_occupied,
+            // What a rehearsal finds in its place is its own.
+            Ok(is_occupied) => found.is_occupied = is_occupied && !self.is_rehearsal,
             Err(trouble) => found.refusals.push(refusal(trouble)?),
         }
         if found.refusals.is_empty()
@@ -64,7 +65,7 @@ impl MediaRestorer {
             ));
         }
         // Other files of the bucket are not this storage's, and no safety backup has them.
-        if !self.site.prefix.starts_with(&self.service.prefix) {
+        if !self.is_rehearsal && !self.site.prefix.starts_with(&self.service.prefix) {
             refusals.push(Refusal::new(
                 "prefix_outside",
                 format!(
@@ -92,7 +93,7 @@ impl MediaRestorer {
         let Site { media, bucket, prefix, .. } = self.site.as_ref();
         let page = media.list(bucket, prefix, None, None).await;
         let page = page.map_err(|error| of_place(bucket, &error))?;
-        Ok(page.objects.iter().any(|object| !is_root(prefix, object)))
+        Ok(page.objects.iter().any(|object| belongs(prefix, object)))
     }
 
     /// Begins an upload and gives it up, which tells whether files may be written and leaves nothing.

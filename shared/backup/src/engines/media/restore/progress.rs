@@ -24,7 +24,9 @@ const REPORT_EVERY: Duration = Duration::from_secs(2);
 pub(super) enum Stage {
     /// Files are put.
     Files,
-    /// All files are there; what the backup does not have is removed.
+    /// Of a rehearsal: all files are there, and are compared.
+    Comparing,
+    /// All files are there; what the backup does not have is removed, and of a rehearsal everything.
     Removals,
 }
 
@@ -42,6 +44,9 @@ pub(super) struct Progress {
     pub(super) since: DateTime<Utc>,
     /// Files that would have been removed but for that.
     pub(super) spared: u64,
+    /// Of a rehearsal: files that were there as the archive has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) compared: Option<u64>,
     /// Whether the slice that wrote this stopped by itself, and had done nothing beyond it.
     pub(super) at_rest: bool,
     /// Whether a slice was killed, so that what it did last was not counted.
@@ -65,6 +70,7 @@ impl Progress {
             of_bytes: None,
             since,
             spared: 0,
+            compared: None,
             at_rest: false,
             was_killed: false,
         }
@@ -101,6 +107,7 @@ impl Progress {
     fn so_far(&self) -> Result<Restoring, SliceError> {
         let doing = match self.stage {
             Stage::Files => "files",
+            Stage::Comparing => "comparing",
             Stage::Removals => "removing files",
         };
         let cursor = Some(self.cursor(false)?);
@@ -116,14 +123,21 @@ impl Progress {
                 self.spared
             ));
         }
-        if self.was_killed {
+        if self.was_killed && self.compared.is_none() {
             notes.push(
                 "A slice of the restore was killed: files that it had written last are counted as unchanged, and those that it \
                  had removed last are not counted."
                     .to_owned(),
             );
         }
-        Restored { tables: None, rows: None, rows_compared: false, changes: Some(self.changes), notes }
+        Restored {
+            tables: None,
+            rows: None,
+            rows_compared: false,
+            changes: Some(self.changes),
+            files_compared: self.compared,
+            notes,
+        }
     }
 
     /// The failure, and what was done before it.

@@ -95,7 +95,7 @@ async fn remove_batch(
 }
 
 /// What it means that objects could not be removed.
-fn of_delete(bucket: &str, error: &StorageError) -> SliceError {
+pub(super) fn of_delete(bucket: &str, error: &StorageError) -> SliceError {
     match error {
         StorageError::Denied(what) => SliceError::permanent(
             "object_denied",

@@ -115,7 +115,7 @@ impl MediaRestorer {
         found.bytes = bytes;
         found.estimated_seconds = microseconds.div_ceil(1_000_000);
         found.refusals.extend(seen.refusals);
-        if !self.options.overwrite && replaced + removed > 0 {
+        if !self.options.overwrite && !self.is_rehearsal && replaced + removed > 0 {
             let such: Vec<_> = seen.replaced.iter().chain(&seen.removed).take(SAID).collect();
             found.refusals.push(Refusal::new(
                 "overwrite_needed",
@@ -130,10 +130,28 @@ impl MediaRestorer {
                     "{} files would get keys of more than {KEY_BYTES} bytes or of none, such as {:?}",
                     seen.impossible_count, seen.impossible
                 ),
-                "restore into a shorter prefix, or name the files that are to be restored",
+                if self.is_rehearsal {
+                    "have the backup only read: these cannot be put into a place of their own"
+                } else {
+                    "restore into a shorter prefix, or name the files that are to be restored"
+                },
             ));
         }
         let place = self.site.name();
+        if self.is_rehearsal {
+            found
+                .steps
+                .push(format!("put {} files at {place}; {bytes} bytes in all", added + replaced + unchanged));
+            found.steps.push(
+                "compare each with the archive: its size, its checksum, and what stands beside it".to_owned(),
+            );
+            found.steps.push("remove them all".to_owned());
+            found.notes.push(
+                "In a bucket that keeps versions, those of what was removed stay as long as its rules say."
+                    .to_owned(),
+            );
+            return;
+        }
         found.steps.push(format!(
             "compare the archive with what is in {place}: {unchanged} files are there as they were"
         ));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, vec};
 
 use super::{
-    super::{failure::of_listing, listing::is_root, task::Task},
+    super::{failure::of_listing, listing::belongs, task::Task},
     selection::Scope,
     site::Site,
 };
@@ -59,7 +59,7 @@ impl There {
                     ));
                 }
                 self.last = Some(object.key.clone());
-                if !is_root(&self.site.prefix, &object) {
+                if belongs(&self.site.prefix, &object) {
                     return Ok(Some(object));
                 }
             }

@@ -170,6 +170,13 @@ pub(super) async fn clear(access: &Access, target: &str, names: &Names) -> Resul
     drop_beside(access, target, &new, &away).await
 }
 
+/// Drops what was being filled beside `target` by whoever was killed, and leaves the target itself alone. Nobody else may be
+/// restoring it.
+pub(super) async fn clear_new(access: &Access, target: &str, names: &Names) -> Result<(), SliceError> {
+    let new = beginning_with(access, &names.new).await?;
+    drop_beside(access, target, &new, &[]).await
+}
+
 /// Drops these databases, after putting the target back where that is due.
 pub(super) async fn drop_beside(
     access: &Access,

@@ -52,6 +52,8 @@ pub(super) struct Wanted<'a> {
     pub(super) only_tables: bool,
     pub(super) overwrite: bool,
     pub(super) without_definers: bool,
+    /// Whether it is only tried, beside the target.
+    pub(super) rehearsal: bool,
 }
 
 /// What was found. There is no survey of a server of another family.
@@ -62,12 +64,15 @@ pub(super) fn preflight(wanted: &Wanted, family: Family, survey: Option<&Survey>
     if let Some(survey) = survey {
         refusals.extend(refusals_of_server(wanted, survey));
     }
-    let is_occupied = target.is_some_and(Target::is_occupied);
+    let is_occupied = !wanted.rehearsal && target.is_some_and(Target::is_occupied);
     let mut steps = vec![
         format!("make a new database {OURS}restore_… beside it"),
         "restore the whole dump into that".to_owned(),
     ];
-    if is_occupied {
+    if wanted.rehearsal {
+        steps.push("count its tables and their rows".to_owned());
+        steps.push("drop it".to_owned());
+    } else if is_occupied {
         steps.push(format!("put its tables in the place of those of {database:?}, in one statement"));
         steps.push("make triggers, routines, events and views anew".to_owned());
         steps.push("drop what was replaced".to_owned());
@@ -76,7 +81,11 @@ pub(super) fn preflight(wanted: &Wanted, family: Family, survey: Option<&Survey>
     }
     Preflight {
         service: name.clone(),
-        target: format!("{database:?} at {host}:{port}"),
+        target: if wanted.rehearsal {
+            format!("a new database beside {database:?} at {host}:{port}")
+        } else {
+            format!("{database:?} at {host}:{port}")
+        },
         is_occupied,
         steps,
         notes: notes(wanted, survey, target),
@@ -126,7 +135,8 @@ fn refusals_of_server(wanted: &Wanted, survey: &Survey) -> Vec<Refusal> {
             "restore into the primary, or set read_only to 0",
         ));
     }
-    for (place, shown) in [(database.as_str(), database.as_str()), ("holdfast_restore_x", "holdfast\\_%")] {
+    let places = [(database.as_str(), database.as_str()), ("holdfast_restore_x", "holdfast\\_%")];
+    for (place, shown) in &places[usize::from(wanted.rehearsal)..] {
         let lacking = lacking(place, &survey.grants, &NEEDED);
         if !lacking.is_empty() {
             refusals.push(Refusal::new(
@@ -136,7 +146,7 @@ fn refusals_of_server(wanted: &Wanted, survey: &Survey) -> Vec<Refusal> {
             ));
         }
     }
-    let Some(target) = &survey.target else { return refusals };
+    let Some(target) = survey.target.as_ref().filter(|_| !wanted.rehearsal) else { return refusals };
     if target.is_occupied() && !wanted.overwrite {
         let Target { tables, views, routines, events, .. } = target;
         refusals.push(Refusal::new(
@@ -181,6 +191,7 @@ fn notes(wanted: &Wanted, survey: Option<&Survey>, target: Option<&Target>) -> V
         "Rows are not counted: a dump does not say how many there were.".to_owned(),
     ];
     match target {
+        _ if wanted.rehearsal => {}
         Some(target) if target.is_occupied() => {
             notes.push(
                 "Tables are replaced all at once. Triggers, views, routines and events cannot be: for a moment they are missing, so \

@@ -117,6 +117,12 @@ impl Copier {
     }
 }
 
+/// Ends a session.
+pub(super) async fn end(mut session: Session) {
+    // Whether it arrives or not, the session ends.
+    let _ = session.wire.send(&message(b'X', &[])).await;
+}
+
 /// Rows that were copied.
 struct Copied {
     /// How many were in the archive.

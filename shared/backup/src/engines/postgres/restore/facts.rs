@@ -66,17 +66,51 @@ pub(super) struct Wants {
     pub(super) after_data: usize,
 }
 
+/// A table whose rows can be counted once it is restored: all that are in it are those of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CountedTable {
+    /// Its name with its schema, as SQL, in the encoding of the archive.
+    pub(super) name: Bytes,
+    /// How many rows there should be, where that was written down.
+    pub(super) rows: Option<u64>,
+}
+
+/// The tables that an archive makes itself: its rows are all that is in them, and none of them go elsewhere.
+struct Fresh<'a>(BTreeMap<i32, (&'a Option<Bytes>, &'a Option<Bytes>)>);
+
+impl<'a> Fresh<'a> {
+    fn of(archive: &'a Archive) -> Self {
+        let entries = archive.contents.entries.iter();
+        let tables = entries.filter(|entry| entry.description.as_deref() == Some(b"TABLE"));
+        Self(tables.map(|entry| (entry.dump_id, (&entry.namespace, &entry.tag))).collect())
+    }
+
+    /// Whether `entry` has the rows of one of them.
+    fn has_rows(&self, entry: &Entry) -> bool {
+        !entry.definition.as_deref().unwrap_or_default().starts_with(BY_THE_ROOT)
+            && dependencies(entry).any(|id| self.0.get(&id) == Some(&(&entry.namespace, &entry.tag)))
+    }
+}
+
+/// The tables of `archive` whose rows can be counted once they are restored, and how many others there are: those that an extension
+/// makes, or whose rows go to whichever partition takes them.
+pub(super) fn counted(archive: &Archive) -> (Vec<CountedTable>, usize) {
+    let fresh = Fresh::of(archive);
+    let tables: Vec<&Entry> = archive.contents.entries.iter().filter(|entry| entry.is_table_data()).collect();
+    let counted = tables.iter().filter(|entry| fresh.has_rows(entry)).filter_map(|entry| {
+        let rows = archive.row_counts.as_ref().and_then(|counts| counts.0.get(&entry.dump_id).copied());
+        Some(CountedTable { name: table_of(entry)?, rows })
+    });
+    let counted: Vec<CountedTable> = counted.collect();
+    let others = tables.len() - counted.len();
+    (counted, others)
+}
+
 impl Wants {
     /// What `archive` wants.
     pub(super) fn of(archive: &Archive) -> Self {
         let mut wants = Self::default();
-        let fresh: BTreeMap<i32, (&Option<Bytes>, &Option<Bytes>)> = archive
-            .contents
-            .entries
-            .iter()
-            .filter(|entry| entry.description.as_deref() == Some(b"TABLE"))
-            .map(|entry| (entry.dump_id, (&entry.namespace, &entry.tag)))
-            .collect();
+        let fresh = Fresh::of(archive);
         for entry in &archive.contents.entries {
             wants.take(entry);
             if entry.section != SECTION_DATA {
@@ -85,8 +119,7 @@ impl Wants {
             let block = archive.blocks.get(&entry.dump_id);
             let rows = block.and_then(|block| copy_of(archive, entry, block.position, block.bytes));
             if let Some(mut rows) = rows {
-                rows.is_fresh = !entry.definition.as_deref().unwrap_or_default().starts_with(BY_THE_ROOT)
-                    && dependencies(entry).any(|id| fresh.get(&id) == Some(&(&entry.namespace, &entry.tag)));
+                rows.is_fresh = fresh.has_rows(entry);
                 rows.rows =
                     archive.row_counts.as_ref().and_then(|counts| counts.0.get(&entry.dump_id).copied());
                 wants.tables.push(rows);
@@ -170,9 +203,13 @@ fn copy_of(archive: &Archive, entry: &Entry, position: u64, bytes: u64) -> Optio
     let statement = entry.copy_statement.as_ref()?;
     let copy = statement.trim_ascii_end().strip_suffix(FROM_STDIN)?;
     let copy = [copy, b"FROM stdin"].concat().into();
-    let name =
-        [quoted(entry.namespace.as_ref()?), b".".to_vec(), quoted(entry.tag.as_ref()?)].concat().into();
+    let name = table_of(entry)?;
     Some(TableRows { dump_id: entry.dump_id, name, copy, is_fresh: false, position, bytes, rows: None })
+}
+
+/// The name of the table whose data an entry is, with its schema, as SQL.
+fn table_of(entry: &Entry) -> Option<Bytes> {
+    Some([quoted(entry.namespace.as_ref()?), b".".to_vec(), quoted(entry.tag.as_ref()?)].concat().into())
 }
 
 /// The dump ids of what `entry` depends on.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
+    counted::Counted,
     place::{Old, Place},
     plan::RestoreOptions,
     prepared::PreparedRestore,
@@ -36,16 +37,35 @@ pub(in crate::engines::postgres) struct FilledRestore {
     rows_compared: bool,
     progress: Arc<RestoreProgress>,
     place: Place,
+    /// What was counted in it, of a rehearsal.
+    counted: Option<Counted>,
 }
 
 impl FilledRestore {
-    pub(super) fn new(prepared: PreparedRestore, place: Place) -> Self {
+    pub(super) fn new(prepared: PreparedRestore, place: Place, counted: Option<Counted>) -> Self {
         Self {
             database: prepared.plan.database,
             options: prepared.options,
             rows_compared: prepared.archive.row_counts.is_some(),
             progress: prepared.progress,
             place,
+            counted,
+        }
+    }
+
+    /// Drops a database that was only tried, and gives what was counted in it. What could not be dropped is an error that may
+    /// pass: whoever begins again cleans up first.
+    pub(in crate::engines::postgres) async fn discard(self) -> Result<Counted, SliceError> {
+        let name = self.place.name.clone();
+        let counted = self.counted.unwrap_or_default();
+        match self.place.clean_up().await {
+            Ok(()) => Ok(counted),
+            Err(left) => {
+                let message = format!(
+                    "it was restored and compared, and the database {name:?} could not be dropped ({left}); drop it"
+                );
+                Err(SliceError::transient("database_left", message))
+            }
         }
     }
 

@@ -226,10 +226,12 @@ fn options_of(target: &Target) -> String {
         (Some("b"), _) => format!(" LOCALE_PROVIDER = builtin BUILTIN_LOCALE = {locale}"),
         _ => String::new(),
     };
+    // Only a rehearsal comes so far with somebody else's.
+    let owner = target.is_ours.then(|| format!(" OWNER = {}", identifier(&target.owner)));
     let tablespace = target.tablespace.as_deref().map(|name| format!(" TABLESPACE = {}", identifier(name)));
     format!(
-        "WITH TEMPLATE = template0 OWNER = {} ENCODING = {} LC_COLLATE = {} LC_CTYPE = {}{provided}{}",
-        identifier(&target.owner),
+        "WITH TEMPLATE = template0{} ENCODING = {} LC_COLLATE = {} LC_CTYPE = {}{provided}{}",
+        owner.unwrap_or_default(),
         literal(&target.encoding),
         literal(&target.collate),
         literal(&target.ctype),

@@ -21,6 +21,7 @@ pub(super) use refusals::too_new;
 
 /// How a database is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct RestoreOptions {
     /// How many sessions restore.
     pub jobs: NonZeroUsize,
@@ -30,6 +31,8 @@ pub struct RestoreOptions {
     pub no_owner: bool,
     /// Keep the database that is replaced, under another name.
     pub keep_old: bool,
+    /// Only try it: the new database is never put in the place of another one. Its rows are counted, and it is dropped.
+    pub rehearsal: bool,
     /// What the checksum of the whole archive must be.
     pub checksum: Option<Crc64Nvme>,
 }

@@ -9,6 +9,7 @@ use super::{
     archive::Archive,
     broke_down,
     copier::Copier,
+    counted::{Counted, count},
     excerpt::Excerpt,
     facts::Wants,
     filled::{FilledRestore, RestoreReport, given_up},
@@ -87,14 +88,14 @@ impl PreparedRestore {
             }
         };
         match filled {
-            Ok(()) => Ok(FilledRestore::new(self, place)),
+            Ok(counted) => Ok(FilledRestore::new(self, place, counted)),
             Err(error) => Err(given_up(place, error).await),
         }
     }
 
-    /// Makes the new database and everything in it. However it ends, nobody is on it any more, but for sessions that the
-    /// server has not noticed to be gone.
-    async fn make(&self, place: &mut Place, mut stopped: Stopped) -> Result<(), SliceError> {
+    /// Makes the new database and everything in it, and counts that if it is a rehearsal. However it ends, nobody is on it any
+    /// more, but for sessions that the server has not noticed to be gone.
+    async fn make(&self, place: &mut Place, mut stopped: Stopped) -> Result<Option<Counted>, SliceError> {
         unless(&mut stopped, place.make(self.wants.database_options.as_deref())).await?;
         let sessions = Arc::new(Sessions::at(self.upstream.clone(), place.peer()));
         let guard = CancelOnDrop::new(sessions.clone());
@@ -110,8 +111,8 @@ impl PreparedRestore {
         &self,
         sessions: &Arc<Sessions>,
         database: String,
-        stopped: Stopped,
-    ) -> Result<(), SliceError> {
+        mut stopped: Stopped,
+    ) -> Result<Option<Counted>, SliceError> {
         let outline = outlined(&self.archive.contents, &self.plan.leave_out);
         let outline = temporary(&outline.to_bytes())?;
         let pg_restore = PgRestore {
@@ -126,10 +127,20 @@ impl PreparedRestore {
         if !self.wants.others.is_empty() {
             self.restore_others(&pg_restore).await?;
         }
-        self.copy_rows(sessions, database, stopped).await?;
+        self.copy_rows(sessions, database.clone(), stopped.clone()).await?;
         self.archive.check_read()?;
         self.progress.enter(RestorePhase::Indexes);
-        pg_restore.restore(Section::PostData, Input::File(outline.path())).await
+        pg_restore.restore(Section::PostData, Input::File(outline.path())).await?;
+        if !self.options.rehearsal {
+            return Ok(None);
+        }
+        self.progress.enter(RestorePhase::Counting);
+        let copier = self.copier(sessions, database);
+        unless(&mut stopped, count(&copier, &self.archive)).await.map(Some)
+    }
+
+    fn copier(&self, sessions: &Arc<Sessions>, database: String) -> Copier {
+        Copier::new(sessions.clone(), self.archive.clone(), database, &self.wants, self.progress.clone())
     }
 
     /// Restores the data that are not copied here: sequences, large objects, tables that `pg_restore` alone can read.
@@ -163,8 +174,7 @@ impl PreparedRestore {
         database: String,
         mut stopped: Stopped,
     ) -> Result<(), SliceError> {
-        let copier =
-            Copier::new(sessions.clone(), self.archive.clone(), database, &self.wants, self.progress.clone());
+        let copier = self.copier(sessions, database);
         let copy = Arc::new(RowCopy::new(copier, self.wants.tables.clone()));
         let mut copying = JoinSet::new();
         for number in 0..self.plan.jobs {

@@ -13,6 +13,8 @@ pub enum RestorePhase {
     Rows,
     /// Making indexes and constraints.
     Indexes,
+    /// Counting what has come in.
+    Counting,
     /// Putting the new database in its place.
     Swap,
 }
@@ -46,7 +48,13 @@ impl RestoreProgress {
     /// How far it has come.
     pub fn advance(&self) -> RestoreAdvance {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let phases = [RestorePhase::Schema, RestorePhase::Rows, RestorePhase::Indexes, RestorePhase::Swap];
+        let phases = [
+            RestorePhase::Schema,
+            RestorePhase::Rows,
+            RestorePhase::Indexes,
+            RestorePhase::Counting,
+            RestorePhase::Swap,
+        ];
         RestoreAdvance {
             phase: phases[usize::from(self.phase.load(Ordering::Relaxed)).min(phases.len() - 1)],
             tables: get(&self.tables),

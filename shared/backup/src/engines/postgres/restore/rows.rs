@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{copier::Copier, facts::TableRows};
-use crate::{
-    engines::postgres::{login::Session, wire::message},
-    error::SliceError,
+use super::{
+    copier::{Copier, end},
+    facts::TableRows,
 };
+use crate::{engines::postgres::login::Session, error::SliceError};
 
 /// What the sessions share.
 pub(super) struct RowCopy {
@@ -40,8 +40,7 @@ impl RowCopy {
             self.copy(&mut session, &table).await?;
             next = self.next();
         }
-        // Whether it arrives or not, the session ends.
-        let _ = session.wire.send(&message(b'X', &[])).await;
+        end(session).await;
         Ok(())
     }
 

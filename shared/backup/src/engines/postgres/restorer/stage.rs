@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engines::postgres::restore::{
-        FilledRestore, FilledTables, PreparedRestore, PreparedTables, RestorePlan, RestoreProgress,
+        Counted, FilledRestore, FilledTables, PreparedRestore, PreparedTables, RestorePlan, RestoreProgress,
         RestoreReport,
     },
     error::SliceError,
@@ -88,6 +88,15 @@ impl Filled {
         match self {
             Self::Whole(filled) => filled.swap().await,
             Self::Tables(filled) => filled.commit().await,
+        }
+    }
+
+    /// Removes what was only tried, and gives what was counted in it.
+    pub(super) async fn discard(self) -> Result<Counted, SliceError> {
+        match self {
+            Self::Whole(filled) => filled.discard().await,
+            // Nobody tries single tables.
+            Self::Tables(filled) => Err(filled.give_up(SliceError::Cancelled).await),
         }
     }
 

@@ -67,13 +67,14 @@ pub(super) fn refusals(
         );
     }
     refuse(
-        ["template0", "template1"].contains(&database)
-            || survey.target.as_ref().is_some_and(|target| target.is_template),
+        !options.rehearsal
+            && (["template0", "template1"].contains(&database)
+                || survey.target.as_ref().is_some_and(|target| target.is_template)),
         "target_is_template",
         format!("{database:?} is a template for other databases"),
         "restore into another database",
     );
-    if let Some(target) = &survey.target {
+    if let Some(target) = survey.target.as_ref().filter(|_| !options.rehearsal) {
         refusals.extend(of_target(target, database, options.overwrite));
     }
     refusals

@@ -21,6 +21,11 @@ pub(super) fn steps(
     if !wants.others.is_empty() {
         steps.insert(2, "restore sequences, large objects and what else is not copied".to_owned());
     }
+    if options.rehearsal {
+        steps.push("count the rows that are in it, and compare them with those that were dumped".to_owned());
+        steps.push("drop it".to_owned());
+        return steps;
+    }
     steps.push(match &survey.target {
         None => format!("name the new database {database:?}"),
         Some(target) => {
