@@ -130,6 +130,7 @@ async fn start_due(
         && let Some(Versioned { value, .. }) = ports.records.restore(application, restore).await?
         && value.state.is_open()
         && !value.options.dry_run
+        && !value.rehearsal
     {
         tracing::info!(%application, %restore, "due, but it is being restored");
         return Ok(Outcome::HeldBack);
