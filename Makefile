@@ -58,6 +58,14 @@ FIRST := 0
 simulate: ## Play histories of the use cases in which everything goes wrong (HISTORIES=100000 FIRST=0)
 	cargo run --locked --package holdfast-backup --example simulate -- $(HISTORIES) $(FIRST)
 
+.PHONY: chaos
+chaos: build ## Break jobs by SEEDS=50 seeds, and audit what is left (FLAGS="--first 1000", "--seed 17", …)
+	$(TOOLS)/python tests/chaos/run.py --seeds $(or $(SEEDS),50) $(FLAGS)
+
+.PHONY: load
+load: build ## Back up APPLICATIONS=500 that are due in one tick (FLAGS="--throttled 0.05", …)
+	$(TOOLS)/python tests/chaos/load.py --applications $(or $(APPLICATIONS),500) $(FLAGS)
+
 .PHONY: lint
 lint: install ## Check the format, the lints, the template and the rules of the architecture
 	cargo fmt --all --check
