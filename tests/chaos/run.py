@@ -11,6 +11,7 @@ import multiprocessing
 import pprint
 import queue
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -53,6 +54,10 @@ def run(seeds: list[int], lanes: int, told=lambda _: None, seconds: float = floa
                 raise RuntimeError("the lanes have ended before their seeds") from None
             outcomes.append(outcome)
             told(outcome)
+    except BaseException:
+        for worker in workers:
+            worker.terminate()
+        raise
     finally:
         for worker in workers:
             worker.join(60)
@@ -61,6 +66,7 @@ def run(seeds: list[int], lanes: int, told=lambda _: None, seconds: float = floa
 
 def work(waiting, ended) -> None:
     """One lane: takes seeds until there are no more."""
+    signal.signal(signal.SIGTERM, leave)
     seed = take(waiting)
     while seed is not None:
         # A short path: sockets are made below it.
@@ -74,6 +80,11 @@ def work(waiting, ended) -> None:
                     seed = take(waiting)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def leave(*_) -> None:
+    """By the way out, which stops what was started."""
+    sys.exit(143)
 
 
 def take(waiting) -> int | None:
@@ -109,16 +120,18 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--seed", type=int, help="this one alone")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none after so many seconds")
+    parser.add_argument("--verbose", action="store_true", help="tell of each backup and restore how it ended")
     parser.add_argument("--lanes", type=int, default=4, help="how many side by side")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, leave)
     seeds = list(range(arguments.first, arguments.first + arguments.seeds))
     if arguments.seed is not None:
         seeds = [arguments.seed]
         pprint.pprint(Plan.of(arguments.seed), width=130)
     began = time.monotonic()
     outcomes = run(seeds, arguments.lanes, tell, arguments.seconds)
-    if arguments.seed is not None:
-        print("\n".join(end for outcome in outcomes for end in outcome.ends))
+    if arguments.seed is not None or arguments.verbose:
+        print("\n".join(f"seed {outcome.seed}: {end}" for outcome in outcomes for end in outcome.ends))
     print(summary(outcomes, time.monotonic() - began))
     return 1 if any(outcome.findings or outcome.broken for outcome in outcomes) else 0
 

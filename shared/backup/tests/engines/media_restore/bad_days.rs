@@ -1,5 +1,6 @@
 //! Restores that are killed, refused halfway, too slow, or read what is not what was stored.
 
+use holdfast_backup::ports::PROBE;
 use holdfast_testing::faults::{Fault, Moment};
 use rstest::rstest;
 
@@ -82,6 +83,17 @@ async fn whichever_call_fails_the_next_slice_goes_on(
     let MediaChanges { added, replaced, unchanged, removed } = done.changes.unwrap();
     assert_eq!((added + unchanged, replaced, removed), (6, 0, 0));
     assert_restored(&scene).await;
+}
+
+/// It is begun again under the same name, and the first one would stay in the application's bucket.
+#[tokio::test]
+async fn a_probe_whose_answer_was_lost_is_given_up() {
+    let scene = Scene::plain().await;
+    let key = format!("back/{PROBE}");
+    scene.world.media_target.begin(OTHER, &key, &ObjectHeaders::default()).await.unwrap();
+    scene.world.media_target.begin_foreign(OTHER, &key);
+    scene.elsewhere().await.preflight().await.unwrap();
+    assert_eq!(scene.world.media_target.open(), [key], "that of somebody else");
 }
 
 /// A slice that is killed in the middle of a call leaves what it has written, and perhaps an upload; an application's own

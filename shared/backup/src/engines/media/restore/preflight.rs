@@ -112,7 +112,24 @@ impl MediaRestorer {
                  and use the key that the bucket encrypts with",
             )),
             error => of_place(bucket, &error),
-        })
+        })?;
+        self.give_up_lost_probes().await;
+        Ok(())
+    }
+
+    /// Of a probe whose answer was lost an upload is left that nobody knows, in a bucket that is not ours to litter. That it
+    /// cannot be given up is no reason not to restore.
+    async fn give_up_lost_probes(&self) {
+        let Site { target, bucket, .. } = self.site.as_ref();
+        let swept = async {
+            for lost in target.open_uploads(bucket, &self.site.key(PROBE)).await? {
+                target.abort(&lost).await?;
+            }
+            Ok::<(), StorageError>(())
+        };
+        if let Err(error) = swept.await {
+            tracing::warn!(%bucket, %error, "whether an upload is left open there is not known");
+        }
     }
 
     /// Opens the manifest, and looks whether the end of the archive is there.
