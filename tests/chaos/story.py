@@ -13,7 +13,7 @@ from chaos.records import Records
 from chaos.settling import EVENT, Settling
 
 # A step that has not come to its end in this time is left; faults end, and time passes.
-STEP_SECONDS = 20
+STEP_SECONDS = 8
 REQUEST_TRIES = 6
 
 
