@@ -41,6 +41,19 @@ class Outcome:
     ends: list[str] = field(default_factory=list)
 
 
+class ThriftyStack(Stack):
+    """Makes each client once: that takes longer than most calls."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._clients = {}
+
+    def client(self, service: str, region: str | None = None):
+        if (service, region) not in self._clients:
+            self._clients[service, region] = super().client(service, region)
+        return self._clients[service, region]
+
+
 class Lane:
     """A context: everything runs within it, and is gone after it."""
 
@@ -48,7 +61,7 @@ class Lane:
         self, folder: Path, wait_scale: str = WAIT_SCALE, connections: int = 100, settings: dict[str, str] | None = None
     ) -> None:
         self.folder = folder
-        self.stack = Stack(folder / "stack")
+        self.stack = ThriftyStack(folder / "stack")
         self.server = Postgres(folder / "postgres", settings={"max_connections": str(connections)})
         self._settings = (settings or {}) | {"SFN_WAIT_SCALE": wait_scale}
         self._divided = False

@@ -7,6 +7,7 @@ that are answered with `SlowDown` and its like; `--connections` is how many the 
 """
 
 import argparse
+import json
 import shutil
 import signal
 import sys
@@ -35,7 +36,7 @@ from report import Failure  # noqa: E402
 from stack_processes import children  # noqa: E402
 
 DATABASES = 20
-FILES = 5
+FILES = 3
 # Of each kind so many are downloaded and compared.
 SAMPLES = 5
 TICK_SECONDS = 15
@@ -44,6 +45,7 @@ PATIENCE = 900
 WAIT_SCALE = "0.1"
 CONNECTIONS = 400
 BUCKET = "load-media"
+MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -128,29 +130,56 @@ def load(applications: int, throttled: float = 0.0, connections: int = CONNECTIO
 
 
 def register(lane: Lane, applications: int) -> list[str]:
-    """Registers them, and lets all of them be due."""
+    """Registers one of each kind, and writes the others' records as copies of theirs; all of them are due."""
     platform = lane.platform
     for number in range(min(DATABASES, applications)):
         platform.server.create_database(f"load_{number}", owner=OWNER)
         platform.server.run_sql(SCHEMA.format(seed=number, rows=50, total=TOTAL), f"load_{number}")
-    platform.bucket(BUCKET, {f"{number}/{file}.bin": f"{number} {file}".encode() * 40 for number in range(applications) for file in range(FILES)})
+    platform.bucket(BUCKET)
+    platform.register(f"{MODEL}-0", lane.folder, {
+        "kind": "postgres", "name": "DEFAULT", "host": platform.server.host, "port": platform.server.port,
+        "database": MODEL, "secret_arn": lane.secret, "tls": {"mode": "disable"},
+    })
+    platform.register(f"{MODEL}-1", lane.folder, platform.storage(BUCKET, f"{MODEL}/"))
+    table = lane.stack.client("dynamodb")
+    models = [copied(lane, f"{MODEL}-{kind}") for kind in (0, 1)]
 
     def one(number: int) -> str:
-        name = f"load-{number}"
-        if number % 2:
-            service = platform.storage(BUCKET, f"{number}/")
-        else:
-            service = {
-                "kind": "postgres", "name": "DEFAULT", "host": platform.server.host, "port": platform.server.port,
-                "database": f"load_{number // 2 % DATABASES}", "secret_arn": lane.secret, "tls": {"mode": "disable"},
-            }
-        platform.register(name, lane.folder, service)
+        name, kind = f"load-{number}", number % 2
+        for text in models[kind]:
+            text = text.replace(f"{MODEL}-{kind}", name)
+            text = text.replace(f'"{MODEL}/"', f'"{number}/"').replace(f'"{MODEL}"', f'"load_{number // 2 % DATABASES}"')
+            item = json.loads(text)
+            if "due_shard" in item:
+                item["due_shard"]["S"] = shard(name)
+            table.put_item(TableName=lane.stack.table, Item=item)
+        for file in range(FILES if kind else 0):
+            platform.s3.put_object(Bucket=BUCKET, Key=f"{number}/{file}.bin", Body=f"{number} {file}".encode() * 40)
         return name
 
-    with ThreadPoolExecutor(8) as pool:
-        names = list(pool.map(one, range(applications)))
-        list(pool.map(lambda name: wind_back(platform, name, days=2), names))
-    return names
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(one, range(applications)))
+
+
+def copied(lane: Lane, name: str) -> list[str]:
+    """The items of an application that is due, which it is no more afterwards: it is removed."""
+    table = lane.stack.client("dynamodb")
+    wind_back(lane.platform, name, days=2)
+    keys = [{"pk": {"S": f"APP#{name}"}, "sk": {"S": "APP"}}, {"pk": {"S": "APPS"}, "sk": {"S": name}}]
+    items = [table.get_item(TableName=lane.stack.table, Key=key, ConsistentRead=True)["Item"] for key in keys]
+    if items[0]["due_shard"]["S"] != shard(name):
+        raise AssertionError(f"the index has {name} in the shard {items[0]['due_shard']['S']}, and not in {shard(name)}")
+    for key in keys:
+        table.delete_item(TableName=lane.stack.table, Key=key)
+    return [json.dumps(item) for item in items]
+
+
+def shard(name: str) -> str:
+    """Where the index `due` has an application: FNV-1a of 64 bits, modulo the number of shards."""
+    value = 0xCBF29CE484222325
+    for byte in name.encode():
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return str(value % 8)
 
 
 def until_ended(lane: Lane, names: list[str], loaded: Loaded, patience: float) -> None:
