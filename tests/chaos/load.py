@@ -192,7 +192,7 @@ def until_ended(lane: Lane, names: list[str], loaded: Loaded, patience: float) -
                 loaded.ticks.append(lane.platform.invoke("Scheduler", EVENT))
             except AssertionError as failed:
                 loaded.ticks.append({"failed": str(failed)[:200]})
-        for name in sorted(waiting)[:50]:
+        for name in sorted(waiting):
             backups = Records.read(lane.stack, name).backups.values()
             if backups and all(one["finished_at"] for one in backups):
                 waiting.discard(name)
