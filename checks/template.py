@@ -64,11 +64,13 @@ GRANTS = {
         "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",
         "kms:Decrypt",
+        "kms:GenerateDataKey",
         "s3:DeleteObject",
         "s3:GetBucketLocation",
         "s3:GetObject",
         "s3:GetObjectVersion",
         "s3:ListBucket",
+        "s3:PutObject",
         "secretsmanager:DescribeSecret",
         "states:StartExecution",
     },
@@ -114,7 +116,20 @@ GRANTS = {
     },
     "RetentionFunction": LOGS
     | RECORDS
-    | {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "s3:DeleteObject", "s3:ListBucket", "states:StartExecution"},
+    | {
+        "dynamodb:BatchGetItem",
+        "dynamodb:DeleteItem",
+        "kms:GenerateDataKey",
+        "s3:DeleteObject",
+        "s3:ListBucket",
+        "s3:PutObject",
+        "states:StartExecution",
+    },
+}
+# Where those that do not store backups may put objects: the marks by which the records can be rebuilt, and nothing else.
+MARKS = {
+    "ApiRole": {"applications/*/hold.json", "registrations/*", "plans/*"},
+    "RetentionRole": {"applications/*/label.json"},
 }
 # What a restore does to objects of others, and must never do to those of backups.
 CHANGES = {"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject", "s3:PutObjectTagging"}
@@ -172,6 +187,7 @@ def problems(template: dict[str, Any]) -> list[str]:
         check_grants,
         check_restores,
         check_starters,
+        check_marks,
         check_logs,
         check_bucket,
         check_bucket_policy,
@@ -288,6 +304,17 @@ def check_starters(resources: dict[str, Any]) -> Iterator[str]:
     named = {function: str(found.get("HOLDFAST_STATE_MACHINE_ARN")) for function, found in variables.items()}
     if strays := [function for function, arn in named.items() if not arn.endswith(name)]:
         yield f"{' and '.join(strays)}: starts another state machine than {machine}: {named[strays[0]]}"
+
+
+def check_marks(resources: dict[str, Any]) -> Iterator[str]:
+    """Who only marks backups can put nothing in the place of one."""
+    bucket, _ = only(resources, "AWS::S3::Bucket")
+    for role, marks in MARKS.items():
+        for statement in statements(resources[role]["Properties"]["Policies"]):
+            if statement.get("Effect") == "Allow" and "s3:PutObject" in strings(statement.get("Action")):
+                wanted = {f"${{{bucket}.Arn}}/{mark}" for mark in marks}
+                for path in sorted(set(strings(statement.get("Resource"))) - wanted):
+                    yield f"role {role} may put objects at {path}, which is no mark of its own"
 
 
 def is_bare(resource: str) -> bool:

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod catalog;
 mod restore;
 
 use std::{num::NonZeroUsize, path::PathBuf};
@@ -23,6 +24,7 @@ use crate::{
 const EXIT_CODES: &str =
     "Exit codes: 0 done · 1 failed, also when the backup failed · 2 wrong usage · 130 interrupted";
 
+pub(crate) use catalog::{Catalog, Sides};
 pub(crate) use restore::{CreateRestore, FileRestore, Restore, Restores, Undo};
 
 /// Backups of applications: their databases and their files.
@@ -91,6 +93,9 @@ pub(crate) enum Command {
     /// Retention: what is kept, and why.
     #[command(subcommand)]
     Retention(Retention),
+    /// The catalogue: the records, compared with the bucket and made anew from it. Needs no API.
+    #[command(subcommand)]
+    Catalog(Catalog),
     /// Archive the files below a prefix of a bucket as one tar with a manifest. Needs no API.
     Archive(Archive),
     /// Dump a database into one archive for the stock `pg_restore`. Needs no API, and to a file no AWS.

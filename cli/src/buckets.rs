@@ -3,6 +3,7 @@
 use aws_config::{Region, SdkConfig};
 use holdfast_aws::{
     config,
+    dynamodb::DynamoRecords,
     s3::{S3Artifacts, S3Media, Storing},
     wire,
 };
@@ -49,6 +50,19 @@ impl Buckets {
         };
         let settings = self.near(bucket).await?;
         Ok(S3Artifacts::new(wire::s3_client(&settings, self.own_endpoint), bucket.to_owned(), storing))
+    }
+
+    /// The bucket that backups are kept in, to be read, and the table of their records in its region.
+    pub(crate) async fn catalog(
+        &self,
+        bucket: &str,
+        table: &str,
+    ) -> Result<(S3Artifacts, DynamoRecords), Failure> {
+        let settings = self.near(bucket).await?;
+        let storing = Storing::AsAsked { storage_class: None, kms_key: None, replace: false };
+        let client = wire::s3_client(&settings, self.own_endpoint);
+        let bucket = S3Artifacts::new(client, bucket.to_owned(), storing);
+        Ok((bucket, wire::records(&settings, table.to_owned())))
     }
 
     /// The objects of `bucket`, to be read.

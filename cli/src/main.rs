@@ -1,5 +1,5 @@
 //! holdfast, for people and scripts: the API's calls as commands, and some that need no API: a
-//! retention simulator, dumps and restores of databases, and the archive of a bucket's files.
+//! retention simulator, dumps and restores of databases, the archive of a bucket's files, and the catalogue.
 
 mod address;
 mod apps;
@@ -7,6 +7,7 @@ mod archive;
 mod arguments;
 mod backup;
 mod buckets;
+mod catalog;
 mod client;
 mod clock;
 mod completions;
@@ -67,6 +68,7 @@ async fn run(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
             backup::run(command, &Client::connect(&connection).await?, terminal).await
         }
         Command::Retention(command) => retention::run(command, &connection, terminal).await,
+        Command::Catalog(command) => catalog::run(command, &connection, terminal).await,
         Command::Archive(options) => archive::run(options, &connection, terminal).await,
         Command::Dump(options) => dump::run(options, &connection, terminal).await,
         Command::Restore(options) => Box::pin(restore::run(options, &connection, terminal)).await,

@@ -79,6 +79,8 @@ fn a_simulation_in_text_is_a_calendar_without_colours_where_nobody_sees_them() {
     "eu-central-1"
 )]
 #[case("apps list --api http://127.0.0.1:9", "--region")]
+#[case("catalog check --bucket backups", "--table")]
+#[case("catalog rebuild --table records", "--bucket")]
 fn wrong_usage_exits_with_2_and_says_what_to_do(#[case] arguments: &str, #[case] says: &str) {
     let output = run(arguments);
     let said = text(&output.stderr);

@@ -16,6 +16,8 @@ fn the_command_line_is_sound() {
 
 #[rstest]
 #[case("apps list")]
+#[case("catalog check --bucket backups --table records")]
+#[case("catalog rebuild --bucket backups --table records --application shop --dry-run --output json")]
 #[case("apps put shop --file -")]
 #[case("apps put shop --file shop.json --version 3")]
 #[case("apps delete shop --backups keep --yes")]

@@ -25,6 +25,7 @@
 mod application;
 mod audit;
 mod backup;
+mod catalog;
 mod claim;
 mod creation;
 mod index;

@@ -2,13 +2,13 @@
 //!
 //! [`wire::ports_from_env`] is what a function's main begins with. Everything else here implements a port of
 //! `shared/backup`, or is the one place that reads the clock, the environment or the kernel's randomness. The command line
-//! takes S3 alone; the rest is the feature `stack`.
+//! takes S3 and the feature `records`; the rest is the feature `stack`.
 
 pub mod clock;
 pub mod config;
-#[cfg(feature = "stack")]
+#[cfg(feature = "records")]
 pub mod dynamodb;
-#[cfg(feature = "stack")]
+#[cfg(feature = "records")]
 pub mod entropy;
 mod explain;
 pub mod memory;

@@ -1,6 +1,7 @@
 //! S3: the bucket of backups, or any other that something is stored in, and the buckets that applications keep their files in.
 
 mod artifacts;
+mod catalog;
 mod copy_source;
 mod deletion;
 mod disposition;

@@ -12,6 +12,9 @@ use aws_config::{
 #[cfg(feature = "stack")]
 pub use ports::{ports, ports_from_env};
 
+#[cfg(feature = "records")]
+use crate::dynamodb::DynamoRecords;
+
 /// How often the SDK tries a call, the first time included. Nothing above it tries AWS calls again one by one.
 const ATTEMPTS: u32 = 4;
 
@@ -41,6 +44,12 @@ pub fn s3_client(sdk: &SdkConfig, path_style: bool) -> aws_sdk_s3::Client {
         .timeout_config(timeouts(Duration::from_mins(1)))
         .build();
     aws_sdk_s3::Client::from_conf(config)
+}
+
+/// The records in `table`.
+#[cfg(feature = "records")]
+pub fn records(sdk: &SdkConfig, table: String) -> DynamoRecords {
+    DynamoRecords::new(aws_sdk_dynamodb::Client::new(sdk), table)
 }
 
 fn timeouts(read: Duration) -> TimeoutConfig {

@@ -14,8 +14,8 @@ use holdfast_domain::{
 use crate::{
     discard,
     error::RequestError,
-    hold, plans,
-    ports::{ApplicationRecord, Page, Ports, SecretError, StorageError, Versioned},
+    hold, marks, plans,
+    ports::{ApplicationRecord, Page, Ports, RecordsError, SecretError, StorageError, Versioned},
 };
 
 /// Facts about the stack that a registration is checked against.
@@ -97,6 +97,11 @@ pub async fn register(
         audit = audit.because(format!("from the plan {old} to the plan {}", record.spec.plan));
     }
     let version = ports.records.put_application(&record, expected, &audit).await?;
+    marks::settle_registration(ports, id).await.map_err(|error| {
+        RequestError::Unavailable(format!(
+            "the registration of {id} was changed, and could not be marked in the bucket: {error}; read it, then put it again"
+        ))
+    })?;
     Ok(Registered { record: Versioned { value: record, version }, created })
 }
 
@@ -173,7 +178,12 @@ pub async fn remove(
             Fate::Keep => "backups are kept",
             Fate::Delete => "backups are deleted",
         });
-    Ok(ports.records.delete_application(id, application.version, &audit).await?)
+    marks::write_removal(ports, id).await?;
+    let removed = ports.records.delete_application(id, application.version, &audit).await;
+    if matches!(removed, Err(RecordsError::Conflict)) {
+        marks::settle_registration(ports, id).await?;
+    }
+    Ok(removed?)
 }
 
 /// Refuses to remove what a restore goes into. One is open at a time, so it is the newest.

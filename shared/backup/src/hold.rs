@@ -10,6 +10,7 @@ use holdfast_domain::{
 use crate::{
     backups::change,
     error::RequestError,
+    marks,
     ports::{Ports, Versioned},
 };
 
@@ -41,7 +42,7 @@ pub async fn hold(
         let fix = format!("use at most {REASON_MAX} characters");
         return Err(Invalid::new("reason", "is too long", fix).into());
     }
-    change(ports, application, id, ATTEMPTS, |backup| {
+    let held = change(ports, application, id, ATTEMPTS, |backup| {
         if !backup.state.is_open() && backup.state != State::Succeeded {
             let fix = match backup.undelete_until() {
                 Some(until) => {
@@ -61,7 +62,8 @@ pub async fn hold(
         backup.hold = Some(Hold { by: actor.to_owned(), at: now, reason: reason.to_owned() });
         Ok(Some(vec![ports.audit(now, actor, Action::Hold).to_backup(id).because(reason)]))
     })
-    .await
+    .await?;
+    settle(ports, held, "hold it again").await
 }
 
 /// Releases the hold on a backup: from the next run of retention on, the policy decides again. Without a hold it changes
@@ -72,7 +74,7 @@ pub async fn release(
     application: &ApplicationId,
     id: BackupId,
 ) -> Result<Versioned<Backup>, RequestError> {
-    change(ports, application, id, ATTEMPTS, |backup| {
+    let released = change(ports, application, id, ATTEMPTS, |backup| {
         Ok(backup.hold.take().map(|hold| {
             let entry = ports.audit(ports.clock.now(), actor, Action::Release).to_backup(id);
             vec![entry.because(format!(
@@ -83,7 +85,23 @@ pub async fn release(
             ))]
         }))
     })
-    .await
+    .await?;
+    settle(ports, released, "release it again").await
+}
+
+/// Marks the backup in the bucket as it is recorded; `again` is what to do where that fails.
+async fn settle(
+    ports: &Ports,
+    found: Versioned<Backup>,
+    again: &str,
+) -> Result<Versioned<Backup>, RequestError> {
+    let (application, id) = (&found.value.application, found.value.id);
+    marks::settle(ports, application, id, marks::Of::Hold).await.map_err(|error| {
+        RequestError::Unavailable(format!(
+            "the hold of the backup {id} of {application} is recorded and could not be marked in the bucket: {error}; {again}"
+        ))
+    })?;
+    Ok(found)
 }
 
 /// Refuses what would take a backup that is held.

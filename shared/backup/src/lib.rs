@@ -6,6 +6,7 @@
 pub mod abort;
 pub mod applications;
 pub mod backups;
+pub mod catalog;
 pub mod discard;
 pub mod engines;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod explain;
 pub mod files;
 pub mod hold;
 pub mod job;
+mod marks;
 pub mod plans;
 pub mod ports;
 mod read_ahead;

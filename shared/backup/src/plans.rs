@@ -9,6 +9,7 @@ use holdfast_domain::{
 use crate::{
     applications::{Registered, next_run},
     error::RequestError,
+    marks,
     ports::{ApplicationRecord, Page, PlanRecord, Ports, RecordsError, Versioned},
 };
 
@@ -39,6 +40,11 @@ pub async fn put(
     let audit = ports.audit(now, actor, Action::PlanChange).changing(applied, Some(describe(&spec)));
     let record = PlanRecord { id: id.clone(), spec, updated_at: now };
     let version = ports.records.put_plan(&record, expected, &audit).await?;
+    marks::settle_plan(ports, id).await.map_err(|error| {
+        RequestError::Unavailable(format!(
+            "the plan {id} was changed, and could not be marked in the bucket: {error}; put it again"
+        ))
+    })?;
     reschedule(ports, &record).await?;
     Ok(Registered { record: Versioned { value: record, version }, created: before.is_none() })
 }

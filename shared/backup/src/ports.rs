@@ -1,5 +1,6 @@
 //! What the use cases need from the outside world.
 
+mod catalog;
 mod clock;
 mod executions;
 mod media;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use holdfast_domain::audit::{Action, AuditEntry};
 
+pub use catalog::{CatalogBucket, CatalogRecords};
 pub use clock::{Clock, Entropy};
 pub use executions::{ExecutionStatus, Executions, ExecutionsError};
 pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};

@@ -16,8 +16,8 @@ use serde::Serialize;
 use crate::{
     backups, discard,
     error::RequestError,
-    plans,
-    ports::{ApplicationRecord, Ports, Versioned},
+    marks, plans,
+    ports::{ApplicationRecord, Ports, RecordsError, Versioned},
     undelete, verify,
 };
 
@@ -277,7 +277,13 @@ async fn relabel(
         .because(reason.clone());
     backup.label = Some(step.to);
     backup.retention_reason = Some(reason);
-    ports.records.update_backup(&backup, version, &[audit]).await?;
+    marks::write(ports, &backup, marks::Of::Label).await?;
+    let updated = ports.records.update_backup(&backup, version, &[audit]).await;
+    if matches!(updated, Err(RecordsError::Conflict)) {
+        // Somebody was faster, and the mark must not stay ahead of what the record says now.
+        marks::settle(ports, &backup.application, backup.id, marks::Of::Label).await?;
+    }
+    updated?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
     audit::{Action, AuditEntry},
-    backup::{Backup, Hold, State, Undelete},
+    backup::{Backup, Hold, Label, State, Undelete},
     document,
     id::{ApplicationId, BackupId},
 };
@@ -17,6 +17,7 @@ use crate::{
     discard,
     error::{RequestError, SliceError},
     job::{Answer, Job},
+    marks,
     ports::{Ports, RecordsError, Versioned},
     slice,
 };
@@ -105,6 +106,10 @@ async fn bring_back(ports: &Ports, found: Versioned<Backup>) -> Result<Answer, S
     backup.expired_at = None;
     backup.retention_reason = None;
     backup.hold = Some(Hold { by: asked.by, at: now, reason: HELD_BECAUSE.to_owned() });
+    marks::write(ports, &backup, marks::Of::Hold).await?;
+    if backup.label > Some(Label::Daily) {
+        marks::write(ports, &backup, marks::Of::Label).await?;
+    }
     match ports.records.update_backup(&backup, version, &[audit]).await {
         Ok(_) => {
             tracing::info!(application = %backup.application, backup = %backup.id, "the backup was brought back");

@@ -29,6 +29,7 @@ use crate::{
     engines::{media, mysql, postgres},
     error::{RequestError, SliceError},
     job::{Answer, Job},
+    marks,
     ports::{Ports, RecordsError, Versioned},
     slice::{self, Worker},
 };
@@ -311,6 +312,9 @@ async fn change(
                 .changing(None, state)
                 .because(reason)
         });
+        if audit.is_some() && backup.state == State::Succeeded {
+            marks::write(ports, &backup, marks::Of::Verification).await?;
+        }
         match ports.records.update_backup(&backup, version, audit.as_slice()).await {
             Ok(_) => return Ok(()),
             Err(RecordsError::Conflict) => {}

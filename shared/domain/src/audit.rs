@@ -105,4 +105,6 @@ pub enum Action {
     Undelete,
     /// A backup was read again, from its first byte to its last.
     Verify,
+    /// A record was made anew from what the bucket says.
+    Rebuild,
 }

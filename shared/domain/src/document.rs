@@ -30,16 +30,14 @@ pub struct BackupDocument {
     pub plan: PlanSpec,
 }
 
-/// Why a document cannot be read.
+/// Why a document of the bucket cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// Not JSON, or not of this shape.
-    #[error("not a backup document")]
+    #[error("not a document of Holdfast's")]
     Malformed(#[from] serde_json::Error),
     /// JSON of another kind or version.
-    #[error(
-        "a document of format {format:?} version {version}; this version of Holdfast reads {FORMAT:?} version {VERSION}"
-    )]
+    #[error("of format {format:?} version {version}, which this version of Holdfast does not read")]
     Foreign {
         /// The format it names.
         format: String,

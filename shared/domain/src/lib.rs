@@ -10,6 +10,7 @@ pub mod cost;
 pub mod document;
 pub mod id;
 pub mod invalid;
+pub mod mark;
 pub mod plan;
 pub mod readme;
 pub mod region;

@@ -1,10 +1,11 @@
 //! What each port promises, case by case, run on the fakes and on the adapters alike.
 //!
-//! `records_contract!`, `restores_contract!`, `artifacts_contract!`, `copies_contract!`, `media_contract!` and
-//! `media_target_contract!` make a test of each case of a suite, out of an
-//! expression for the future of what is tested.
+//! `records_contract!`, `restores_contract!`, `artifacts_contract!`, `copies_contract!`, `media_contract!`,
+//! `media_target_contract!`, `catalog_bucket_contract!` and `catalog_records_contract!` make a test of each case of a suite, out
+//! of an expression for the future of what is tested.
 
 pub mod artifacts;
+pub mod catalog;
 pub mod copies;
 pub mod media;
 pub mod media_target;

@@ -5,7 +5,9 @@ use holdfast_backup::ports::{ApplicationRecord, Ports, Records as _, Versioned};
 use holdfast_domain::{
     application::{MysqlService, PostgresService, Service},
     backup::Backup,
+    document::{BackupDocument, FILE_NAME},
     id::{ApplicationId, BackupId, RestoreId},
+    plan::PlanSpec,
     region::Region,
     restore::Restore,
 };
@@ -110,9 +112,20 @@ impl World {
         for artifact in &mut backup.artifacts {
             artifact.object = self.artifacts.insert(&artifact.object.key, artifact.object.key.clone());
         }
-        self.artifacts.insert(&format!("{}backup.json", backup.prefix()), "{}");
+        self.describe(&backup);
         self.records.insert_backup(backup.clone());
         backup
+    }
+
+    /// Puts the `backup.json` of a backup into the bucket, of the registration and the plan as the records have them, or as they
+    /// are in most tests.
+    fn describe(&self, backup: &Backup) {
+        let id = &backup.application;
+        let application =
+            self.records.registration(id).unwrap_or_else(|| builders::application_spec(id.as_str()));
+        let plan = self.records.plan_spec(&application.plan).unwrap_or_else(PlanSpec::default_plan);
+        let document = BackupDocument::new(backup.clone(), application, plan);
+        self.artifacts.insert(&format!("{}{FILE_NAME}", backup.prefix()), document.to_json().unwrap());
     }
 
     /// Lets a backup that is open succeed, with its objects in the bucket.

@@ -30,3 +30,11 @@ mod copies {
 mod media_target {
     holdfast_testing::media_target_contract!(super::ready(super::FakeWayBack::new()));
 }
+
+mod catalog_bucket {
+    holdfast_testing::catalog_bucket_contract!(super::ready(super::fakes::FakeArtifacts::default()));
+}
+
+mod catalog_records {
+    holdfast_testing::catalog_records_contract!(super::ready(super::fakes::FakeRecords::default()));
+}

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use aws_config::SdkConfig;
 use holdfast_backup::ports::Ports;
 
-use super::{s3_client, sdk_from_env};
+use super::{records, s3_client, sdk_from_env};
 use crate::{
     clock::SystemClock,
     config::{BucketConfig, ConfigError, StateMachineConfig, TableConfig},
-    dynamodb::DynamoRecords,
     entropy::SystemEntropy,
     s3::{S3Artifacts, S3Media, S3MediaTarget, Storing},
     secrets::SecretsManager,
@@ -33,7 +32,7 @@ pub fn ports(
     let s3 = s3_client(sdk, bucket.path_style);
     let media_target = S3MediaTarget::new(s3.clone(), bucket.name.clone());
     Ports {
-        records: Arc::new(DynamoRecords::new(aws_sdk_dynamodb::Client::new(sdk), table.name)),
+        records: Arc::new(records(sdk, table.name)),
         artifacts: Arc::new(S3Artifacts::new(
             s3.clone(),
             bucket.name,

@@ -13,6 +13,7 @@ use crate::emulator;
 
 holdfast_testing::records_contract!(records());
 holdfast_testing::restores_contract!(records());
+holdfast_testing::catalog_records_contract!(records());
 
 /// More applications than one batch of reads holds come in one page.
 #[tokio::test]

@@ -30,6 +30,8 @@ holdfast_testing::artifacts_contract!(artifacts());
 
 holdfast_testing::copies_contract!(copying());
 
+holdfast_testing::catalog_bucket_contract!(artifacts());
+
 struct S3Copying {
     client: Client,
     store: S3Artifacts,

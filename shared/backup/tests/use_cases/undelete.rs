@@ -113,7 +113,7 @@ async fn killed_at_any_call_it_is_repeated_and_the_backup_is_whole(
         }
         let after = world.backup(&shop, before.id);
         assert_eq!((after.state, after.undelete), (State::Succeeded, None));
-        assert_eq!(world.artifacts.object_keys().len(), 3);
+        assert_eq!(world.artifacts.object_keys().len(), 3 + 2, "and the marks of its hold and its label");
         let undeletes = world.records.audit_trail(&shop).into_iter().filter(|e| e.action == Action::Undelete);
         assert_eq!(undeletes.count(), 1);
         if world.faults.left() > 0 {
@@ -309,7 +309,8 @@ async fn an_interrupted_deletion_can_be_taken_back_too() {
     ask(&world.ports, ANNA, &shop, backup.id).await.unwrap();
     run(&world, &job(&world, &shop, backup.id)).await.unwrap();
     assert_eq!(world.backup(&shop, backup.id).state, State::Succeeded);
-    assert_eq!(world.artifacts.version_count(&prefix(&shop, backup.id)), 3);
+    // Its objects, and the mark of its hold.
+    assert_eq!(world.artifacts.version_count(&prefix(&shop, backup.id)), 3 + 1);
 }
 
 #[tokio::test]

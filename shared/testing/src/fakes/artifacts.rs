@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -12,7 +12,7 @@ use holdfast_archive::{
     multipart::{MIN_PART_BYTES, Segment},
 };
 use holdfast_backup::ports::{
-    ArtifactStore, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup,
+    ArtifactStore, CatalogBucket, OpenUpload, PartCopy, StorageError, StoredPart, is_within_a_backup,
 };
 use holdfast_domain::backup::{Encryption, StoredObject};
 use secrecy::SecretString;
@@ -309,6 +309,17 @@ impl ArtifactStore for FakeArtifacts {
         } else {
             Err(StorageError::Rejected(format!("to protect {} as a backup must be", object.key)))
         }
+    }
+}
+
+#[async_trait]
+impl CatalogBucket for FakeArtifacts {
+    async fn children(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let below = self.object_keys().into_iter().filter_map(|key| {
+            let rest = key.strip_prefix(prefix)?;
+            Some(format!("{prefix}{}", rest.find('/').map_or(rest, |slash| &rest[..=slash])))
+        });
+        Ok(below.collect::<BTreeSet<_>>().into_iter().collect())
     }
 }
 

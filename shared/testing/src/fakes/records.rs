@@ -1,3 +1,4 @@
+mod catalog;
 mod restores;
 
 use std::{
@@ -17,6 +18,7 @@ use holdfast_domain::{
     audit::AuditEntry,
     backup::{Backup, Trigger},
     id::{ApplicationId, AuditId, BackupId, PlanId, RestoreId, ServiceName},
+    plan::PlanSpec,
     restore::Restore,
 };
 
@@ -122,6 +124,17 @@ impl FakeRecords {
     pub fn insert_application(&self, application: ApplicationRecord) {
         let mut state = self.state.lock().unwrap();
         state.applications.insert(application.id.clone(), Versioned { value: application, version: 1 });
+    }
+
+    /// How an application is registered, if it is.
+    pub fn registration(&self, id: &ApplicationId) -> Option<ApplicationSpec> {
+        let state = self.state.lock().unwrap();
+        state.applications.get(id).map(|application| application.value.spec.clone())
+    }
+
+    /// What a plan says, if somebody has written it down.
+    pub fn plan_spec(&self, id: &PlanId) -> Option<PlanSpec> {
+        self.state.lock().unwrap().plans.get(id).map(|plan| plan.value.spec.clone())
     }
 
     /// Every backup of an application, oldest first.

@@ -9,9 +9,10 @@ use holdfast_archive::{checksum::Crc64Nvme, multipart::Segment};
 use holdfast_backup::{
     job::{Caught, Job},
     ports::{
-        ApplicationRecord, ArtifactStore, Creation, DatabaseCredentials, ExecutionStatus, Executions,
-        ExecutionsError, NewBackup, NewRestore, OpenUpload, Page, PartCopy, PlanRecord, Records,
-        RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun, StorageError, StoredPart, Versioned,
+        ApplicationRecord, ArtifactStore, CatalogBucket, CatalogRecords, Creation, DatabaseCredentials,
+        ExecutionStatus, Executions, ExecutionsError, NewBackup, NewRestore, OpenUpload, Page, PartCopy,
+        PlanRecord, Records, RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun, StorageError,
+        StoredPart, Versioned,
     },
 };
 use holdfast_domain::{
@@ -321,6 +322,24 @@ impl<P: ArtifactStore + ?Sized> ArtifactStore for Faulty<P> {
 
     fn check_protection(&self, object: &StoredObject) -> Result<(), StorageError> {
         self.inner.check_protection(object)
+    }
+}
+
+#[async_trait]
+impl<P: CatalogRecords + ?Sized> CatalogRecords for Faulty<P> {
+    async fn rebuild_backup(&self, backup: &Backup, audit: &AuditEntry) -> Result<bool, RecordsError> {
+        self.faults.around("records.rebuild_backup", self.inner.rebuild_backup(backup, audit)).await
+    }
+
+    async fn rebuild_removed(&self, id: &ApplicationId) -> Result<(), RecordsError> {
+        self.faults.around("records.rebuild_removed", self.inner.rebuild_removed(id)).await
+    }
+}
+
+#[async_trait]
+impl<P: CatalogBucket + ?Sized> CatalogBucket for Faulty<P> {
+    async fn children(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        self.faults.around("artifacts.children", self.inner.children(prefix)).await
     }
 }
 
