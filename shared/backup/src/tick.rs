@@ -67,10 +67,10 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
     let mut summary = TickSummary::default();
 
     let restores = ports.records.open_restores(OPEN_RESTORES).await?;
-    let restored: HashMap<_, _> = restores.iter().cloned().collect();
+    let busy: HashMap<_, _> = restores.iter().cloned().collect();
     let due = ports.records.due(now, PER_SHARD).await?;
     let starts = stream::iter(due).map(async |application| {
-        let outcome = start_due(ports, &application, restored.get(&application).copied(), now).await;
+        let outcome = start_due(ports, &application, busy.get(&application).copied(), now).await;
         if let Err(error) = &outcome {
             tracing::error!(%application, %error, "could not start the scheduled backup");
         }

@@ -149,8 +149,8 @@ async fn start(ports: &Ports, restore: &Restore) {
 }
 
 /// When to look again: the longer it has taken, the later. An execution remembers only so many steps.
-fn wait(ports: &Ports, last: &Verification, least: i64) -> Answer {
-    let seconds = ((ports.clock.now() - last.at).num_seconds() / 20).clamp(least, LATEST);
+fn wait(ports: &Ports, last: &Verification, soonest: i64) -> Answer {
+    let seconds = ((ports.clock.now() - last.at).num_seconds() / 20).clamp(soonest, LATEST);
     Answer::Wait { seconds: u32::try_from(seconds).unwrap_or(u32::MAX) }
 }
 

@@ -9,7 +9,7 @@ use holdfast_domain::{
     backup::{Backup, State, VerificationState},
     document,
     id::{ApplicationId, BackupId},
-    readme,
+    mark, readme,
     restore::RestoreState,
     retention::{self, Candidate, Policies},
 };
@@ -77,7 +77,9 @@ fn of_backup(stage: &Stage, backup: &Backup) -> Vec<String> {
         State::Succeeded => {
             wrong.extend(stage.book.problems(backup));
             let expected = objects(backup);
-            let found: BTreeSet<String> = there.into_iter().collect();
+            let marks = [mark::HOLD, mark::LABEL, mark::VERIFICATION]
+                .map(|name| format!("{}{name}", backup.prefix()));
+            let found: BTreeSet<String> = there.into_iter().filter(|key| !marks.contains(key)).collect();
             if found != expected {
                 wrong.push(format!("the backup {id} has {found:?} and should have {expected:?}"));
             }
@@ -93,9 +95,9 @@ fn of_backup(stage: &Stage, backup: &Backup) -> Vec<String> {
         State::Failed | State::Cancelled => {
             let left = artifacts.version_count(&backup.prefix());
             if left > 0 {
-                let state = backup.state.as_str();
+                let ended = backup.state.as_str();
                 wrong.push(format!(
-                    "of the backup {id}, which is {state}, {left} versions are left: {there:?}"
+                    "of the backup {id}, which is {ended}, {left} versions are left: {there:?}"
                 ));
             }
             if backup.state == State::Failed && backup.failure.is_none() {

@@ -8,7 +8,8 @@ use holdfast_backup::{
     ports::{Clock as _, Ports},
     request::{self, BackupRequest},
     restores::{self, RequestedOrigin, RestoreRequest},
-    undelete, verify,
+    undelete,
+    verify::{self, VerificationRequest},
 };
 use holdfast_domain::{
     backup::{Backup, State},
@@ -115,7 +116,10 @@ impl Wish {
                 book.may_be_released(id);
                 hold::release(ports, ANNA, &application, id).await.map(drop)
             }
-            Self::Verify(application, id) => verify::ask(ports, ANNA, &application, id).await.map(drop),
+            Self::Verify(application, id) => {
+                let request = VerificationRequest::default();
+                verify::ask(ports, ANNA, &application, id, request).await.map(drop)
+            }
             Self::Download(application, id) => {
                 let service = "DEFAULT".parse().map_err(|_| "a name".to_owned())?;
                 let valid = Duration::from_hours(1);

@@ -42,6 +42,7 @@ const SYSTEM: [&str; 4] = ["mysql", "information_schema", "performance_schema", 
 const BYTES_A_SECOND: u64 = 5_000_000;
 
 /// What is to be restored.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct Wanted<'a> {
     pub(super) service: &'a MysqlService,
     /// The version of the server that it is of.
