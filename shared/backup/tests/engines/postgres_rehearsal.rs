@@ -24,8 +24,8 @@ async fn a_database_is_tried_beside_the_one_that_is_there() {
         "{preflight:?}"
     );
     let mut listener = Listener::default();
-    let restored = done(restorer.restore(None, LONG, &mut listener).await).unwrap();
-    assert_eq!((restored.tables, restored.rows, restored.rows_compared), (Some(2), Some(3000), true));
+    let found = done(restorer.restore(None, LONG, &mut listener).await).unwrap();
+    assert_eq!((found.tables, found.rows, found.rows_compared), (Some(2), Some(3000), true));
     assert!(listener.heard.iter().all(|heard| heard.doing != "swap" && heard.cursor.is_none()));
     case.assert_as_it_was();
     server.assert_no_session("tried");
@@ -86,7 +86,7 @@ async fn who_may_make_databases_may_try() {
     server.sql("postgres", "ALTER ROLE trier CREATEDB");
     let restorer = case.rehearsal(service).await;
     assert_eq!(codes(&restorer.preflight().await.unwrap()), Vec::<&str>::new());
-    let restored = done(restorer.restore(None, LONG, &mut Listener::default()).await).unwrap();
-    assert_eq!((restored.tables, restored.rows), (Some(2), Some(3000)));
+    let found = done(restorer.restore(None, LONG, &mut Listener::default()).await).unwrap();
+    assert_eq!((found.tables, found.rows), (Some(2), Some(3000)));
     case.assert_as_it_was();
 }

@@ -52,7 +52,8 @@ pub(crate) async fn restore(
     archive: &Path,
     options: RestoreOptions,
 ) -> Result<RestoreReport, SliceError> {
-    server.restore(database, options).prepare(archive).await?.run(std::future::pending()).await
+    let prepared = server.restore(database, options).prepare(archive).await?;
+    Box::pin(prepared.run(std::future::pending())).await
 }
 
 /// The same, out of a bucket that has it.
@@ -65,7 +66,7 @@ async fn restore_from_bucket(
     let object = world.artifacts.insert(KEY, archive.to_vec());
     let prepared =
         server.restore(database, OPTIONS).prepare_from(world.ports.artifacts.clone(), object).await?;
-    prepared.run(std::future::pending()).await
+    Box::pin(prepared.run(std::future::pending())).await
 }
 
 /// That nothing is left of any restore into `database`.

@@ -14,7 +14,7 @@ use holdfast_backup::{
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::{Action, AuditEntry},
-    backup::{Backup, Label, State, Verification, VerificationState},
+    backup::{Backup, Label, State, Verification, VerificationLevel, VerificationState},
     id::{ApplicationId, PlanId},
     mark,
     plan::PlanSpec,
@@ -359,6 +359,8 @@ async fn a_damaged_backup_is_still_known_to_be_damaged() {
         artifacts: vec![],
         cursor: None,
         failure: None,
+        level: VerificationLevel::default(),
+        rehearsal: None,
     };
     let marked = mark::Mark::Verification(verification);
     world.artifacts.insert(&format!("{}{}", backup.prefix(), mark::VERIFICATION), marked.to_json().unwrap());

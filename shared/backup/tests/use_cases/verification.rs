@@ -237,7 +237,7 @@ async fn one_whose_job_was_lost_is_given_up_after_a_day_and_says_nothing_about_t
     let world = World::new();
     let (shop, backup) = backed_up(&world).await;
     world.faults.on("executions.start", 1, Moment::Before, Fault::Unavailable);
-    verify::ask(&world.ports, "bert", &shop, backup.id).await.unwrap_err();
+    verify::ask(&world.ports, "bert", &shop, backup.id, VerificationRequest::default()).await.unwrap_err();
     for (hours, state) in [(23, VerificationState::Running), (2, VerificationState::Failed)] {
         world.clock.advance(TimeDelta::hours(hours));
         assert_eq!(retain::run_all(&world.ports).await.unwrap().failed, 0);

@@ -60,6 +60,7 @@ impl FakeRestorers {
     }
 
     /// The same restorers, of the same places, that fail as `faults` say.
+    #[must_use]
     pub fn beside(&self, faults: &Faults) -> Self {
         Self { state: self.state.clone(), faults: faults.clone() }
     }

@@ -105,22 +105,19 @@ impl Requests {
 
 /// One execution, to its end: of a job, or of one that only aborts it. Answers with the error it ended with.
 pub(super) async fn execution(requests: Requests, job: Job, abort: Option<Caught>) -> Option<Caught> {
-    let caught = match abort {
-        Some(caught) => caught,
-        None => match requests.slices(&job).await {
-            Err(caught) => caught,
-            Ok(()) => {
-                let (Job::Backup { application, .. }
-                | Job::Undelete { application, .. }
-                | Job::Restore { application, .. }
-                | Job::Verify { application, .. }) = &job;
-                // What goes wrong here is left to the nightly run.
-                let _ = requests
-                    .invoke(3, (5, 2), |_| false, |done| Request::Retention(application.clone(), done))
-                    .await;
-                return None;
-            }
-        },
+    let caught = if let Some(caught) = abort {
+        caught
+    } else if let Err(caught) = requests.slices(&job).await {
+        caught
+    } else {
+        let (Job::Backup { application, .. }
+        | Job::Undelete { application, .. }
+        | Job::Restore { application, .. }
+        | Job::Verify { application, .. }) = &job;
+        // What goes wrong here is left to the nightly run.
+        let _ =
+            requests.invoke(3, (5, 2), |_| false, |done| Request::Retention(application.clone(), done)).await;
+        return None;
     };
     let _ = requests
         .invoke(

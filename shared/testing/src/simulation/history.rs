@@ -337,7 +337,7 @@ impl History {
     fn serve(&mut self, request: Request) {
         match request {
             Request::Worker(call, reply) => {
-                let (door, faults) = self.door();
+                let (door, faults) = door();
                 let worker = self.stage.worker(&faults);
                 let about = match &call {
                     Call::Slice { job, range } => {
@@ -358,7 +358,7 @@ impl History {
                 self.begin(Kind::Worker, about, door, Some(reply), work);
             }
             Request::Retention(application, reply) => {
-                let (door, faults) = self.door();
+                let (door, faults) = door();
                 let ports = self.stage.ports(&faults);
                 let about = format!("retention of {application}");
                 let work = async move {
@@ -383,11 +383,6 @@ impl History {
         self.timers.insert((self.now() + after, self.numbers), done);
     }
 
-    fn door(&self) -> (Arc<Door>, Faults) {
-        let door = Arc::<Door>::default();
-        (door.clone(), Faults::at(door))
-    }
-
     fn begin(
         &mut self,
         kind: Kind,
@@ -405,7 +400,7 @@ impl History {
 
     async fn begin_tick(&mut self) {
         self.counts.ticks += 1;
-        let (door, faults) = self.door();
+        let (door, faults) = door();
         let ports = self.stage.ports(&faults);
         let work = async move {
             Ended::Other(tick::tick(&ports).await.map(drop).map_err(|error| error.to_string()))
@@ -417,7 +412,7 @@ impl History {
     async fn begin_night(&mut self) {
         self.counts.nights += 1;
         self.night = self.now();
-        let (door, faults) = self.door();
+        let (door, faults) = door();
         let ports = self.stage.ports(&faults);
         let work = async move {
             Ended::Other(retain::run_all(&ports).await.map(drop).map_err(|error| error.to_string()))
@@ -447,7 +442,7 @@ impl History {
 
     async fn begin_wish(&mut self, wish: Wish) {
         self.counts.wishes += 1;
-        let (door, faults) = self.door();
+        let (door, faults) = door();
         let (ports, book) = (self.stage.ports(&faults), self.stage.book.clone());
         let about = format!("somebody asks: {wish:?}");
         let work = async move { Ended::Other(wish.ask(&ports, &book).await) };
@@ -587,4 +582,10 @@ impl History {
             self.counts.brought_back += trail.iter().filter(back).count() as u64;
         }
     }
+}
+
+/// A door for one process, and the faults that come through it.
+fn door() -> (Arc<Door>, Faults) {
+    let door = Arc::<Door>::default();
+    (door.clone(), Faults::at(door))
 }
