@@ -317,11 +317,9 @@ async fn a_verification_says_how_far_it_goes() {
     let shop = client.world.register("shop").value.id;
     let backup = client.world.succeeded(&shop, builders::now(), false);
     let path = format!("/v1/applications/shop/backups/{}", backup.id);
-    for (body, status) in
-        [(json!({"level": 3}), 422), (json!({"level": "2"}), 422), (json!({"depth": 2}), 422)]
-    {
+    for body in [json!({"level": 3}), json!({"level": "2"}), json!({"depth": 2})] {
         let answer = client.post(&format!("{path}/verify")).json(&body).send().await;
-        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.json());
+        assert_eq!(answer.status.as_u16(), 400, "{body}: {}", answer.json());
     }
     let answer = client.post(&format!("{path}/verify")).json(&json!({"level": 2})).send().await;
     assert_eq!((answer.status.as_u16(), &answer.json()["verification"]["level"]), (202, &json!(2)));

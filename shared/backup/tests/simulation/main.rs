@@ -9,8 +9,9 @@ use rstest::rstest;
 /// Histories in each run of the tests.
 const HISTORIES: u64 = 200;
 
-/// Histories within which what is neglected has to be noticed.
-const NOTICED_WITHIN: u64 = 150;
+/// Histories within which what is neglected has to be noticed: what is soon, and what takes many people at once.
+const SOON: u64 = 150;
+const AT_LAST: u64 = 3000;
 
 #[test]
 fn whatever_fails_or_dies_everything_ends_as_it_should_and_nothing_is_left() {
@@ -40,12 +41,22 @@ fn a_seed_always_plays_the_same_history() {
 
 #[rstest]
 #[case(Neglect::BackupVersions)]
+#[case(Neglect::Turns)]
+fn it_would_notice_if_the_records_did_not_keep_a_condition(#[case] condition: Neglect) {
+    assert_noticed(condition, SOON);
+}
+
+#[rstest]
 #[case(Neglect::RunVersions)]
 #[case(Neglect::RestoreVersions)]
-#[case(Neglect::Turns)]
 #[case(Neglect::Keys)]
 #[case(Neglect::Slots)]
-fn it_would_notice_if_the_records_did_not_keep_a_condition(#[case] condition: Neglect) {
-    let found = Simulation::neglecting(condition).play_all(0, NOTICED_WITHIN);
-    assert!(found.is_err(), "{NOTICED_WITHIN} histories went well");
+#[ignore = "takes minutes: `cargo test --workspace --test simulation -- --ignored`"]
+fn it_would_notice_at_last(#[case] condition: Neglect) {
+    assert_noticed(condition, AT_LAST);
+}
+
+fn assert_noticed(condition: Neglect, within: u64) {
+    let found = Simulation::neglecting(condition).play_all(0, within);
+    assert!(found.is_err(), "{within} histories went well");
 }

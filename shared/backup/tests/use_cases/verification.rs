@@ -211,7 +211,8 @@ async fn a_plan_says_how_far_it_goes() {
     let plan = PlanId::default_plan();
     for (level, asked) in [(VerificationLevel::Read, 0), (VerificationLevel::Restore, 1)] {
         let spec = PlanSpec { verify_days: Some(30), verify_level: Some(level), ..PlanSpec::default_plan() };
-        plans::put(&world.ports, "anna", &plan, spec, None).await.unwrap();
+        let expected = world.ports.records.plan(&plan).await.unwrap().map(|found| found.version);
+        plans::put(&world.ports, "anna", &plan, spec, expected).await.unwrap();
         assert_eq!(retain::run_all(&world.ports).await.unwrap().verifying, asked, "{level:?}");
     }
     assert_eq!(world.backup(&shop, backup.id).verification.unwrap().level, VerificationLevel::Restore);

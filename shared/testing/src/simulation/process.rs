@@ -5,12 +5,16 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::task::waker_ref;
 
 use super::door::Door;
+
+/// How much later it is for those that wait for a moment, once the clock stands still.
+const LITTLE: Duration = Duration::from_millis(10);
 
 /// What came of a process.
 pub(super) enum Ended {
@@ -76,7 +80,11 @@ impl Process {
                 return None;
             }
             // It waits for a thread, or a moment.
-            bell.rung().await;
+            tokio::select! {
+                biased;
+                () = bell.rung() => {}
+                () = real_moment() => tokio::time::advance(LITTLE).await,
+            }
         }
     }
 
@@ -84,4 +92,15 @@ impl Process {
     pub(super) fn kill(self) {
         self.door.close();
     }
+}
+
+/// A little time of the clock on the wall. The runtime's clock goes on by itself to the next moment that somebody waits for, but
+/// stands still as long as a thread of another process is at work, which may be one that stands at its door.
+async fn real_moment() {
+    let (done, passed) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1));
+        let _ = done.send(());
+    });
+    let _ = passed.await;
 }

@@ -109,7 +109,7 @@ impl Stage {
     /// The stage of a history, with backups of the days before.
     pub(super) async fn new(seed: u64, dice: &Dice, models: &[Model]) -> Self {
         let verify_days = dice.happens(500).then_some(3);
-        let stretches = if dice.happens(250) { Stretches::of_seconds(0) } else { Stretches::default() };
+        let stretches = if dice.happens(60) { Stretches::of_seconds(0) } else { Stretches::default() };
         let stage = Self::furnished(seed, verify_days, stretches);
         stage.put_plan().await;
         if dice.happens(500) {
