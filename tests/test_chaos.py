@@ -27,7 +27,7 @@ from chaos.run import run, summary  # noqa: E402
 from chaos.settling import Settling  # noqa: E402
 from chaos.story import Story  # noqa: E402
 
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "24"))
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "8"))
 
 
 def test_a_seed_always_comes_to_the_same():

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from platform_under_test import PROGRAM
+from platform_under_test import MARKS, PROGRAM
 
 SVG = "{http://www.w3.org/2000/svg}svg"
 
@@ -26,7 +26,8 @@ def kept(platform, tmp_path_factory):
 def versions(platform, backup):
     prefix = f"applications/{backup['application']}/{backup['id']}/"
     found = platform.s3.list_object_versions(Bucket=platform.stack.bucket, Prefix=prefix)
-    return {one["Key"]: one["VersionId"] for one in found.get("Versions", []) if one["IsLatest"]}
+    found = found.get("Versions", [])
+    return {one["Key"]: one["VersionId"] for one in found if one["IsLatest"] and not one["Key"].endswith(MARKS)}
 
 
 def downloaded(platform, backup, folder):

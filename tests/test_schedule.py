@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
-from platform_under_test import PROGRAM
+from platform_under_test import MARKS, PROGRAM
 
 
 def item(platform, application, sk):
@@ -105,9 +105,9 @@ def test_sixty_days_leave_what_the_simulation_says(platform, registered, tmp_pat
 
 
 def objects(platform):
-    """The version of each object of the application."""
-    found = platform.s3.list_object_versions(Bucket=platform.stack.bucket, Prefix="applications/longtime/")
-    return {one["Key"]: one["VersionId"] for one in found["Versions"] if one["IsLatest"]}
+    """The version of each object of the application's backups."""
+    found = platform.s3.list_object_versions(Bucket=platform.stack.bucket, Prefix="applications/longtime/")["Versions"]
+    return {one["Key"]: one["VersionId"] for one in found if one["IsLatest"] and not one["Key"].endswith(MARKS)}
 
 
 def live_through(platform, newest, first, last):

@@ -104,6 +104,10 @@ impl MediaRestorer {
             Ok(probe) => target.abort(&probe).await,
             Err(error) => Err(error),
         };
+        // Also where it failed: of a beginning whose answer was lost, and of an end that did not come about, an upload is left.
+        if !matches!(given_up, Err(StorageError::Denied(_))) {
+            self.give_up_lost_probes().await;
+        }
         given_up.map_err(|error| match error {
             StorageError::Denied(_) => Trouble::Refused(Refusal::new(
                 "bucket_not_writable",
@@ -112,9 +116,7 @@ impl MediaRestorer {
                  and use the key that the bucket encrypts with",
             )),
             error => of_place(bucket, &error),
-        })?;
-        self.give_up_lost_probes().await;
-        Ok(())
+        })
     }
 
     /// Of a probe whose answer was lost an upload is left that nobody knows, in a bucket that is not ours to litter. That it
