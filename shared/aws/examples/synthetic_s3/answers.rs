@@ -63,6 +63,9 @@ impl Endpoint {
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         let number = request.query("partNumber").and_then(|text| text.parse().ok());
         match (request.method.as_str(), request.query("uploadId"), number) {
+            ("GET", ..) if key.is_empty() && request.query("uploads").is_some() => {
+                ("ListMultipartUploads", self.open_uploads(bucket, request))
+            }
             ("GET", ..) if key.is_empty() => listing(bucket, request),
             ("GET", ..) if request.query("tagging").is_some() => {
                 ("GetObjectTagging", Answer::text(200, "<Tagging><TagSet></TagSet></Tagging>".to_owned()))
@@ -128,6 +131,25 @@ impl Endpoint {
             (None, None) => None,
         };
         body.map_or_else(|| error(501, "NotImplemented"), |body| Answer { body, ..answer })
+    }
+
+    fn open_uploads(&self, bucket: &str, request: &Request) -> Answer {
+        let prefix = format!("{bucket}/{}", request.query("prefix").unwrap_or(""));
+        let uploads: String = self
+            .uploads()
+            .open()
+            .filter(|(path, _)| path.starts_with(&prefix))
+            .map(|(path, id)| {
+                let key = &path[bucket.len() + 1..];
+                format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>")
+            })
+            .collect();
+        Answer::text(
+            200,
+            format!(
+                "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{uploads}</ListMultipartUploadsResult>"
+            ),
+        )
     }
 
     fn begin(&self, path: &str, request: &Request) -> Answer {
@@ -221,12 +243,6 @@ fn listing(bucket: &str, request: &Request) -> (&'static str, Answer) {
     if request.query("location").is_some() {
         let text = "<LocationConstraint>eu-central-1</LocationConstraint>".to_owned();
         return ("GetBucketLocation", Answer::text(200, text));
-    }
-    if request.query("uploads").is_some() {
-        let text =
-            "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
-                .to_owned();
-        return ("ListMultipartUploads", Answer::text(200, text));
     }
     if request.query("versions").is_some() {
         // Of what is uploaded only the newest is kept, and nothing is ever deleted.

@@ -144,6 +144,11 @@ impl Uploads {
         Some(stored)
     }
 
+    /// The path and the id of each that is open.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.open.iter().map(|(id, (path, _))| (path.as_str(), id.as_str()))
+    }
+
     pub(crate) fn give_up(&mut self, id: &str) {
         self.open.remove(id);
     }
