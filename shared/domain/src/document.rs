@@ -66,15 +66,22 @@ impl BackupDocument {
 
     /// Reads a stored document.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Unreadable> {
-        #[derive(Deserialize)]
-        struct Head {
-            format: String,
-            version: u32,
-        }
-        let Head { format, version } = serde_json::from_slice(bytes)?;
-        if (format.as_str(), version) != (FORMAT, VERSION) {
-            return Err(Unreadable::Foreign { format, version });
-        }
+        check_head(bytes, FORMAT, VERSION)?;
         Ok(serde_json::from_slice(bytes)?)
+    }
+}
+
+/// Refuses a document that names another format or version than these.
+pub(crate) fn check_head(bytes: &[u8], expected: &str, readable: u32) -> Result<(), Unreadable> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        version: u32,
+    }
+    let Head { format, version } = serde_json::from_slice(bytes)?;
+    if (format.as_str(), version) == (expected, readable) {
+        Ok(())
+    } else {
+        Err(Unreadable::Foreign { format, version })
     }
 }

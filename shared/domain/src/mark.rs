@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     application::ApplicationSpec,
     backup::{Backup, Hold, Label, Verification},
-    document::Unreadable,
+    document::{self, Unreadable},
     id::{ApplicationId, PlanId},
     plan::PlanSpec,
 };
@@ -97,15 +97,7 @@ impl Mark {
 
     /// Reads a stored mark.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Unreadable> {
-        #[derive(Deserialize)]
-        struct Head {
-            format: String,
-            version: u32,
-        }
-        let Head { format, version } = serde_json::from_slice(bytes)?;
-        if (format.as_str(), version) != (FORMAT, VERSION) {
-            return Err(Unreadable::Foreign { format, version });
-        }
+        document::check_head(bytes, FORMAT, VERSION)?;
         Ok(serde_json::from_slice::<Stored>(bytes)?.mark)
     }
 }
