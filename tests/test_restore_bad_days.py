@@ -41,6 +41,7 @@ def test_a_backup_that_is_deleted_before_anything_is_changed(platform, tmp_path)
         wait_for(lambda: sessions(platform, shop.name), "the safety backup")
         deleted = platform.run("backup", "delete", shop.name, backup["id"], "--yes")
         assert deleted.code == 0, deleted.err
+        wait_for(lambda: platform.ask("backup", "show", shop.name, backup["id"])["state"] == "expired", "the deletion")
     platform.run("restore", "follow", shop.name, started["id"])
     ended = platform.ask("restore", "show", shop.name, started["id"])
     assert (ended["state"], ended["failure"]["code"]) == ("failed", "backup_gone")
