@@ -41,7 +41,7 @@ def test_what_was_backed_up_comes_back_by_stock_tools(platform, mariadb, tmp_pat
     (artifact,) = backup["artifacts"]
     contents = artifact["contents"]
     assert (contents["format"], contents["database"], contents["outside_snapshot_count"]) == ("mysql_sql", "boutique", 0)
-    assert platform.objects_of(backup) == {"backup.json", "README.txt", "DEFAULT/database.sql.zst"}
+    assert platform.objects_of(backup) == {"backup.json", "README.txt", "DEFAULT/database.sql.zst", "DEFAULT/database.rows.jsonl"}
 
     report = platform.ask("backup", "download", "boutique", "latest", "--to", str(tmp_path))
     (file,) = [file["path"] for file in report["files"]]

@@ -8,6 +8,7 @@ pub mod mysql;
 pub mod postgres;
 mod process;
 pub mod restorer;
+mod row_counts;
 pub mod segments;
 mod temporary;
 mod trust;

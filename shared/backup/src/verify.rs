@@ -213,8 +213,9 @@ async fn read(
             VerifiedArtifact { tables: Some(found.tables), rows: Some(found.rows), ..verified }
         }
         Contents::MysqlSql { .. } => {
-            mysql::verify::verify(store, object).await?;
-            verified
+            let found = mysql::verify::verify(store, object).await?;
+            let (tables, rows) = (found.as_ref().map(|found| found.tables), found.map(|found| found.rows));
+            VerifiedArtifact { tables, rows, ..verified }
         }
         Contents::MediaTar { .. } => match media::verify::verify(store, object, cursor, time).await? {
             media::verify::Verified::All(files) => VerifiedArtifact { files: Some(files), ..verified },

@@ -90,6 +90,8 @@ mod tests {
                 dump_version: String::new(),
                 outside_snapshot: Vec::new(),
                 outside_snapshot_count: 0,
+                tables: None,
+                rows: None,
             },
             taken_at: at,
             milliseconds: 1,

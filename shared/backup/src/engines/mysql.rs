@@ -13,9 +13,10 @@ mod process;
 mod programs;
 mod questions;
 mod restore;
+mod rows;
 pub(crate) mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use holdfast_domain::{application::MysqlService, backup::Contents};
@@ -25,12 +26,13 @@ pub use programs::{InvalidMysqlDirs, MysqlPrograms};
 pub use restore::MysqlRestorer;
 
 use crate::{
-    engines::{Engine, EngineReport, segments::SegmentSender},
+    engines::{Beside, Engine, EngineReport, row_counts, segments::SegmentSender},
     error::SliceError,
     ports::{Clock, DatabaseCredentials},
 };
 use access::Access;
 use questions::About;
+use rows::RowCounts;
 
 /// Dumps one database.
 pub struct MysqlEngine {
@@ -39,6 +41,8 @@ pub struct MysqlEngine {
     programs: MysqlPrograms,
     clock: Arc<dyn Clock>,
     prepared: OnceCell<Prepared>,
+    /// What the last run has counted.
+    counted: Mutex<Option<RowCounts>>,
 }
 
 /// What is known before the dump begins.
@@ -55,7 +59,11 @@ impl MysqlEngine {
         programs: MysqlPrograms,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { service, credentials, programs, clock, prepared: OnceCell::new() }
+        Self { service, credentials, programs, clock, prepared: OnceCell::new(), counted: Mutex::default() }
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Option<RowCounts>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn prepared(&self) -> Result<&Prepared, SliceError> {
@@ -88,7 +96,7 @@ impl Engine for MysqlEngine {
         let columns = questions::columns(access).await?;
         let taken_at = self.clock.now();
         let outside = questions::outside_snapshot(access).await?;
-        let whole = dump::to_segments(access, out).await?;
+        let (whole, counts) = dump::to_segments(access, out).await?;
         // Nothing of the last part is sent before this is known.
         columns.check_unchanged(access, &questions::columns(access).await?)?;
         whole.finish().await?;
@@ -100,6 +108,15 @@ impl Engine for MysqlEngine {
                 "tables without transactions are not of one moment with the others"
             );
         }
+        if counts.is_none() {
+            tracing::warn!(
+                database = self.service.database,
+                "the dump program has written rows in a way that is not understood: they are not counted"
+            );
+        }
+        let (tables, rows) =
+            (counts.as_ref().map(|counts| counts.0.len() as u64), counts.as_ref().map(RowCounts::rows));
+        *self.counted() = counts;
         Ok(EngineReport {
             contents: Contents::MysqlSql {
                 database: self.service.database.clone(),
@@ -107,8 +124,16 @@ impl Engine for MysqlEngine {
                 dump_version: access.programs.version.clone(),
                 outside_snapshot_count: outside.len() as u64,
                 outside_snapshot: outside.into_iter().take(Contents::OUTSIDE_SHOWN).collect(),
+                tables,
+                rows,
             },
             taken_at,
         })
+    }
+
+    /// The rows of each table: what a restored database is compared with.
+    fn beside(&self) -> Option<Beside> {
+        let bytes = self.counted().as_ref()?.to_lines();
+        Some(Beside { file_name: row_counts::FILE_NAME, content_type: row_counts::CONTENT_TYPE, bytes })
     }
 }

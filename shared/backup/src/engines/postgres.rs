@@ -54,7 +54,7 @@ pub use restorer::PostgresRestorer;
 pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
 use crate::{
-    engines::{Beside, Engine, EngineReport, segments::SegmentSender, trust::Trust},
+    engines::{Beside, Engine, EngineReport, row_counts, segments::SegmentSender, trust::Trust},
     error::SliceError,
     ports::{ArtifactStore, Clock, DatabaseCredentials},
 };
@@ -197,6 +197,6 @@ impl Engine for PostgresEngine {
     /// The rows of each table: what a restored database is compared with.
     fn beside(&self) -> Option<Beside> {
         let bytes = self.written().filter(|_| self.options.row_counts)?.row_counts();
-        Some(Beside { file_name: written::ROW_COUNTS, content_type: "application/x-ndjson", bytes })
+        Some(Beside { file_name: row_counts::FILE_NAME, content_type: row_counts::CONTENT_TYPE, bytes })
     }
 }

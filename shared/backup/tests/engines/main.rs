@@ -25,6 +25,7 @@ mod postgres_refused;
 mod postgres_rehearsal;
 mod postgres_restore;
 mod postgres_restore_bad_days;
+mod postgres_restore_shared;
 mod postgres_restore_tables;
 mod postgres_restorer;
 mod postgres_tls;

@@ -123,6 +123,8 @@ async fn everything_there_is_comes_back() {
         dump_version,
         outside_snapshot,
         outside_snapshot_count,
+        tables,
+        rows,
     } = stored.report.contents
     else {
         panic!("other contents")
@@ -131,6 +133,22 @@ async fn everything_there_is_comes_back() {
     assert!(server_version.ends_with("-MariaDB") && server_version.starts_with('1'), "{server_version}");
     assert!(dump_version.starts_with("mariadb-dump "), "{dump_version}");
     assert_eq!((outside_snapshot, outside_snapshot_count), (vec!["aria".to_owned(), "old".to_owned()], 2));
+
+    // Every table has as many rows as the server says.
+    let counts = String::from_utf8(engine.beside().unwrap().bytes.to_vec()).unwrap();
+    let lines: Vec<serde_json::Value> =
+        counts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(Some((lines.len() - 1) as u64), tables);
+    assert_eq!(lines[0]["rows"].as_u64(), rows);
+    let listed =
+        "SELECT GROUP_CONCAT(table_name ORDER BY table_name SEPARATOR '/') FROM information_schema.tables
+        WHERE table_schema = 'every thing' AND table_type = 'BASE TABLE'";
+    let named: Vec<&str> = lines[1..].iter().map(|line| line["table"].as_str().unwrap()).collect();
+    assert_eq!(named.join("/"), server.sql("every thing", listed));
+    for line in &lines[1..] {
+        let count = format!("SELECT COUNT(*) FROM `{}`", line["table"].as_str().unwrap());
+        assert_eq!(line["rows"].to_string(), server.sql("every thing", &count), "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::{
 
 use holdfast_backup::{
     error::SliceError,
-    ports::ArtifactStore,
+    ports::{ArtifactStore, beside},
     upload::{Stored, store},
 };
 use holdfast_domain::backup::Failure;
@@ -93,7 +93,7 @@ async fn left_alone_it_succeeds_and_tells_nobody_the_password() {
     }
     dump.gated.open_gate();
     assert!(dump.storing.await.unwrap().unwrap().object.size > 160_000_000);
-    assert_eq!(dump.gated.bucket.object_keys(), [KEY]);
+    assert_eq!(dump.gated.bucket.object_keys(), [KEY.to_owned(), beside(KEY, "database.rows.jsonl")]);
     assert_eq!(dumping("my_left_alone"), None);
     server.assert_no_session("my_left_alone");
 }

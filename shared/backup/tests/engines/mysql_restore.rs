@@ -5,7 +5,7 @@ use holdfast_backup::{
         mysql::MysqlRestorer,
         restorer::{Outcome, Restorer as _},
     },
-    ports::DatabaseCredentials,
+    ports::{DatabaseCredentials, beside},
 };
 use holdfast_domain::restore::RestoreOptions;
 use holdfast_testing::builders;
@@ -13,7 +13,7 @@ use rstest::rstest;
 use secrecy::SecretString;
 
 use crate::{
-    assert_failure, failure,
+    KEY, assert_failure, failure,
     mariadb_server::{MariaDb, PASSWORD, PROGRAMS, USER},
     mysql::EVERYTHING,
     mysql_restored::{
@@ -288,11 +288,22 @@ async fn a_database_is_tried_beside_the_one_that_is_there() {
     let mut follower = Follower::quiet();
     let Outcome::Done(done) = restorer.restore(None, SLICE, &mut follower).await.unwrap() else { panic!() };
     let tables = "SELECT COUNT(*) FROM information_schema.tables
-        WHERE table_schema = 'tried source' AND table_type <> 'VIEW'";
+        WHERE table_schema = 'tried source' AND table_type = 'BASE TABLE'";
     assert_eq!(done.tables.unwrap().to_string(), server.sql("mysql", tables));
-    assert!(done.rows.unwrap() > 0 && !done.rows_compared, "{done:?}");
+    assert!(done.rows.unwrap() > 0 && done.rows_compared && done.notes.is_empty(), "{done:?}");
     assert!(follower.told.iter().all(|told| told.cursor.is_none()), "there is nothing to go on with");
     assert_same(&contents(&server, "tried"), &before);
+    assert_nothing_left(&server, "tried");
+
+    // A row that is missing is missed.
+    let counts = beside(KEY, "database.rows.jsonl");
+    let told = String::from_utf8(backup.world.artifacts.bytes(&counts).unwrap().to_vec()).unwrap();
+    let rows = done.rows.unwrap();
+    let one_more = told.replace(r#"{"table":"empty","rows":0}"#, r#"{"table":"empty","rows":1}"#);
+    let one_more = one_more.replace(&format!(r#""rows":{rows}}}"#), &format!(r#""rows":{}}}"#, rows + 1));
+    backup.world.artifacts.insert(&counts, one_more.into_bytes());
+    let differs = failure(restorer.restore(None, SLICE, &mut follower).await);
+    assert_failure(&differs, "restored_differs", false, &["empty (0 rows, and 1 rows when it was dumped)"]);
     assert_nothing_left(&server, "tried");
 
     // What was killed is cleaned up, and the target is left alone then too.

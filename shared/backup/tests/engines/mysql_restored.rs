@@ -74,6 +74,8 @@ impl Backup {
             dump_version: "mariadb-dump".to_owned(),
             outside_snapshot: Vec::new(),
             outside_snapshot_count: 0,
+            tables: None,
+            rows: None,
         };
         let service = builders::service_name("DEFAULT");
         let artifact = Artifact { service, object, contents, taken_at: builders::now(), milliseconds: 1 };

@@ -27,7 +27,7 @@ use crate::{
     observer::Witness,
     postgres_everything::{as_text, assert_same},
     postgres_restore::{SHOP, assert_nothing_left},
-    server::{PASSWORD, Server},
+    server::{HeldLock, PASSWORD, Server},
 };
 
 const OVERWRITE: RestoreOptions = RestoreOptions {
@@ -335,6 +335,22 @@ async fn who_may_not_is_told_before() {
     case.assert_as_it_was();
 }
 
+/// A superuser who comes to the database when all is restored.
+struct Latecomer<'a> {
+    server: &'a Server,
+    session: Option<HeldLock>,
+}
+
+#[async_trait]
+impl RestoreObserver for Latecomer<'_> {
+    async fn advanced(&mut self, so_far: Restoring) -> Result<(), SliceError> {
+        if so_far.doing == "swap" {
+            self.session.get_or_insert_with(|| self.server.hold_lock("watched", "SELECT 1"));
+        }
+        Ok(())
+    }
+}
+
 /// The owner of a database is not let end everybody's sessions: those of superusers, and of autovacuum, which it has no need to.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_the_role_cannot_end() {
@@ -359,11 +375,15 @@ async fn sessions_that_the_role_cannot_end() {
     }
     let superuser = server.hold_lock("watched", "SELECT 1");
     let refused = failure(case.restore(&mut Listener::default()).await);
+    assert_failure(&refused, "database_in_use", false, &["1 sessions", "may not end"]);
+    drop(superuser);
+    let mut late = Latecomer { server: &server, session: None };
+    let refused = failure(case.restorer(&OVERWRITE).await.restore(None, LONG, &mut late).await);
     assert_failure(&refused, "database_in_use", true, &["end the sessions"]);
     assert_nothing_left(&server, "watched");
     assert_eq!(server.sql("watched", "SELECT count(*) FROM precious"), "10");
 
-    drop(superuser);
+    drop(late);
     while server.sql("postgres", worker) == "0" {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -153,6 +153,8 @@ async fn sql_is_read_to_its_last_line() {
         dump_version: String::new(),
         outside_snapshot: vec![],
         outside_snapshot_count: 0,
+        tables: None,
+        rows: None,
     };
     let sql = format!(
         "{}\n-- Dump completed on 2026-11-24 15:46:26\n",

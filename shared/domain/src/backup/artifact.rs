@@ -83,6 +83,12 @@ pub enum Contents {
         outside_snapshot: Vec<String>,
         /// How many tables were read outside the snapshot.
         outside_snapshot_count: u64,
+        /// Tables whose rows are in it, where they were counted; `database.rows.jsonl` names each.
+        #[serde(default)]
+        tables: Option<u64>,
+        /// Rows of all these tables together.
+        #[serde(default)]
+        rows: Option<u64>,
     },
     /// A pax tar whose last member is `MANIFEST.jsonl`.
     MediaTar {

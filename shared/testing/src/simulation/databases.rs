@@ -78,6 +78,8 @@ fn contents(service: &Service) -> Contents {
         dump_version: "in memory".to_owned(),
         outside_snapshot: Vec::new(),
         outside_snapshot_count: 0,
+        tables: None,
+        rows: None,
     }
 }
 

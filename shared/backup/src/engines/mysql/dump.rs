@@ -10,6 +10,7 @@ use super::{
     frames,
     greeting::Family,
     process,
+    rows::{RowCounter, RowCounts},
 };
 use crate::{
     engines::segments::{SegmentSender, SegmentWriter, Stopped},
@@ -50,8 +51,11 @@ const ARGUMENTS_OF_MYSQL: [&str; 2] = [
 /// Dumps the database into `out`. Ok means: the program has ended well and written its last line. However it ends, the
 /// program has ended too, and with it its session; should this future be dropped, it is killed.
 ///
-/// What is returned still holds back the end of the artifact.
-pub(super) async fn to_segments(access: &Access, out: SegmentSender) -> Result<SegmentWriter, SliceError> {
+/// What is returned still holds back the end of the artifact; with it comes how many rows each table has, if that was understood.
+pub(super) async fn to_segments(
+    access: &Access,
+    out: SegmentSender,
+) -> Result<(SegmentWriter, Option<RowCounts>), SliceError> {
     let mut arguments = ARGUMENTS.to_vec();
     if access.programs.family == Family::MySql {
         arguments.extend(ARGUMENTS_OF_MYSQL);
@@ -78,16 +82,16 @@ async fn read(
     access: &Access,
     child: &mut Child,
     mut writer: SegmentWriter,
-) -> Result<SegmentWriter, SliceError> {
+) -> Result<(SegmentWriter, Option<RowCounts>), SliceError> {
     let service = &access.service;
     let broken = |error: io::Error| failure(service, Fault::DumpFailed, &error.to_string());
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(broken(io::Error::other("the output of the dump program is not there")));
     };
+    let mut counter = RowCounter::new();
+    let compressed = frames::compress(stdout, &mut writer, |piece| counter.push(piece));
     // In the same task, so that nothing of it is left when this is dropped.
-    let (tail, said) = tokio::try_join!(frames::compress(stdout, &mut writer), async {
-        Ok(process::last_words(stderr).await)
-    })?;
+    let (tail, said) = tokio::try_join!(compressed, async { Ok(process::last_words(stderr).await) })?;
     let status = child.wait().await.map_err(broken)?;
     if !status.success() {
         return Err(of_end(service, status, &said));
@@ -99,7 +103,7 @@ async fn read(
     if !said.trim().is_empty() {
         tracing::warn!(said = said.trim(), "the dump program had something to say");
     }
-    Ok(writer)
+    Ok((writer, counter.finish()))
 }
 
 /// Whether a dump ends as a whole one does: no value can end so, for a line break within one is written as `\n`.

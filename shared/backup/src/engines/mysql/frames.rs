@@ -25,10 +25,11 @@ const MAKING_MAX: usize = 6;
 /// How much of the end of the stream is kept, in bytes.
 const TAIL_BYTES: usize = 256;
 
-/// Compresses all of `raw` into `out`. Returns the last bytes of `raw`, for whoever knows how it has to end.
+/// Compresses all of `raw` into `out`, and shows it to `look` as it goes by. Returns the last bytes of `raw`, for whoever knows how it has to end.
 pub(super) async fn compress(
     mut raw: impl AsyncRead + Unpin,
     out: &mut SegmentWriter,
+    mut look: impl FnMut(&[u8]),
 ) -> Result<Vec<u8>, SliceError> {
     let making = thread::available_parallelism().map_or(1, usize::from).clamp(1, MAKING_MAX - 2);
     // One more is being awaited, and one more waits to be sent.
@@ -40,6 +41,7 @@ pub(super) async fn compress(
             if piece.is_empty() {
                 break;
             }
+            look(&piece);
             tail.extend(&piece[piece.len().saturating_sub(TAIL_BYTES)..]);
             tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
             // The writer ends first only with an error, which is told there.
@@ -111,8 +113,9 @@ mod tests {
         let writing = async {
             let mut out = SegmentWriter::new(sender);
             // A pipe gives little at a time.
-            let tail =
-                compress(tokio::io::BufReader::with_capacity(65_536, &raw[..]), &mut out).await.unwrap();
+            let tail = compress(tokio::io::BufReader::with_capacity(65_536, &raw[..]), &mut out, |_| ())
+                .await
+                .unwrap();
             out.finish().await.unwrap();
             tail
         };
@@ -145,7 +148,7 @@ mod tests {
             state.to_be_bytes()[0]
         });
         let raw: Vec<u8> = words.take(5 * PIECE_BYTES).collect();
-        let error = compress(&raw[..], &mut SegmentWriter::new(sender)).await.unwrap_err();
+        let error = compress(&raw[..], &mut SegmentWriter::new(sender), |_| ()).await.unwrap_err();
         let SliceError::Failed(failure) = error else { panic!("not a failure") };
         assert_eq!(failure.code, "upload_stopped");
     }

@@ -49,6 +49,7 @@ use super::{
     access::Access,
     greeting::{self, Family, Greeting},
     programs::MysqlPrograms,
+    verify,
 };
 use crate::{
     engines::restorer::{Outcome, RestoreObserver, Restorer, Restoring},
@@ -198,13 +199,14 @@ impl MysqlRestorer {
         clear_new(access, &self.target.database, &names).await?;
         let survey = survey(access).await?;
         self.refused(&self.found(family, Some(&survey)))?;
+        let row_counts = verify::told(&self.artifacts, &self.artifact.object).await?;
         let place = self.place(access, &names, &survey);
         let tried = match self.load(&place, &mut lock, time, observer).await {
             Ok(()) => {
                 let bytes = self.artifact.object.size;
                 let so_far = Restoring { bytes, of_bytes: Some(bytes), doing: "comparing", cursor: None };
                 match observer.advanced(so_far).await {
-                    Ok(()) => lock.keep(count(access, &place.new)).await,
+                    Ok(()) => lock.keep(count(access, &place.new, row_counts.as_ref())).await,
                     Err(error) => Err(error),
                 }
             }

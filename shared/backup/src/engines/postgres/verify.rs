@@ -18,7 +18,7 @@ use super::{
     tools::ClientTools,
 };
 use crate::{
-    engines::temporary::temporary,
+    engines::{row_counts, temporary::temporary},
     error::SliceError,
     ports::{ArtifactStore, beside},
     stored_reader::StoredReader,
@@ -48,7 +48,7 @@ pub(crate) async fn verify(
     let Seen { contents, blocks, rows } = read_all(store, object, look).await?;
     assigned(&contents, blocks).map_err(|why| damaged(object, &why))?;
     list(tools, &contents, server_version, object).await?;
-    let counts = beside(&object.key, super::written::ROW_COUNTS);
+    let counts = beside(&object.key, row_counts::FILE_NAME);
     if let Some(text) = store.get(&counts).await? {
         let told = RowCounts::parse(&String::from_utf8_lossy(&text))
             .map_err(|why| damaged(object, &format!("the row counts {counts} cannot be used: {why}")))?;

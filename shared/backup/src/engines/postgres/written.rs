@@ -9,19 +9,19 @@ use holdfast_archive::{
 };
 use holdfast_domain::backup::StoredObject;
 
-use crate::{engines::segments::SentHead, error::SliceError, ports::ArtifactStore};
+use serde::Serialize;
+
+use crate::{
+    engines::{
+        row_counts::{self, TableLine},
+        segments::SentHead,
+    },
+    error::SliceError,
+    ports::ArtifactStore,
+};
 
 /// What is read back at once, in bytes.
 const READ_BYTES: u64 = 8 * 1024 * 1024;
-
-/// The value of `format` in the first line of the row counts.
-pub(super) const FORMAT: &str = "holdfast-row-counts";
-
-/// What the object is called that they are stored in.
-pub(super) const ROW_COUNTS: &str = "database.rows.jsonl";
-
-/// The version of their format.
-pub(super) const VERSION: u32 = 1;
 
 /// An archive that was written whole.
 #[derive(Debug)]
@@ -105,22 +105,31 @@ impl Written {
         self.tables.iter().map(|table| table.rows).sum()
     }
 
-    /// The rows of each table, as lines of JSON: the first says how many tables and rows there are in all. Names that are not
-    /// UTF-8 are shown as far as they are; the dump id tells tables apart.
+    /// The rows of each table, to stand beside the archive. Names that are not UTF-8 are shown as far as they are; the dump id
+    /// tells tables apart.
     pub(super) fn row_counts(&self) -> Bytes {
-        let (tables, rows) = (self.tables.len(), self.rows());
-        let head =
-            serde_json::json!({ "format": FORMAT, "version": VERSION, "tables": tables, "rows": rows });
-        let line = |table: &TableRows| {
-            serde_json::json!({
-                "dump_id": table.dump_id,
-                "schema": String::from_utf8_lossy(&table.schema),
-                "table": String::from_utf8_lossy(&table.table),
-                "rows": table.rows,
-            })
+        let line = |table: &TableRows| RowsLine {
+            dump_id: table.dump_id,
+            schema: String::from_utf8_lossy(&table.schema).into_owned(),
+            table: String::from_utf8_lossy(&table.table).into_owned(),
+            rows: table.rows,
         };
-        let lines = std::iter::once(head).chain(self.tables.iter().map(line));
-        lines.flat_map(|line| format!("{line}\n").into_bytes()).collect()
+        row_counts::to_lines(&self.tables.iter().map(line).collect::<Vec<_>>())
+    }
+}
+
+/// What is told of a table beside the archive.
+#[derive(Serialize)]
+struct RowsLine {
+    dump_id: i32,
+    schema: String,
+    table: String,
+    rows: u64,
+}
+
+impl TableLine for RowsLine {
+    fn rows(&self) -> u64 {
+        self.rows
     }
 }
 
@@ -148,7 +157,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                serde_json::json!({ "format": FORMAT, "version": 1, "tables": 2, "rows": 7 }),
+                serde_json::json!({ "format": "holdfast-row-counts", "version": 1, "tables": 2, "rows": 7 }),
                 serde_json::json!({ "dump_id": 7, "schema": "public", "table": "a \"b\"\n", "rows": 3 }),
                 serde_json::json!({ "dump_id": 8, "schema": "public", "table": "K\u{fffd}se", "rows": 4 }),
             ]

@@ -11,7 +11,7 @@ use holdfast_archive::{
 };
 
 use super::{file::ArchiveFile, object::ArchiveObject, row_counts::RowCounts, source::Source};
-use crate::error::SliceError;
+use crate::{engines::row_counts, error::SliceError};
 
 /// The shortest that a block can be, in bytes: its head and its end.
 const SHORTEST_BLOCK: u64 = 6 + 5;
@@ -55,7 +55,7 @@ impl Archive {
     /// read. For a thread that may block.
     pub(super) fn in_bucket(object: ArchiveObject) -> Result<Self, SliceError> {
         let (bytes, beginning) = (object.object.size, object.read_beginning());
-        let row_counts = object.beside(RowCounts::OBJECT)?;
+        let row_counts = object.beside(row_counts::FILE_NAME)?;
         let source = Source::Object(object);
         let contents = Contents::read(beginning).map_err(|error| source.not_understood(error))?;
         let blocks = placed(&contents, bytes).map_err(|why| source.damaged(&why))?;

@@ -10,7 +10,7 @@ use super::{
     control::KEEPALIVES,
     facts::{TableRows, Wants},
     failure::{lost, refused},
-    pieces::{Piece, Pieces, read_rows},
+    pieces::{Message, Pieces, read_rows},
     progress::RestoreProgress,
 };
 use crate::{
@@ -75,14 +75,39 @@ impl Copier {
         table: &TableRows,
         freeze: bool,
     ) -> Result<(), SliceError> {
+        let rows = self.read(table);
+        let taken = self.take(session, table, &rows, freeze).await?;
+        self.check(table, &rows, taken)
+    }
+
+    /// Begins to read the rows of a table.
+    pub(super) fn read(&self, table: &TableRows) -> Pieces {
+        read_rows(&self.archive, table, self.progress.clone())
+    }
+
+    /// Copies what it gets of the rows of a table, until there are no more. Returns how many the server says it took.
+    pub(super) async fn take(
+        &self,
+        session: &mut Session,
+        table: &TableRows,
+        rows: &Pieces,
+        freeze: bool,
+    ) -> Result<u64, SliceError> {
         let freeze: &[u8] = if freeze { b" WITH (FREEZE)" } else { b"" };
         let sql = [&table.copy[..], freeze].concat();
-        let pieces = read_rows(&self.archive, table, self.progress.clone());
-        let name = String::from_utf8_lossy(&table.name);
-        let Copied { read, taken } = session.copy_in(&sql, pieces).await.map_err(|error| match error {
+        session.copy_in(&sql, rows).await.map_err(|error| match error {
             CopyError::Statement(error) => self.failed(error, &sql),
-            CopyError::Archive(error) => self.archive.source.not_read(&format!("the rows of {name}"), error),
-        })?;
+            CopyError::Archive(error) => {
+                let name = String::from_utf8_lossy(&table.name);
+                self.archive.source.not_read(&format!("the rows of {name}"), error)
+            }
+        })
+    }
+
+    /// Compares how many rows of a table the server has taken with how many there are in the archive, and should be.
+    pub(super) fn check(&self, table: &TableRows, rows: &Pieces, taken: u64) -> Result<(), SliceError> {
+        let read = rows.read().unwrap_or_default();
+        let name = String::from_utf8_lossy(&table.name);
         if taken != read {
             let words = format!("{name} has {read} rows in the archive, and the server took {taken}");
             return Err(self.archive.source.damaged(&words));
@@ -123,14 +148,6 @@ pub(super) async fn end(mut session: Session) {
     let _ = session.wire.send(&message(b'X', &[])).await;
 }
 
-/// Rows that were copied.
-struct Copied {
-    /// How many were in the archive.
-    read: u64,
-    /// How many the server says it took.
-    taken: u64,
-}
-
 /// Why rows were not copied.
 enum CopyError {
     Statement(StatementError),
@@ -151,8 +168,8 @@ impl From<io::Error> for CopyError {
 }
 
 impl Session {
-    /// Runs a `COPY … FROM stdin` with the rows that `pieces` has.
-    async fn copy_in(&mut self, sql: &[u8], mut pieces: Pieces) -> Result<Copied, CopyError> {
+    /// Runs a `COPY … FROM stdin` with what it gets of `rows`. Returns how many the server says it took.
+    async fn copy_in(&mut self, sql: &[u8], rows: &Pieces) -> Result<u64, CopyError> {
         self.wire.send(&query(sql)).await?;
         loop {
             let message = self.wire.message().await?;
@@ -163,29 +180,20 @@ impl Session {
                 other => return Err(unexpected(&format!("message {:?}", char::from(other))).into()),
             }
         }
-        let read = loop {
-            let piece = match pieces.recv().await {
-                Some(Ok(Piece::Message(message))) => message,
-                Some(Ok(Piece::End(rows))) => break rows,
-                Some(Err(error)) => return Err(CopyError::Archive(error)),
-                None => {
-                    return Err(CopyError::Archive(io::Error::other(
-                        "the thread that reads them broke down",
-                    )));
+        'rows: loop {
+            let mut turn = rows.turn().await;
+            loop {
+                let Some(Message { bytes, ends_row }) = turn.next().await.map_err(CopyError::Archive)? else {
+                    break 'rows;
+                };
+                if ends_row {
+                    drop(turn);
+                    self.pass_on(&bytes).await?;
+                    break;
                 }
-            };
-            if let Err(error) = self.wire.send(&piece).await {
-                // A server that ends a session says why before it closes the connection.
-                let refusal = self.last_refusal().await;
-                return Err(refusal.map_or(StatementError::Lost(error), StatementError::Refused).into());
+                self.pass_on(&bytes).await?;
             }
-            // The server speaks up only when something is wrong.
-            if self.wire.fill().now_or_never().is_some_and(|filled| filled.is_ok())
-                && let Some(refusal) = self.refusal_so_far()?
-            {
-                return Err(StatementError::Refused(refusal).into());
-            }
-        };
+        }
         self.wire.send(&message(b'c', &[])).await?;
         let (mut taken, mut refusal) = (None, None);
         loop {
@@ -200,9 +208,25 @@ impl Session {
         }
         match (refusal, taken) {
             (Some(refusal), _) => Err(StatementError::Refused(refusal).into()),
-            (None, Some(taken)) => Ok(Copied { read, taken }),
+            (None, Some(taken)) => Ok(taken),
             (None, None) => Err(unexpected("an end without a number of rows").into()),
         }
+    }
+
+    /// Sends rows, and hears whether the server has refused some.
+    async fn pass_on(&mut self, rows: &[u8]) -> Result<(), CopyError> {
+        if let Err(error) = self.wire.send(rows).await {
+            // A server that ends a session says why before it closes the connection.
+            let refusal = self.last_refusal().await;
+            return Err(refusal.map_or(StatementError::Lost(error), StatementError::Refused).into());
+        }
+        // The server speaks up only when something is wrong.
+        if self.wire.fill().now_or_never().is_some_and(|filled| filled.is_ok())
+            && let Some(refusal) = self.refusal_so_far()?
+        {
+            return Err(StatementError::Refused(refusal).into());
+        }
+        Ok(())
     }
 
     async fn last_refusal(&mut self) -> Option<Refusal> {

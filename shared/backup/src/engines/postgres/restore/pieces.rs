@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Read},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use holdfast_archive::pg_custom::{BlockData, BlockKind, Compression, block_head};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, MutexGuard, mpsc};
 
 use super::{archive::Archive, facts::TableRows, progress::RestoreProgress};
 
@@ -28,19 +28,73 @@ pub(in crate::engines::postgres) const END: &[u8] = b"\\.\n\n\n";
 
 /// Some of the rows of a table.
 #[derive(Debug)]
-pub(super) enum Piece {
+enum Piece {
     /// A `CopyData` message.
-    Message(Bytes),
+    Message(Message),
     /// There are no more; this is how many there were.
     End(u64),
 }
 
-/// Rows that are being read. They end with [`Piece::End`], or with an error.
-pub(super) type Pieces = mpsc::Receiver<io::Result<Piece>>;
+/// Some rows, as the server takes them.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) bytes: Bytes,
+    /// Whether it ends where a row ends. The rest of a row goes to the session that got its beginning.
+    pub(super) ends_row: bool,
+}
+
+/// The rows of a table that are being read, for one session or for several that share them.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    coming: Mutex<mpsc::Receiver<io::Result<Piece>>>,
+    /// How many rows there were, once all were taken; none, if they could not be read.
+    read: OnceLock<Option<u64>>,
+}
+
+impl Pieces {
+    /// How many rows there were, once all of them were taken.
+    pub(super) fn read(&self) -> Option<u64> {
+        self.read.get().copied().flatten()
+    }
+
+    /// The turn to take messages, of one session at a time.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        Turn { coming: self.coming.lock().await, read: &self.read }
+    }
+}
+
+/// The turn to take messages, until one ends where a row does.
+pub(super) struct Turn<'a> {
+    coming: MutexGuard<'a, mpsc::Receiver<io::Result<Piece>>>,
+    read: &'a OnceLock<Option<u64>>,
+}
+
+impl Turn<'_> {
+    /// The next message; none when there are no more. An error is told to one session: to others that share the rows, nothing
+    /// comes any more, and whoever learnt of it ends them.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Message>> {
+        match self.read.get() {
+            Some(Some(_)) => return Ok(None),
+            Some(None) => return std::future::pending().await,
+            None => {}
+        }
+        let error = match self.coming.recv().await {
+            Some(Ok(Piece::Message(message))) => return Ok(Some(message)),
+            Some(Ok(Piece::End(rows))) => {
+                self.read.get_or_init(|| Some(rows));
+                return Ok(None);
+            }
+            Some(Err(error)) => error,
+            None => io::Error::other("the thread that reads them broke down"),
+        };
+        self.read.get_or_init(|| None);
+        Err(error)
+    }
+}
 
 /// Reads the rows of `table` on a thread of their own, which ends when nobody takes them any more.
 pub(super) fn read_rows(archive: &Archive, table: &TableRows, progress: Arc<RestoreProgress>) -> Pieces {
-    let (sender, pieces) = mpsc::channel(PIECES);
+    let (sender, coming) = mpsc::channel(PIECES);
     let from = archive.source.read(table.position..table.position + table.bytes);
     let (compression, dump_id) = (archive.contents.header.compression, table.dump_id);
     tokio::task::spawn_blocking(move || {
@@ -48,7 +102,7 @@ pub(super) fn read_rows(archive: &Archive, table: &TableRows, progress: Arc<Rest
         // Nobody takes it any more only when everything is being stopped.
         let _ = sender.blocking_send(end.map(Piece::End));
     });
-    pieces
+    Pieces { coming: Mutex::new(coming), read: OnceLock::new() }
 }
 
 fn read(
@@ -62,7 +116,7 @@ fn read(
     let mut data = BlockData::open(compression, dump_id, &mut from)?;
     progress.copied(block_head(BlockKind::Data, dump_id).len() as u64, 0);
     let (mut rows, mut taken) = (0, 0);
-    // The last bytes are held back until more have come: they may be the end.
+    // What follows the last row that is whole is held back until more has come, and at least what may be the end.
     let mut held = Vec::new();
     loop {
         let mut piece = Vec::with_capacity(HEAD_BYTES + PIECE_BYTES);
@@ -71,7 +125,9 @@ fn read(
         let room = (HEAD_BYTES + PIECE_BYTES - piece.len()) as u64;
         let read = (&mut data).take(room).read_to_end(&mut piece)?;
         let is_last = (read as u64) < room;
-        held = piece.split_off(piece.len().saturating_sub(END.len()).max(HEAD_BYTES));
+        let may_be_end = piece.len().saturating_sub(END.len()).max(HEAD_BYTES);
+        let row_end = piece[HEAD_BYTES..may_be_end].iter().rposition(|byte| *byte == b'\n');
+        held = piece.split_off(row_end.map_or(may_be_end, |end| HEAD_BYTES + end + 1));
         let raw = &piece[HEAD_BYTES..];
         rows += lines(raw);
         progress.copied(data.taken() - taken, raw.len() as u64);
@@ -79,7 +135,8 @@ fn read(
         if !raw.is_empty() {
             let length = u32::try_from(raw.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
             piece[1..HEAD_BYTES].copy_from_slice(&length);
-            if to.blocking_send(Ok(Piece::Message(piece.into()))).is_err() {
+            let message = Message { bytes: piece.into(), ends_row: row_end.is_some() };
+            if to.blocking_send(Ok(Piece::Message(message))).is_err() {
                 return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the rows any more"));
             }
         }
@@ -122,10 +179,11 @@ mod tests {
         });
         let mut out = Vec::new();
         while let Some(piece) = messages.recv().await {
-            let Ok(Piece::Message(message)) = piece else { panic!("{piece:?}") };
-            let length = u32::from_be_bytes(message[1..5].try_into().unwrap());
-            assert_eq!((message[0], length as usize), (b'd', message.len() - 1));
-            out.extend_from_slice(&message[5..]);
+            let Ok(Piece::Message(Message { bytes, ends_row })) = piece else { panic!("{piece:?}") };
+            let length = u32::from_be_bytes(bytes[1..5].try_into().unwrap());
+            assert_eq!((bytes[0], length as usize), (b'd', bytes.len() - 1));
+            assert_eq!(ends_row, bytes.ends_with(b"\n"));
+            out.extend_from_slice(&bytes[5..]);
         }
         (out, reading.await.unwrap())
     }

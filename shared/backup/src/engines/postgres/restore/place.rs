@@ -6,7 +6,7 @@ use super::{
     control::{Control, identifier, literal},
     left::{self, Names},
     settings,
-    survey::{Survey, Target},
+    survey::{MAY_END, Survey, Target},
 };
 use crate::{engines::postgres::login::Upstream, error::SliceError};
 
@@ -196,15 +196,11 @@ impl Place {
     }
 }
 
-/// Ends the sessions on a database that this role may end. Those of autovacuum, which have no role, the server ends itself; if
-/// others stay, it says that the database is in use.
+/// Ends the sessions on a database that this role may end. If others stay, the server says that the database is in use.
 fn ending_others(oid: &str) -> String {
     format!(
         "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
-            JOIN pg_catalog.pg_roles theirs ON theirs.oid = a.usesysid
-            JOIN pg_catalog.pg_roles ours ON ours.rolname = current_user
-        WHERE a.datid = {oid} AND (ours.rolsuper OR NOT theirs.rolsuper AND (pg_catalog.pg_has_role(theirs.oid, 'USAGE')
-            OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')))"
+        WHERE a.datid = {oid} AND {MAY_END}"
     )
 }
 

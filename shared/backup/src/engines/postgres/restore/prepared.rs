@@ -175,9 +175,9 @@ impl PreparedRestore {
         mut stopped: Stopped,
     ) -> Result<(), SliceError> {
         let copier = self.copier(sessions, database);
-        let copy = Arc::new(RowCopy::new(copier, self.wants.tables.clone()));
+        let copy = Arc::new(RowCopy::new(copier, self.wants.tables.clone(), self.plan.jobs));
         let mut copying = JoinSet::new();
-        for number in 0..self.plan.jobs {
+        for number in 0..copy.sessions(self.plan.jobs) {
             copying.spawn(copy.clone().run(number == 0));
         }
         let outcome = unless(&mut stopped, async {

@@ -4,7 +4,10 @@ use std::{collections::HashMap, fs, io::ErrorKind, path::Path};
 
 use serde::Deserialize;
 
-use crate::error::SliceError;
+use crate::{
+    engines::row_counts::{self, TableLine},
+    error::SliceError,
+};
 
 /// What a file with row counts is called, in the place of the archive's own extension.
 const EXTENSION: &str = "rows.jsonl";
@@ -14,23 +17,18 @@ const EXTENSION: &str = "rows.jsonl";
 pub(in crate::engines::postgres) struct RowCounts(pub(in crate::engines::postgres) HashMap<i32, u64>);
 
 #[derive(Deserialize)]
-struct Head {
-    format: String,
-    version: u32,
-    tables: usize,
-    rows: u64,
-}
-
-#[derive(Deserialize)]
 struct Line {
     dump_id: i32,
     rows: u64,
 }
 
-impl RowCounts {
-    /// What the object is called that a backup has them in, in the folder of its archive.
-    pub(super) const OBJECT: &str = crate::engines::postgres::written::ROW_COUNTS;
+impl TableLine for Line {
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+}
 
+impl RowCounts {
     /// Those that stand beside `archive`, if they do: `shop.rows.jsonl` beside `shop.dump`.
     pub(super) fn beside(archive: &Path) -> Result<Option<Self>, SliceError> {
         let path = archive.with_extension(EXTENSION);
@@ -50,23 +48,8 @@ impl RowCounts {
 
     /// Those that `text` says, or why it says none.
     pub(in crate::engines::postgres) fn parse(text: &str) -> Result<Self, String> {
-        let mut lines = text.lines();
-        let head: Head =
-            serde_json::from_str(lines.next().unwrap_or_default()).map_err(|error| error.to_string())?;
-        if head.format != crate::engines::postgres::written::FORMAT
-            || head.version != crate::engines::postgres::written::VERSION
-        {
-            return Err(format!("their format is {:?} {}", head.format, head.version));
-        }
-        let mut tables = HashMap::new();
-        for line in lines {
-            let Line { dump_id, rows } = serde_json::from_str(line).map_err(|error| error.to_string())?;
-            tables.insert(dump_id, rows);
-        }
-        if (tables.len(), tables.values().sum()) != (head.tables, head.rows) {
-            return Err("they are not as many as they say".to_owned());
-        }
-        Ok(Self(tables))
+        let tables: Vec<Line> = row_counts::parse(text)?;
+        Ok(Self(tables.into_iter().map(|line| (line.dump_id, line.rows)).collect()))
     }
 }
 

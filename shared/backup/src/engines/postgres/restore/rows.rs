@@ -1,55 +1,99 @@
-//! Sessions that copy rows: each takes the largest table that is left when it is done with one.
+//! Sessions that copy rows: all of them those of tables that would keep one of them busy alone, then each the largest table that is
+//! left when it is done with one.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::{
     copier::{Copier, end},
     facts::TableRows,
+    pieces::Pieces,
 };
 use crate::{engines::postgres::login::Session, error::SliceError};
+
+/// Bytes of a block below which its rows are copied by one session, and lie in the order in which they were dumped.
+const SHARED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What the sessions share.
 pub(super) struct RowCopy {
     copier: Copier,
+    shared: Vec<SharedTable>,
     tables: Mutex<VecDeque<TableRows>>,
 }
 
+/// A table that all sessions copy at once.
+struct SharedTable {
+    table: TableRows,
+    rows: OnceLock<Pieces>,
+    state: Mutex<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// How many sessions are copying.
+    sessions: usize,
+    /// How many rows the server has taken from those that have ended.
+    taken: u64,
+}
+
 impl RowCopy {
-    /// Copies `tables`.
-    pub(super) fn new(copier: Copier, mut tables: Vec<TableRows>) -> Self {
-        tables.sort_by_key(|table| std::cmp::Reverse(table.bytes));
-        Self { copier, tables: Mutex::new(tables.into()) }
+    /// Copies `tables` in `jobs` sessions.
+    pub(super) fn new(copier: Copier, mut tables: Vec<TableRows>, jobs: usize) -> Self {
+        tables.sort_by_key(|table| (!table.is_fresh, std::cmp::Reverse(table.bytes)));
+        let others = tables.split_off(shared(&tables, jobs));
+        let share = |table| SharedTable { table, rows: OnceLock::new(), state: Mutex::default() };
+        Self { copier, shared: tables.into_iter().map(share).collect(), tables: Mutex::new(others.into()) }
+    }
+
+    /// How many of `jobs` sessions have something to do.
+    pub(super) fn sessions(&self, jobs: usize) -> usize {
+        if self.shared.is_empty() { jobs.min(lock(&self.tables).len()) } else { jobs }
     }
 
     /// Copies tables until there are none left. Unless `must`, it leaves the work to others if the server has no session to give.
     pub(super) async fn run(self: Arc<Self>, must: bool) -> Result<(), SliceError> {
-        let Some(first) = self.next() else { return Ok(()) };
         let mut session = match self.copier.begin().await {
             Ok(session) => session,
             Err(SliceError::Failed(failure)) if failure.code == "too_many_connections" && !must => {
-                self.tables().push_front(first);
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        let mut next = Some(first);
-        while let Some(table) = next {
+        for shared in &self.shared {
+            self.share(&mut session, shared).await?;
+        }
+        while let Some(table) = self.next() {
             self.copy(&mut session, &table).await?;
-            next = self.next();
         }
         end(session).await;
         Ok(())
     }
 
     fn next(&self) -> Option<TableRows> {
-        self.tables().pop_front()
+        lock(&self.tables).pop_front()
     }
 
-    fn tables(&self) -> std::sync::MutexGuard<'_, VecDeque<TableRows>> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Copies a share of a table's rows. Whoever is the last to end compares how many there were.
+    async fn share(&self, session: &mut Session, shared: &SharedTable) -> Result<(), SliceError> {
+        let SharedTable { table, rows, state } = shared;
+        let rows = rows.get_or_init(|| self.copier.read(table));
+        {
+            let mut state = lock(state);
+            if rows.read().is_some() {
+                return Ok(());
+            }
+            state.sessions += 1;
+        }
+        let taken = self.copier.take(session, table, rows, false).await?;
+        let all = {
+            let mut state = lock(state);
+            state.sessions -= 1;
+            state.taken += taken;
+            (state.sessions == 0).then_some(state.taken)
+        };
+        all.map_or(Ok(()), |taken| self.copier.check(table, rows, taken))
     }
 
     /// Copies the rows of one table, those of a new one in the transaction in which it was emptied.
@@ -60,5 +104,74 @@ impl RowCopy {
         self.copier.ask(session, &[b"BEGIN; TRUNCATE TABLE ONLY ", &table.name[..]].concat()).await?;
         self.copier.copy(session, table, true).await?;
         self.copier.ask(session, b"COMMIT").await
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many of `tables`, the first of them, are copied by all `jobs` sessions at once, because otherwise some would have nothing to do
+/// for more than a tenth of the time. The others, largest first, go to whoever is free.
+fn shared(tables: &[TableRows], jobs: usize) -> usize {
+    let total: u64 = tables.iter().map(|table| table.bytes).sum();
+    let jobs = jobs.max(1);
+    let even = total / jobs as u64;
+    let may_be = tables.iter().take_while(|table| table.is_fresh && table.bytes >= SHARED_BYTES).count();
+    let (mut count, mut before) = (0, 0);
+    while count < may_be && before / jobs as u64 + longest(&tables[count..], jobs) > even + even / 10 {
+        before += tables[count].bytes;
+        count += 1;
+    }
+    count
+}
+
+/// How much the busiest of `jobs` sessions copies, in bytes, when each takes the next of `tables` as soon as it is free.
+fn longest(tables: &[TableRows], jobs: usize) -> u64 {
+    let mut sessions = vec![0; jobs];
+    for table in tables {
+        if let Some(free) = sessions.iter_mut().min() {
+            *free += table.bytes;
+        }
+    }
+    sessions.into_iter().max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn table(mib: u64) -> TableRows {
+        TableRows {
+            dump_id: 1,
+            name: "t".into(),
+            copy: "COPY t FROM stdin".into(),
+            is_fresh: true,
+            position: 0,
+            bytes: mib * 1024 * 1024,
+            rows: None,
+        }
+    }
+
+    #[rstest]
+    #[case::one_alone(&[100], 2, 1)]
+    #[case::one_session(&[100], 1, 0)]
+    #[case::even(&[10, 10, 10, 10], 2, 0)]
+    #[case::one_too_many(&[20, 20, 20], 2, 1)]
+    #[case::one_large(&[100, 10, 10, 10, 10], 2, 1)]
+    #[case::three_too_small(&[10, 10, 10], 2, 0)]
+    #[case::one_large_that_fits(&[100, 50, 30, 20], 2, 0)]
+    #[case::two_large(&[100, 90, 5, 5], 4, 2)]
+    #[case::small(&[15], 2, 0)]
+    #[case::none(&[], 2, 0)]
+    fn what_would_keep_one_session_busy_alone_is_shared(
+        #[case] mib: &[u64],
+        #[case] jobs: usize,
+        #[case] expected: usize,
+    ) {
+        let tables: Vec<TableRows> = mib.iter().copied().map(table).collect();
+        assert_eq!(shared(&tables, jobs), expected);
     }
 }

@@ -15,6 +15,14 @@ use super::{
 /// Databases from which others are made and renamed, in this order: not from inside.
 const ELSEWHERE: [&str; 2] = ["postgres", "template1"];
 
+/// The sessions, of those in `pg_stat_activity a`, that this role may end. Those of autovacuum have no role, and the server ends them
+/// itself.
+pub(super) const MAY_END: &str = "EXISTS (
+    SELECT FROM pg_catalog.pg_roles theirs, pg_catalog.pg_roles ours
+    WHERE theirs.oid = a.usesysid AND ours.rolname = current_user
+        AND (ours.rolsuper OR NOT theirs.rolsuper AND (pg_catalog.pg_has_role(theirs.oid, 'USAGE')
+            OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))))";
+
 /// What is asked of the database that is to be replaced. Its settings have other names in each version.
 const TARGET: &str = "
     SELECT d.oid, pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding),
@@ -22,9 +30,11 @@ const TARGET: &str = "
         t.spcname, d.datconnlimit, d.datistemplate, d.datallowconn, pg_catalog.pg_database_size(d.oid),
         pg_catalog.pg_has_role(d.datdba, 'USAGE'), pg_catalog.shobj_description(d.oid, 'pg_database'),
         d.datacl IS NOT NULL,
-        (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL
-            AND coalesce((pg_catalog.to_jsonb(a)->>'backend_type'), 'client backend') IN ('client backend', 'walsender'))
+        used.sessions, used.lasting
     FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.to_jsonb(d) j
+    CROSS JOIN LATERAL (SELECT count(*) AS sessions, count(*) FILTER (WHERE NOT {MAY_END}) AS lasting
+        FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL
+            AND coalesce((pg_catalog.to_jsonb(a)->>'backend_type'), 'client backend') IN ('client backend', 'walsender')) used
     LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace AND d.dattablespace <>
         (SELECT dattablespace FROM pg_catalog.pg_database WHERE datname = 'template0')
     WHERE d.datname = ";
@@ -93,6 +103,8 @@ pub(super) struct Target {
     pub(super) has_privileges: bool,
     /// Sessions of others.
     pub(super) sessions: u64,
+    /// How many of them this role may not end.
+    pub(super) lasting: u64,
     /// Its settings that this role may not give to another database: their names, without values.
     pub(super) beyond: BTreeSet<String>,
     /// How many objects are in it; none where it cannot be looked into.
@@ -118,7 +130,7 @@ pub(super) async fn survey(upstream: &Arc<Upstream>, name: &str) -> Result<Surve
         ))
         .await?;
     let tablespaces = control.column("SELECT spcname FROM pg_catalog.pg_tablespace").await?;
-    let found = control.rows(&format!("{TARGET}{}", literal(name))).await?;
+    let found = control.rows(&format!("{}{}", TARGET.replace("{MAY_END}", MAY_END), literal(name))).await?;
     let mut beyond = BTreeSet::new();
     if let Some(Some(oid)) = found.first().and_then(|row| row.first()) {
         beyond = control.column(&settings::beyond(server.major(), oid)).await?;
@@ -196,6 +208,7 @@ impl Target {
             comment: value(14),
             has_privileges: flag(row, 15),
             sessions: text(16).parse().unwrap_or(0),
+            lasting: text(17).parse().unwrap_or(0),
             beyond: BTreeSet::new(),
             objects: None,
         }

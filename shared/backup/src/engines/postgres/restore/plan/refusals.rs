@@ -136,6 +136,12 @@ fn of_target(target: &Target, database: &str, overwrite: bool) -> Vec<Refusal> {
             "end them, or have them ended with overwrite",
         );
     }
+    refuse(
+        overwrite && target.lasting > 0,
+        "database_in_use",
+        format!("others have {} sessions on {database:?} that this role may not end", target.lasting),
+        "have them ended, or connect as a superuser or as a member of pg_signal_backend",
+    );
     refusals
 }
 

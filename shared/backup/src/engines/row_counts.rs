@@ -1,0 +1,60 @@
+//! What stands beside a database's artifact: how many rows each of its tables has, as lines of JSON. The first line says how many
+//! tables and rows there are in all.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// What the object is called that they are stored in, in the folder of the artifact.
+pub(super) const FILE_NAME: &str = "database.rows.jsonl";
+
+/// Its media type.
+pub(super) const CONTENT_TYPE: &str = "application/x-ndjson";
+
+const FORMAT: &str = "holdfast-row-counts";
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+    tables: usize,
+    rows: u64,
+}
+
+/// A line for one table.
+pub(super) trait TableLine {
+    /// How many rows it has.
+    fn rows(&self) -> u64;
+}
+
+/// The lines for `tables`.
+pub(super) fn to_lines<L: TableLine + Serialize>(tables: &[L]) -> Bytes {
+    let rows = tables.iter().map(TableLine::rows).sum();
+    let head = Head { format: FORMAT.to_owned(), version: VERSION, tables: tables.len(), rows };
+    let mut lines = Vec::new();
+    let mut write = |line: serde_json::Result<String>| {
+        // Nothing in them can fail to be written.
+        lines.extend_from_slice(line.unwrap_or_default().as_bytes());
+        lines.push(b'\n');
+    };
+    write(serde_json::to_string(&head));
+    tables.iter().for_each(|table| write(serde_json::to_string(table)));
+    lines.into()
+}
+
+/// The tables that `text` tells of, or why it tells of none.
+pub(super) fn parse<L: TableLine + DeserializeOwned>(text: &str) -> Result<Vec<L>, String> {
+    let mut lines = text.lines();
+    let head: Head =
+        serde_json::from_str(lines.next().unwrap_or_default()).map_err(|error| error.to_string())?;
+    if head.format != FORMAT || head.version != VERSION {
+        return Err(format!("their format is {:?} {}", head.format, head.version));
+    }
+    let tables: Vec<L> =
+        lines.map(serde_json::from_str).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    if (tables.len(), tables.iter().map(TableLine::rows).sum::<u64>()) != (head.tables, head.rows) {
+        return Err("they are not as many as they say".to_owned());
+    }
+    Ok(tables)
+}
