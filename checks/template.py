@@ -122,6 +122,7 @@ GRANTS = {
         "kms:GenerateDataKey",
         "s3:DeleteObject",
         "s3:ListBucket",
+        "s3:ListBucketMultipartUploads",
         "s3:PutObject",
         "states:StartExecution",
     },

@@ -28,6 +28,8 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
             verify::give_up(ports, application, *id, *asked_at, caught.failure()).await?;
             return Ok(Answer::Done);
         }
+        // Another night finds it again.
+        Job::Sweep { .. } => return Ok(Answer::Done),
     };
     let Some(Versioned { value: mut backup, version }) = ports.records.backup(application, *id).await? else {
         return Err(SliceError::permanent(

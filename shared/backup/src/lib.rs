@@ -26,6 +26,7 @@ pub mod service;
 pub mod share;
 pub mod slice;
 mod stored_reader;
+mod sweep;
 pub mod tick;
 pub mod undelete;
 pub mod upload;

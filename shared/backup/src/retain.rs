@@ -18,7 +18,7 @@ use crate::{
     error::RequestError,
     marks, plans,
     ports::{ApplicationRecord, Ports, RecordsError, Versioned},
-    undelete, verify,
+    sweep, undelete, verify,
 };
 
 /// Applications read at a time.
@@ -48,6 +48,8 @@ pub struct RetentionSummary {
     pub in_use: usize,
     /// Backups that are being verified from now on, by their plan.
     pub verifying: usize,
+    /// Ended backups of which late invocations had left something, which jobs remove from now on.
+    pub swept: usize,
     /// Backups or applications that could not be dealt with; the next run tries again.
     pub failed: usize,
 }
@@ -58,11 +60,20 @@ pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<Retention
     let Some(record) = ports.records.application(application).await? else {
         return removed(ports, application).await;
     };
-    let policies = policies(ports, &record.value).await?;
     let backups = discard::all_backups(ports, application).await?;
-    let candidates = candidates(backups.iter().map(|backup| &backup.value), Some(&record.value.spec));
+    apply(ports, &record.value, backups).await
+}
+
+/// Plans and carries out what the policies of a registered application say.
+async fn apply(
+    ports: &Ports,
+    record: &ApplicationRecord,
+    backups: Vec<Versioned<Backup>>,
+) -> Result<RetentionSummary, RequestError> {
+    let policies = policies(ports, record).await?;
+    let candidates = candidates(backups.iter().map(|backup| &backup.value), Some(&record.spec));
     let plan = retention::plan(&candidates, &policies, ports.clock.now());
-    Ok(execute(ports, application, backups, &plan, Some(&policies)).await)
+    Ok(execute(ports, &record.id, backups, &plan, Some(&policies)).await)
 }
 
 /// Looks after every application: gives it the next run that its plan says, where a change of the plan was interrupted,
@@ -115,7 +126,13 @@ async fn registered(
     if plans::align(ports, &plan, application).await? {
         tracing::warn!(application = %id, "its next run was not what its plan says, and was put right");
     }
-    let mut summary = run(ports, &id).await?;
+    let Some(record) = ports.records.application(&id).await? else {
+        return removed(ports, &id).await;
+    };
+    let backups = discard::all_backups(ports, &id).await?;
+    let swept = sweep(ports, &id, &backups).await;
+    let mut summary = apply(ports, &record.value, backups).await?;
+    summary.add(&swept);
     if let Some(days) = plan.spec.verify_days {
         // In the night, and not after each backup.
         match verify::ask_when_due(ports, &id, days, plan.spec.verify_level.unwrap_or_default()).await {
@@ -143,13 +160,36 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
         backup.state.is_final()
             && backup.undelete.is_none()
             && backup.undelete_until().is_none_or(|until| until <= now)
+            && !sweep::is_looked_after(backup, now)
     };
+    let swept = sweep(ports, id, &backups).await;
     if backups.iter().all(|backup| is_over(&backup.value)) {
         ports.records.forget_application(id).await?;
         return Ok(RetentionSummary::default());
     }
     let plan = retention::plan_removed(&candidates(backups.iter().map(|backup| &backup.value), None), now);
-    Ok(execute(ports, id, backups, &plan, None).await)
+    let mut summary = execute(ports, id, backups, &plan, None).await;
+    summary.add(&swept);
+    Ok(summary)
+}
+
+/// Looks for what late invocations have left of backups that ended lately.
+async fn sweep(
+    ports: &Ports,
+    application: &ApplicationId,
+    backups: &[Versioned<Backup>],
+) -> RetentionSummary {
+    let mut summary = RetentionSummary::default();
+    for backup in backups {
+        match sweep::ask_when_needed(ports, &backup.value).await {
+            Ok(asked) => summary.swept += usize::from(asked),
+            Err(error) => {
+                tracing::error!(%application, backup = %backup.value.id, %error, "what is left of it is left to the next run");
+                summary.failed += 1;
+            }
+        }
+    }
+    summary
 }
 
 /// Does what the plan says. A backup that cannot be dealt with never blocks the others.
@@ -240,6 +280,7 @@ impl RetentionSummary {
         self.discarded += other.discarded;
         self.in_use += other.in_use;
         self.verifying += other.verifying;
+        self.swept += other.swept;
         self.failed += other.failed;
     }
 }

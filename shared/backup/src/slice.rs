@@ -26,7 +26,7 @@ use crate::{
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
-    restoring, service, share, undelete, upload, verify,
+    restoring, service, share, sweep, undelete, upload, verify,
 };
 
 /// What a worker works with.
@@ -63,6 +63,7 @@ pub async fn slice(
         Job::Verify { application, id, asked_at } => {
             return verify::slice(worker, application, *id, *asked_at, time).await;
         }
+        Job::Sweep { application, id, .. } => return sweep::slice(&worker.ports, application, *id).await,
     };
     let backup = load(&worker.ports, application, *id).await?;
     match backup.value.state {

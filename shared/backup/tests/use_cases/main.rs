@@ -17,6 +17,7 @@ mod retention;
 mod retention_chaos;
 mod schedule;
 mod shop;
+mod sweep;
 mod undelete;
 mod verification;
 
