@@ -112,6 +112,27 @@ impl StateMachineConfig {
     }
 }
 
+/// Who is told what has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsConfig {
+    /// The name of the bus, `HOLDFAST_EVENT_BUS`. Those who end jobs, and retention, tell it; the other functions have none.
+    pub bus: Option<String>,
+    /// The stack that metrics are of, `HOLDFAST_STACK`; `holdfast` when nothing else is said.
+    pub stack: String,
+}
+
+impl EventsConfig {
+    /// Reads the process's environment.
+    pub fn from_env() -> Self {
+        Self::read(&environment)
+    }
+
+    fn read(lookup: Lookup) -> Self {
+        let stack = lookup("HOLDFAST_STACK").unwrap_or_else(|| "holdfast".to_owned());
+        Self { bus: lookup("HOLDFAST_EVENT_BUS"), stack }
+    }
+}
+
 /// Where the stack is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegionConfig {
@@ -312,6 +333,7 @@ mod tests {
     #[test]
     fn what_is_not_said_has_a_default() {
         assert_eq!(StateMachineConfig::read(&with(&[])), Ok(StateMachineConfig { arn: None }));
+        assert_eq!(EventsConfig::read(&with(&[])), EventsConfig { bus: None, stack: "holdfast".to_owned() });
         assert_eq!(DownloadConfig::read(&with(&[])), Ok(DownloadConfig { valid: Duration::from_mins(15) }));
         assert_eq!(LogConfig::read(&with(&[])), Ok(LogConfig { level: "info".to_owned() }));
         assert!(ClientsConfig::read(&with(&[])).is_ok());

@@ -3,10 +3,12 @@
 use holdfast_domain::{
     audit::{Action, AuditEntry},
     backup::State,
+    event::Event,
 };
 
 use crate::{
     error::SliceError,
+    events,
     job::{Answer, Caught, Job},
     ports::Versioned,
     restoring,
@@ -38,6 +40,8 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
         ));
     };
     if !backup.state.is_open() {
+        // Whoever ended it may have died before it could tell.
+        events::tell(ports, Event::of_backup(&backup)).await;
         return Ok(Answer::Done);
     }
 
@@ -78,5 +82,6 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
     // There is nothing left that it could keep.
     backup.hold = None;
     ports.records.update_backup(&backup, version, &[audit]).await?;
+    events::tell(ports, Event::of_backup(&backup)).await;
     Ok(Answer::Done)
 }

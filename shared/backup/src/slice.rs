@@ -16,6 +16,7 @@ use holdfast_domain::{
     audit::Action,
     backup::{Artifact, Backup, Label, State, Trigger},
     document::{self, BackupDocument},
+    event::Event,
     id::{ApplicationId, BackupId, ServiceName},
     readme,
 };
@@ -23,6 +24,7 @@ use holdfast_domain::{
 use crate::{
     engines::{Clients, Engines, media::Stretches, restorer::Restorers},
     error::{RequestError, SliceError},
+    events,
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
@@ -67,7 +69,11 @@ pub async fn slice(
     };
     let backup = load(&worker.ports, application, *id).await?;
     match backup.value.state {
-        State::Succeeded | State::Expiring | State::Expired => return Ok(Answer::Done),
+        State::Succeeded | State::Expiring | State::Expired => {
+            // Whoever made it succeed may have died before it could tell.
+            events::tell(&worker.ports, Event::of_backup(&backup.value)).await;
+            return Ok(Answer::Done);
+        }
         State::Failed | State::Cancelled => return Err(SliceError::Fenced),
         State::Queued | State::Running => {}
     }
@@ -261,6 +267,7 @@ async fn finish(
                 skipped = backup.skipped(),
                 "the backup succeeded"
             );
+            events::tell(ports, Event::of_backup(&backup)).await;
             Ok(())
         }
         Err(RecordsError::Conflict) => Err(lost_race(ports, &backup).await?),

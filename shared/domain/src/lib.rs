@@ -8,6 +8,7 @@ pub mod audit;
 pub mod backup;
 pub mod cost;
 pub mod document;
+pub mod event;
 pub mod id;
 pub mod invalid;
 pub mod mark;

@@ -217,6 +217,12 @@ pub struct ApplicationRecord {
     pub next_run_at: Option<DateTime<Utc>>,
     /// The last slot that a backup was made for, or the moment its schedule began.
     pub scheduled_until: DateTime<Utc>,
+    /// From when on its schedule is what it is now; from its registration on where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_since: Option<DateTime<Utc>>,
+    /// Since when no scheduled backup has succeeded for too long, as retention has last found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue_since: Option<DateTime<Utc>>,
 }
 
 /// A plan as it is kept.

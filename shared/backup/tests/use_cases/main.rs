@@ -5,8 +5,10 @@
 mod applications;
 mod catalog;
 mod divided;
+mod events;
 mod holds;
 mod killed;
+mod overdue;
 mod rehearsals;
 mod requests;
 mod restore_killed;

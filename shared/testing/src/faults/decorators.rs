@@ -10,15 +10,16 @@ use holdfast_backup::{
     job::{Caught, Job},
     ports::{
         ApplicationRecord, ArtifactStore, CatalogBucket, CatalogRecords, Creation, DatabaseCredentials,
-        ExecutionStatus, Executions, ExecutionsError, NewBackup, NewRestore, OpenUpload, Page, PartCopy,
-        PlanRecord, Records, RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun, StorageError,
-        StoredPart, Versioned,
+        Events, EventsError, ExecutionStatus, Executions, ExecutionsError, NewBackup, NewRestore, OpenUpload,
+        Page, PartCopy, PlanRecord, Records, RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun,
+        StorageError, StoredPart, Versioned,
     },
 };
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::AuditEntry,
     backup::{Backup, StoredObject},
+    event::Event,
     id::{ApplicationId, BackupId, PlanId, RestoreId},
     restore::Restore,
 };
@@ -351,6 +352,13 @@ impl<P: Secrets + ?Sized> Secrets for Faulty<P> {
 
     async fn credentials(&self, arn: &str) -> Result<DatabaseCredentials, SecretError> {
         self.faults.around("secrets.credentials", self.inner.credentials(arn)).await
+    }
+}
+
+#[async_trait]
+impl<P: Events + ?Sized> Events for Faulty<P> {
+    async fn publish(&self, event: &Event) -> Result<(), EventsError> {
+        self.faults.around("events.publish", self.inner.publish(event)).await
     }
 }
 
