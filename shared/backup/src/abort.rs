@@ -11,7 +11,7 @@ use crate::{
     events,
     job::{Answer, Caught, Job},
     ports::Versioned,
-    restoring,
+    restoring, seat,
     slice::Worker,
     undelete, upload, verify,
 };
@@ -60,6 +60,10 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
     let prefix = backup.prefix();
     upload::give_up(ports.artifacts.as_ref(), &prefix).await?;
     ports.artifacts.purge(&prefix).await?;
+    // What slices that were killed had taken.
+    if let Some(source) = ports.records.source(*id).await? {
+        seat::leave_all(ports, &backup, &source.services).await?;
+    }
 
     let now = ports.clock.now();
     let was = backup.state;

@@ -24,6 +24,7 @@ pub mod request;
 pub mod restores;
 mod restoring;
 pub mod retain;
+mod seat;
 pub mod service;
 pub mod share;
 pub mod slice;

@@ -28,7 +28,7 @@ use crate::{
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
-    restoring, service, share, sweep, undelete, upload, verify,
+    restoring, seat, service, share, sweep, undelete, upload, verify,
 };
 
 /// What a worker works with.
@@ -40,6 +40,8 @@ pub struct Worker {
     pub clients: Clients,
     /// Who reads databases.
     pub engines: Arc<dyn Engines>,
+    /// How many databases of one server are dumped at a time; 0 for as many as there are.
+    pub dumps_per_server: usize,
     /// When media are divided between branches.
     pub stretches: Stretches,
     /// Who restores.
@@ -98,8 +100,7 @@ pub async fn slice(
             let work = share::back_up(worker, &backup.value, service, *share, time);
             return within(time, &backup.value, service, work).await;
         }
-        within(time, &backup.value, service, service::back_up(worker, &backup.value, service)).await?;
-        return Ok(Answer::Done);
+        return within(time, &backup.value, service, service::back_up(worker, &backup.value, service)).await;
     }
     let runs = worker.ports.records.service_runs(*id).await?;
     let step: Vec<Range> =
@@ -110,10 +111,14 @@ pub async fn slice(
             Ok(Answer::Done)
         }
         [Range { service, share: None }] => {
-            if let Some(only) = services.iter().find(|candidate| candidate.name() == service) {
-                within(time, &backup.value, only, service::back_up(worker, &backup.value, only)).await?;
-            }
-            Ok(Answer::Continue)
+            let Some(only) = services.iter().find(|candidate| candidate.name() == service) else {
+                return Ok(Answer::Continue);
+            };
+            let work = service::back_up(worker, &backup.value, only);
+            Ok(match within(time, &backup.value, only, work).await? {
+                Answer::Done => Answer::Continue,
+                other => other,
+            })
         }
         _ => Ok(Answer::FanOut { ranges: step }),
     }
@@ -229,6 +234,7 @@ async fn finish(
     let Versioned { value: mut backup, version } = backup;
     // An upload whose opening was never heard of, or that a replaced slice is still filling.
     upload::give_up(ports.artifacts.as_ref(), &backup.prefix()).await?;
+    seat::leave_all(ports, &backup, services).await?;
     backup.artifacts = artifacts_of(services, runs);
     for artifact in &backup.artifacts {
         check_unchanged(ports, artifact)

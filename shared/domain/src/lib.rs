@@ -18,3 +18,4 @@ pub mod region;
 pub mod restore;
 pub mod retention;
 pub mod schedule;
+pub mod seats;

@@ -7,6 +7,7 @@ use holdfast_domain::{
     id::{ApplicationId, BackupId, PlanId, RestoreId, ServiceName},
     plan::PlanSpec,
     restore::Restore,
+    seats::Seats,
 };
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +124,17 @@ pub trait Records: Send + Sync {
         &self,
         backup: BackupId,
         run: &ServiceRun,
+        expected: Option<u64>,
+    ) -> Result<u64, RecordsError>;
+
+    /// Who dumps databases of a server, known as `host:port`, as the last write left it.
+    async fn seats(&self, server: &str) -> Result<Option<Versioned<Seats>>, RecordsError>;
+
+    /// Writes who dumps databases of a server. `expected` as for applications.
+    async fn put_seats(
+        &self,
+        server: &str,
+        seats: &Seats,
         expected: Option<u64>,
     ) -> Result<u64, RecordsError>;
 

@@ -18,6 +18,7 @@ mod restoring_safety;
 mod retention;
 mod retention_chaos;
 mod schedule;
+mod seats;
 mod shop;
 mod sweep;
 mod undelete;

@@ -22,6 +22,7 @@ use holdfast_domain::{
     event::Event,
     id::{ApplicationId, BackupId, PlanId, RestoreId},
     restore::Restore,
+    seats::Seats,
 };
 use secrecy::SecretString;
 
@@ -171,6 +172,19 @@ impl<P: Records + ?Sized> Records for Faulty<P> {
     ) -> Result<u64, RecordsError> {
         let effect = self.inner.put_service_run(backup, run, expected);
         self.faults.around("records.put_service_run", effect).await
+    }
+
+    async fn seats(&self, server: &str) -> Result<Option<Versioned<Seats>>, RecordsError> {
+        self.faults.around("records.seats", self.inner.seats(server)).await
+    }
+
+    async fn put_seats(
+        &self,
+        server: &str,
+        seats: &Seats,
+        expected: Option<u64>,
+    ) -> Result<u64, RecordsError> {
+        self.faults.around("records.put_seats", self.inner.put_seats(server, seats, expected)).await
     }
 
     async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError> {
