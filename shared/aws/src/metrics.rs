@@ -1,4 +1,4 @@
-//! Metrics: lines of CloudWatch's embedded metric format, which it makes metrics of as they are logged.
+//! Metrics: lines of `CloudWatch`'s embedded metric format, which it makes metrics of as they are logged.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 //!
 //! The stack is the only dimension, so that the number of metrics, which is what they cost, does not grow with what is backed up; which
