@@ -51,7 +51,9 @@ fn database(name: &str, host: &str) -> Service {
 /// A backup that was asked for, of an application with these services.
 async fn requested(world: &World, id: &str, services: Vec<Service>) -> Job {
     let mut record = builders::application(id);
-    services.iter().for_each(|service| world.restorers.fill(service, id));
+    for service in &services {
+        world.restorers.fill(service, id);
+    }
     record.spec.services = services;
     world.records.insert_application(record.clone());
     let made =
@@ -80,7 +82,7 @@ async fn drive(worker: &Worker, job: &Job) {
             (Ok(Answer::Done), None) => return,
             (Ok(Answer::Continue), _) => {}
             (Ok(Answer::Wait { seconds }), _) => {
-                tokio::time::sleep(Duration::from_secs(seconds.into())).await
+                tokio::time::sleep(Duration::from_secs(seconds.into())).await;
             }
             (Ok(Answer::FanOut { ranges: found }), _) => ranges = found,
             (Err(error), _) => panic!("{error}"),
