@@ -80,6 +80,7 @@ GRANTS = {
     | {
         "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",
+        "events:PutEvents",
         "kms:Decrypt",
         "kms:GenerateDataKey",
         "s3:AbortMultipartUpload",
@@ -100,6 +101,7 @@ GRANTS = {
     | {
         "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",
+        "events:PutEvents",
         "kms:Decrypt",
         "kms:GenerateDataKey",
         "s3:AbortMultipartUpload",
@@ -119,9 +121,11 @@ GRANTS = {
     | {
         "dynamodb:BatchGetItem",
         "dynamodb:DeleteItem",
+        "events:PutEvents",
         "kms:GenerateDataKey",
         "s3:DeleteObject",
         "s3:ListBucket",
+        "s3:ListBucketMultipartUploads",
         "s3:PutObject",
         "states:StartExecution",
     },
@@ -189,6 +193,7 @@ def problems(template: dict[str, Any]) -> list[str]:
         check_starters,
         check_marks,
         check_logs,
+        check_metrics,
         check_bucket,
         check_bucket_policy,
         check_key,
@@ -365,6 +370,32 @@ def check_logs(resources: dict[str, Any]) -> Iterator[str]:
     for name, function in of_type(resources, "AWS::Serverless::Function").items():
         if function.get("LoggingConfig", {}).get("LogGroup", {}).get("Ref") not in groups:
             yield f"function {name} logs to a group that Lambda makes, without retention: name one in LoggingConfig"
+
+
+def check_metrics(resources: dict[str, Any]) -> Iterator[str]:
+    """An alarm on a metric of Holdfast's own is on one that its functions log, of this very stack."""
+    namespace = re.search(r'NAMESPACE: &str = "(.+)";', (ROOT / "shared" / "aws" / "src" / "metrics.rs").read_text())
+    logged = re.findall(r'metrics\.count\("(\w+)"', (ROOT / "functions" / "retention" / "src" / "main.rs").read_text())
+    alarms = of_type(resources, "AWS::CloudWatch::Alarm")
+    own = {name: alarm for name, alarm in alarms.items() if not alarm["Namespace"].startswith("AWS/")}
+    for name, alarm in own.items():
+        yield from settings(
+            name,
+            alarm,
+            {
+                "Namespace": namespace[1] if namespace else None,
+                "Dimensions": [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}],
+            },
+        )
+        if alarm["MetricName"] not in logged:
+            yield f"{name}: no function logs the metric {alarm['MetricName']}"
+    if not own:
+        yield "no alarm is on OverdueApplications, so that nobody hears of backups that do not succeed"
+    functions = of_type(resources, "AWS::Serverless::Function")
+    for name in ("WorkerFunction", "RestoreFunction", "RetentionFunction"):
+        variables = functions[name]["Environment"]["Variables"]
+        if variables.get("HOLDFAST_STACK") != {"Ref": "AWS::StackName"}:
+            yield f"function {name} logs metrics of a stack that is not this one: HOLDFAST_STACK must be its name"
 
 
 def settings(name: str, properties: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:

@@ -173,6 +173,17 @@ def test_what_was_left_in_the_bucket_is_found(quiet):
     assert f"{stray} belongs to no backup" in found
 
 
+def test_a_seat_at_a_database_server_that_was_not_given_back_is_found(quiet):
+    service = next(one for one in quiet.records().application["spec"]["services"] if one["kind"] != "storage")
+    key = {"pk": {"S": f"SERVER#{service['host']}:{service['port']}"}, "sk": {"S": "SEATS"}}
+    before = quiet.table.get_item(TableName=quiet.stack.table, Key=key)["Item"]
+    seat = {"backup": {"S": quiet.backup["id"]}, "service": {"S": "DEFAULT"}, "until": {"S": "2999-01-01T00:00:00Z"}}
+    quiet.put(json.dumps(before | {"record": {"M": {"taken": {"L": [{"M": seat}]}}}}))
+    found = " ".join(quiet.audit())
+    quiet.put(json.dumps(before))
+    assert "has a seat at its database server" in found
+
+
 def test_records_that_do_not_agree_are_found(quiet):
     id, application = quiet.backup["id"], quiet.application.name
     sk = f"BACKUP#{id}"

@@ -24,6 +24,18 @@ struct Application {
     version: u64,
     spec: Spec,
     next_run_at: Option<DateTime<Utc>>,
+    overdue_since: Option<DateTime<Utc>>,
+}
+
+impl Application {
+    /// When it is backed up next, and since when that has not worked.
+    fn next_backup(&self) -> String {
+        let next = moment::show_or_dash(self.next_run_at);
+        match self.overdue_since {
+            Some(since) => format!("{next} (overdue since {})", moment::show_or_dash(Some(since))),
+            None => next,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -77,12 +89,13 @@ async fn list(client: &Client, terminal: &Terminal) -> Result<(), Failure> {
     for application in listing::read::<Application>(items)? {
         let services: Vec<_> =
             application.spec.services.iter().map(|service| text(service, "name")).collect();
+        let next_backup = application.next_backup();
         table.row([
             application.id,
             application.spec.plan,
             application.spec.time_zone,
             services.join(", "),
-            moment::show_or_dash(application.next_run_at),
+            next_backup,
         ]);
     }
     if table.is_empty() {
@@ -113,7 +126,7 @@ fn show(answer: Value, terminal: &Terminal) -> Result<(), Failure> {
         application.version,
         plain(&application.spec.plan),
         plain(&application.spec.time_zone),
-        moment::show_or_dash(application.next_run_at),
+        application.next_backup(),
     ))
 }
 

@@ -11,14 +11,14 @@ import tempfile
 import time
 from base64 import b64decode
 from collections import Counter
-from datetime import date, time as moment
+from datetime import date, datetime, time as moment, timezone
 from pathlib import Path
 
 import restored_database
 import stored_objects
 from awscrt.checksums import crc64nvme
 from chaos.application import OWNER, Application, tables_of
-from chaos.records import Records
+from chaos.records import Records, seats_of
 from chaos.story import Truth
 from report import Failure
 from retention_rules import Shelf
@@ -187,10 +187,20 @@ class Auditor:
         asked = [one for one in real if one["trigger"] == "on_demand" and not one.get("before_restore")]
         if len(asked) > len(self.truth.keys):
             self._find(f"{len(self.truth.keys)} requests have made {len(asked)} backups")
+        for seat in self._seats(records):
+            self._find(f"the backup {seat['backup']} has a seat at its database server, and nothing is open")
         for turn in records.turns:
             self._find(f"the turn {turn} is taken, and nothing is open")
         if records.application["next_run_at"] is None:
             self._find("the application has no next run")
+
+    def _seats(self, records: Records) -> list[dict]:
+        """What backups of the application have taken at database servers, and not given back."""
+        databases = [one for one in records.application["spec"]["services"] if one["kind"] != "storage"]
+        servers = {f"{one['host']}:{one['port']}" for one in databases}
+        taken = [seat for server in servers for seat in seats_of(self.stack, server)]
+        now = datetime.now(timezone.utc)
+        return [one for one in taken if one["backup"] in records.backups and datetime.fromisoformat(one["until"]) > now]
 
     def _trail(self, records: Records) -> None:
         for kind, jobs in (("backup", records.backups), ("restore", records.restores)):

@@ -44,6 +44,8 @@ PATIENCE = 900
 # A wait of the state machine's takes so much of it.
 WAIT_SCALE = "0.1"
 CONNECTIONS = 400
+# Databases of one server that are dumped at a time: the default of the template's DumpsPerServer.
+DUMPS = 4
 BUCKET = "load-media"
 MODEL = "model"
 
@@ -70,30 +72,33 @@ class Loaded:
     findings: list[str] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
     sessions: int = 0
+    databases: int = 0
     workers: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.applications} applications in {self.seconds:.0f} s, due in one tick"]
         lines += [f"  {count:7,}  {name}" for name, count in sorted(self.counts.items())]
         lines.append(f"  {self.sessions:7,}  sessions on the database server at a time, at most")
+        lines.append(f"  {self.databases:7,}  databases that have any at a time, at most")
         lines.append(f"  {self.workers:7,}  processes of functions at a time, at most")
         lines += [f"  tick: {tick}" for tick in self.ticks]
         return "\n".join([*lines, f"{len(self.findings)} findings", *self.findings])
 
 
 class Watch(threading.Thread):
-    """Counts sessions on the server, and workers, several times a second, until it is told to stop."""
+    """Counts sessions on the server, the databases they are in, and workers, several times a second, until it is told to stop."""
 
     def __init__(self, server, stack: int) -> None:
         super().__init__(daemon=True)
-        self.server, self.stack, self.sessions, self.workers = server, stack, 0, 0
+        self.server, self.stack, self.sessions, self.databases, self.workers = server, stack, 0, 0, 0
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        sql = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{OWNER}'"
+        sql = f"SELECT count(*), count(DISTINCT datname) FROM pg_stat_activity WHERE usename = '{OWNER}'"
         with psycopg.connect(self.server.dsn, autocommit=True) as connection:
             while not self._stopped.wait(0.5):
-                self.sessions = max(self.sessions, connection.execute(sql).fetchone()[0])
+                sessions, databases = connection.execute(sql).fetchone()
+                self.sessions, self.databases = max(self.sessions, sessions), max(self.databases, databases)
                 self.workers = max(self.workers, len(children("bootstrap", self.stack)))
 
     def stop(self) -> None:
@@ -121,7 +126,9 @@ def load(applications: int, throttled: float = 0.0, connections: int = CONNECTIO
                 lane.aws.end()
                 watch.stop()
             loaded.seconds = time.monotonic() - began
-            loaded.sessions, loaded.workers = watch.sessions, watch.workers
+            loaded.sessions, loaded.databases, loaded.workers = watch.sessions, watch.databases, watch.workers
+            if watch.databases > DUMPS:
+                loaded.findings.append(f"{watch.databases} databases of one server were dumped at a time, and not {DUMPS}")
             loaded.counts += lane.aws.done
             audit(lane, names, loaded)
     finally:

@@ -53,3 +53,10 @@ class Records:
     def succeeded(self) -> list[dict]:
         """Backups that succeeded, newest first."""
         return sorted((one for one in self.backups.values() if one["state"] == "succeeded"), key=lambda one: one["id"], reverse=True)
+
+
+def seats_of(stack, server: str) -> list[dict]:
+    """Who dumps databases of a server, known by its host and port, or has not given that up."""
+    key = {"pk": {"S": f"SERVER#{server}"}, "sk": {"S": "SEATS"}}
+    item = stack.client("dynamodb").get_item(TableName=stack.table, Key=key, ConsistentRead=True).get("Item")
+    return TypeDeserializer().deserialize(item["record"])["taken"] if item else []

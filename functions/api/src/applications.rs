@@ -46,6 +46,9 @@ pub struct Application {
     pub updated_at: DateTime<Utc>,
     /// When its next scheduled backup is due; `null` where its plan has no schedule.
     pub next_run_at: Option<DateTime<Utc>>,
+    /// Since when no scheduled backup has succeeded for too long, as the end of its last backup or the last night has found it;
+    /// `null` while all is well.
+    pub overdue_since: Option<DateTime<Utc>>,
     /// Where to go from here.
     pub links: ApplicationLinks,
 }
@@ -93,6 +96,7 @@ impl From<Versioned<ApplicationRecord>> for Application {
             created_at: value.created_at,
             updated_at: value.updated_at,
             next_run_at: value.next_run_at,
+            overdue_since: value.overdue_since,
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Relabels and discards by policy: of one application at the end of its backup, of all of them every night.
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
-use holdfast_aws::{config::LogConfig, telemetry, wire};
+use holdfast_aws::{
+    config::{EventsConfig, LogConfig},
+    metrics::Metrics,
+    telemetry, wire,
+};
 use holdfast_backup::{
     ports::Ports,
     retain::{self, RetentionSummary},
@@ -25,14 +29,23 @@ enum Call {
 async fn main() -> Result<(), Error> {
     telemetry::start(&LogConfig::from_env()?);
     let ports = wire::ports_from_env().await?;
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| answer(&ports, event.payload).await))
-        .await
+    let metrics = Metrics::new(EventsConfig::from_env().stack);
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| {
+        answer(&ports, &metrics, event.payload).await
+    }))
+    .await
 }
 
-async fn answer(ports: &Ports, call: Call) -> Result<RetentionSummary, Error> {
+async fn answer(ports: &Ports, metrics: &Metrics, call: Call) -> Result<RetentionSummary, Error> {
     let summary = match call {
         Call::One { application } => retain::run(ports, &application).await?,
-        Call::All(_) => retain::run_all(ports).await?,
+        Call::All(_) => {
+            let summary = retain::run_all(ports).await?;
+            let now = ports.clock.now();
+            metrics.count("OverdueApplications", summary.overdue, None, now);
+            metrics.count("LeftoversSwept", summary.swept, None, now);
+            summary
+        }
     };
     tracing::info!(?summary, "retention was run");
     // What could not be dealt with is logged by name; the error is for the alarm, and for trying again.

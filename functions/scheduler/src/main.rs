@@ -1,5 +1,7 @@
 //! The tick: starts what is due, and looks after what is running. Once a minute, by the schedule of the template.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use holdfast_aws::{config::LogConfig, telemetry, wire};
 use holdfast_backup::{
@@ -9,17 +11,25 @@ use holdfast_backup::{
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
+/// What is left of an invocation for what was begun: calls that are tried again take some seconds.
+const SPARE: Duration = Duration::from_secs(10);
+
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     telemetry::start(&LogConfig::from_env()?);
     let ports = wire::ports_from_env().await?;
-    lambda_runtime::run(service_fn(async |_: LambdaEvent<EventBridgeEvent<Value>>| answer(&ports).await))
-        .await
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<EventBridgeEvent<Value>>| {
+        answer(&ports, event.context.deadline).await
+    }))
+    .await
 }
 
-/// What the event says does not matter: a tick goes by the records and the time it is now.
-async fn answer(ports: &Ports) -> Result<TickSummary, Error> {
-    let summary = tick::tick(ports).await?;
+/// What the event says does not matter: a tick goes by the records and the time it is now, and ends before `deadline`, in
+/// milliseconds since 1970.
+async fn answer(ports: &Ports, deadline: u64) -> Result<TickSummary, Error> {
+    let now = u64::try_from(ports.clock.now().timestamp_millis()).unwrap_or(0);
+    let time = Duration::from_millis(deadline.saturating_sub(now)).saturating_sub(SPARE);
+    let summary = tick::tick_within(ports, time).await?;
     tracing::info!(?summary, "ticked");
     // What could not be looked at is logged by name; the error is for the alarm.
     if summary.failed > 0 {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use holdfast_aws::{
-    config::{ClientsConfig, LogConfig, MediaConfig},
+    config::{ClientsConfig, DumpsConfig, LogConfig, MediaConfig},
     memory, telemetry, wire,
 };
 use holdfast_backup::{
@@ -26,6 +26,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let worker = Worker {
         engines: Arc::new(ClientEngines::new(ports.clone(), clients.clone())),
         restorers: Arc::new(EngineRestorers::new(ports.clone(), clients.clone())),
+        dumps_per_server: DumpsConfig::from_env()?.per_server,
         stretches: MediaConfig::from_env()?.stretches,
         ports,
         clients,

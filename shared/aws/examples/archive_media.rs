@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let restorers = Arc::new(EngineRestorers::new(ports.clone(), clients.clone()));
     let engines = Arc::new(ClientEngines::new(ports.clone(), clients.clone()));
     let stretches = Stretches::of_seconds(seconds.parse()?);
-    let worker = Worker { ports, clients, engines, stretches, restorers };
+    let worker = Worker { ports, clients, engines, dumps_per_server: 0, stretches, restorers };
 
     let mut record = application("bench", source);
     record.spec.restore_into = vec![builders::slug("restored")];

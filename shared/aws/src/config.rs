@@ -112,6 +112,50 @@ impl StateMachineConfig {
     }
 }
 
+/// Who is told what has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsConfig {
+    /// The name of the bus, `HOLDFAST_EVENT_BUS`. Those who end jobs, and retention, tell it; the other functions have none.
+    pub bus: Option<String>,
+    /// The stack that metrics are of, `HOLDFAST_STACK`; `holdfast` when nothing else is said.
+    pub stack: String,
+}
+
+impl EventsConfig {
+    /// Reads the process's environment.
+    pub fn from_env() -> Self {
+        Self::read(&environment)
+    }
+
+    fn read(lookup: Lookup) -> Self {
+        let stack = lookup("HOLDFAST_STACK").unwrap_or_else(|| "holdfast".to_owned());
+        Self { bus: lookup("HOLDFAST_EVENT_BUS"), stack }
+    }
+}
+
+/// How much is asked of a database server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DumpsConfig {
+    /// How many of its databases are dumped at a time, `HOLDFAST_DUMPS_PER_SERVER`; 0 for as many as there are.
+    pub per_server: usize,
+}
+
+impl DumpsConfig {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(&environment)
+    }
+
+    fn read(lookup: Lookup) -> Result<Self, ConfigError> {
+        let variable = "HOLDFAST_DUMPS_PER_SERVER";
+        let value = lookup(variable).unwrap_or_else(|| "4".to_owned());
+        match value.parse() {
+            Ok(per_server) => Ok(Self { per_server }),
+            Err(_) => Err(ConfigError::Malformed { variable, value, expected: "a number, 0 for no limit" }),
+        }
+    }
+}
+
 /// Where the stack is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegionConfig {
@@ -312,6 +356,8 @@ mod tests {
     #[test]
     fn what_is_not_said_has_a_default() {
         assert_eq!(StateMachineConfig::read(&with(&[])), Ok(StateMachineConfig { arn: None }));
+        assert_eq!(DumpsConfig::read(&with(&[])), Ok(DumpsConfig { per_server: 4 }));
+        assert_eq!(EventsConfig::read(&with(&[])), EventsConfig { bus: None, stack: "holdfast".to_owned() });
         assert_eq!(DownloadConfig::read(&with(&[])), Ok(DownloadConfig { valid: Duration::from_mins(15) }));
         assert_eq!(LogConfig::read(&with(&[])), Ok(LogConfig { level: "info".to_owned() }));
         assert!(ClientsConfig::read(&with(&[])).is_ok());
@@ -325,6 +371,7 @@ mod tests {
     #[case("HOLDFAST_CLIENT_DIRS", "bin")]
     #[case("HOLDFAST_MYSQL_CLIENT_DIRS", "bin")]
     #[case("HOLDFAST_MEDIA_SECONDS", "900")]
+    #[case("HOLDFAST_DUMPS_PER_SERVER", "-1")]
     #[case("HOLDFAST_STATE_MACHINE_ARN", "job")]
     #[case("HOLDFAST_KEY_ARN", "alias/holdfast")]
     fn what_cannot_be_is_named_with_its_value(#[case] variable: &str, #[case] value: &str) {
@@ -335,6 +382,7 @@ mod tests {
             LogConfig::read(&lookup).err(),
             ClientsConfig::read(&lookup).err(),
             MediaConfig::read(&lookup).err(),
+            DumpsConfig::read(&lookup).err(),
             StateMachineConfig::read(&lookup).err(),
             BucketConfig::read(&lookup).err(),
         ];

@@ -18,6 +18,7 @@
 //! | `BACKUP#{id}` | `SOURCE` | what a backup is made of; goes by itself after 90 days |
 //! | `RESTORE#{id}` | `SOURCE` | what is restored; goes by itself after 90 days |
 //! | `BACKUP#{id}` | `SERVICE#{name}` | how far a backup has come with one service |
+//! | `SERVER#{host}:{port}` | `SEATS` | which backups dump a database of that server |
 //!
 //! Every write is a transaction, even one of a single item: its token makes the SDK's own repetition of a write whose
 //! answer was lost a success, where a bare conditional write would find its own version and report a conflict.

@@ -10,8 +10,12 @@ pub mod config;
 pub mod dynamodb;
 #[cfg(feature = "records")]
 pub mod entropy;
+#[cfg(feature = "stack")]
+pub mod eventbridge;
 mod explain;
 pub mod memory;
+#[cfg(feature = "stack")]
+pub mod metrics;
 pub mod s3;
 #[cfg(feature = "stack")]
 pub mod secrets;

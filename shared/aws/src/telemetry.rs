@@ -6,7 +6,7 @@ use crate::config::LogConfig;
 
 /// Targets that stay at warnings, or at what the runtime says of each call: below that, the SDK logs requests, and with
 /// them signed URLs and secrets, and the runtime logs events as they come, with the headers that authorize them.
-const QUIET: &str = "lambda_runtime=info,lambda_runtime_api_client=info,lambda_http=info,aws_config=warn,aws_runtime=warn,aws_sdk_dynamodb=warn,aws_sdk_s3=warn,\
+const QUIET: &str = "lambda_runtime=info,lambda_runtime_api_client=info,lambda_http=info,aws_config=warn,aws_runtime=warn,aws_sdk_dynamodb=warn,aws_sdk_eventbridge=warn,aws_sdk_s3=warn,\
     aws_sdk_secretsmanager=warn,aws_sdk_sfn=warn,aws_sigv4=warn,aws_smithy_http_client=warn,\
     aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,\
     tokio_postgres=warn";

@@ -3,13 +3,15 @@
 use holdfast_domain::{
     audit::{Action, AuditEntry},
     backup::State,
+    event::Event,
 };
 
 use crate::{
     error::SliceError,
+    events,
     job::{Answer, Caught, Job},
     ports::Versioned,
-    restoring,
+    restoring, seat,
     slice::Worker,
     undelete, upload, verify,
 };
@@ -28,6 +30,8 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
             verify::give_up(ports, application, *id, *asked_at, caught.failure()).await?;
             return Ok(Answer::Done);
         }
+        // Another night finds it again.
+        Job::Sweep { .. } => return Ok(Answer::Done),
     };
     let Some(Versioned { value: mut backup, version }) = ports.records.backup(application, *id).await? else {
         return Err(SliceError::permanent(
@@ -36,6 +40,8 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
         ));
     };
     if !backup.state.is_open() {
+        // Whoever ended it may have died before it could tell.
+        events::tell(ports, Event::of_backup(&backup)).await;
         return Ok(Answer::Done);
     }
 
@@ -54,6 +60,10 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
     let prefix = backup.prefix();
     upload::give_up(ports.artifacts.as_ref(), &prefix).await?;
     ports.artifacts.purge(&prefix).await?;
+    // What slices that were killed had taken.
+    if let Some(source) = ports.records.source(*id).await? {
+        seat::leave_all(ports, &backup, &source.services).await?;
+    }
 
     let now = ports.clock.now();
     let was = backup.state;
@@ -76,5 +86,6 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
     // There is nothing left that it could keep.
     backup.hold = None;
     ports.records.update_backup(&backup, version, &[audit]).await?;
+    events::tell(ports, Event::of_backup(&backup)).await;
     Ok(Answer::Done)
 }

@@ -79,13 +79,25 @@ pub async fn register(
             created_at: now,
             updated_at: now,
             scheduled_until: now,
+            scheduled_since: Some(now),
+            overdue_since: None,
         },
         Some(existing) => {
             // A slot that is due already is kept, unless the application now lives by another schedule.
             let same = existing.spec.plan == spec.plan && existing.spec.time_zone == spec.time_zone;
-            let next_run_at =
-                if same { existing.next_run_at } else { next_run(&plan.value.spec, id, &spec, now) };
-            ApplicationRecord { spec, updated_at: now, next_run_at, ..existing }
+            if same {
+                ApplicationRecord { spec, updated_at: now, ..existing }
+            } else {
+                let next_run_at = next_run(&plan.value.spec, id, &spec, now);
+                ApplicationRecord {
+                    spec,
+                    updated_at: now,
+                    next_run_at,
+                    scheduled_since: Some(now),
+                    overdue_since: None,
+                    ..existing
+                }
+            }
         }
     };
     let mut audit =

@@ -43,6 +43,15 @@ pub enum Job {
         /// When that was asked for: a backup can be verified more than once.
         asked_at: DateTime<Utc>,
     },
+    /// Remove what late invocations have left of a backup that has ended.
+    Sweep {
+        /// The application.
+        application: ApplicationId,
+        /// The backup.
+        id: BackupId,
+        /// When it was found that something is left: nights may find more than once.
+        asked_at: DateTime<Utc>,
+    },
 }
 
 impl Job {
@@ -55,6 +64,7 @@ impl Job {
                 format!("{id}-undelete-{}", asked_at.format("%Y%m%dT%H%M%S"))
             }
             Self::Verify { id, asked_at, .. } => format!("{id}-verify-{}", asked_at.format("%Y%m%dT%H%M%S")),
+            Self::Sweep { id, asked_at, .. } => format!("{id}-sweep-{}", asked_at.format("%Y%m%dT%H%M%S")),
         }
     }
 

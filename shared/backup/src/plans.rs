@@ -136,7 +136,7 @@ pub(crate) async fn align(
             .audit(now, format!("plan {}", plan.id), Action::Update)
             .changing(record.next_run_at.map(|at| at.to_rfc3339()), next_run_at.map(|at| at.to_rfc3339()))
             .because("the schedule of its plan");
-        let record = ApplicationRecord { next_run_at, ..record };
+        let record = ApplicationRecord { next_run_at, scheduled_since: Some(now), ..record };
         match ports.records.put_application(&record, Some(version), &audit).await {
             Ok(_) => return Ok(true),
             Err(RecordsError::Conflict) => found = ports.records.application(&id).await?,

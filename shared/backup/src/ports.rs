@@ -2,6 +2,7 @@
 
 mod catalog;
 mod clock;
+mod events;
 mod executions;
 mod media;
 mod media_target;
@@ -17,6 +18,7 @@ use holdfast_domain::audit::{Action, AuditEntry};
 
 pub use catalog::{CatalogBucket, CatalogRecords};
 pub use clock::{Clock, Entropy};
+pub use events::{Events, EventsError};
 pub use executions::{ExecutionStatus, Executions, ExecutionsError};
 pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};
 pub use media_target::{Described, MediaTarget, MediaUpload, ObjectHeaders, PROBE};
@@ -45,6 +47,8 @@ pub struct Ports {
     pub secrets: Arc<dyn Secrets>,
     /// Executions of the state machine.
     pub executions: Arc<dyn Executions>,
+    /// Whoever wants to know what has happened.
+    pub events: Arc<dyn Events>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids.

@@ -18,6 +18,7 @@ use holdfast_domain::{
     application::Service,
     audit::Action,
     backup::Failure,
+    event::Event,
     id::{ApplicationId, RestoreId, ServiceName},
     restore::{Preflight, Refusal, Restore, RestoreRun, RestoreState},
 };
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use crate::{
     engines::restorer::Outcome,
     error::SliceError,
+    events,
     job::Answer,
     ports::{Ports, Versioned},
     restores,
@@ -49,7 +51,11 @@ pub(crate) async fn slice(
     let ports = &worker.ports;
     let found = load(ports, application, id).await?;
     match found.value.state {
-        RestoreState::Succeeded => return Ok(Answer::Done),
+        RestoreState::Succeeded => {
+            // Whoever made it succeed may have died before it could tell.
+            events::tell(ports, Event::of_restore(&found.value)).await;
+            return Ok(Answer::Done);
+        }
         RestoreState::Failed | RestoreState::Cancelled => return Err(SliceError::Fenced),
         RestoreState::Queued | RestoreState::Running => {}
     }
@@ -256,5 +262,6 @@ async fn finish(mut run: Checkpoint<'_>) -> Result<(), SliceError> {
     let audit = restores::audit_of(run.ports, Action::Succeed, &run.restore, was);
     run.write_with(&[audit]).await?;
     tracing::info!(application = %run.restore.application, restore = %run.restore.id, "the restore succeeded");
+    events::tell(run.ports, Event::of_restore(&run.restore)).await;
     Ok(())
 }

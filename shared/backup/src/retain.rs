@@ -8,7 +8,9 @@ use holdfast_domain::{
     application::ApplicationSpec,
     audit::Action,
     backup::{Backup, State, Trigger, Undelete, Verification, VerificationState},
+    event::Event,
     id::{ApplicationId, BackupId},
+    plan::PlanSpec,
     retention::{self, Candidate, Policies, Relabel},
 };
 use serde::Serialize;
@@ -16,9 +18,9 @@ use serde::Serialize;
 use crate::{
     backups, discard,
     error::RequestError,
-    marks, plans,
+    events, marks, overdue, plans,
     ports::{ApplicationRecord, Ports, RecordsError, Versioned},
-    undelete, verify,
+    sweep, undelete, verify,
 };
 
 /// Applications read at a time.
@@ -48,6 +50,10 @@ pub struct RetentionSummary {
     pub in_use: usize,
     /// Backups that are being verified from now on, by their plan.
     pub verifying: usize,
+    /// Applications of which no scheduled backup has succeeded for too long.
+    pub overdue: usize,
+    /// Ended backups of which late invocations had left something, which jobs remove from now on.
+    pub swept: usize,
     /// Backups or applications that could not be dealt with; the next run tries again.
     pub failed: usize,
 }
@@ -58,11 +64,42 @@ pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<Retention
     let Some(record) = ports.records.application(application).await? else {
         return removed(ports, application).await;
     };
-    let policies = policies(ports, &record.value).await?;
+    let plan = plans::get(ports, &record.value.spec.plan).await?.value.spec;
     let backups = discard::all_backups(ports, application).await?;
-    let candidates = candidates(backups.iter().map(|backup| &backup.value), Some(&record.value.spec));
+    let (_, looked) = look(ports, &record, &plan, &backups).await;
+    let mut summary = apply(ports, &record.value, &plan, backups).await;
+    summary.add(&looked);
+    Ok(summary)
+}
+
+/// Plans and carries out what the policies of a registered application say.
+async fn apply(
+    ports: &Ports,
+    record: &ApplicationRecord,
+    plan: &PlanSpec,
+    backups: Vec<Versioned<Backup>>,
+) -> RetentionSummary {
+    let policies = Policies { scheduled: plan.scheduled, on_demand: plan.on_demand };
+    let candidates = candidates(backups.iter().map(|backup| &backup.value), Some(&record.spec));
     let plan = retention::plan(&candidates, &policies, ports.clock.now());
-    Ok(execute(ports, application, backups, &plan, Some(&policies)).await)
+    execute(ports, &record.id, backups, &plan, Some(&policies)).await
+}
+
+/// Looks whether an application is overdue, and gives what there is to tell of that.
+async fn look(
+    ports: &Ports,
+    application: &Versioned<ApplicationRecord>,
+    plan: &PlanSpec,
+    backups: &[Versioned<Backup>],
+) -> (Option<Event>, RetentionSummary) {
+    let mut summary = RetentionSummary::default();
+    let found = overdue::look(ports, application, plan, backups).await.unwrap_or_else(|error| {
+        tracing::error!(application = %application.value.id, %error, "whether it is overdue is left to the next run");
+        summary.failed += 1;
+        None
+    });
+    summary.overdue += usize::from(found.is_some());
+    (found, summary)
 }
 
 /// Looks after every application: gives it the next run that its plan says, where a change of the plan was interrupted,
@@ -115,7 +152,21 @@ async fn registered(
     if plans::align(ports, &plan, application).await? {
         tracing::warn!(application = %id, "its next run was not what its plan says, and was put right");
     }
-    let mut summary = run(ports, &id).await?;
+    let Some(record) = ports.records.application(&id).await? else {
+        return removed(ports, &id).await;
+    };
+    let backups = discard::all_backups(ports, &id).await?;
+    let plan = plans::get(ports, &record.value.spec.plan).await?.value;
+    let swept = sweep(ports, &id, &backups).await;
+    let (overdue, looked) = look(ports, &record, &plan.spec, &backups).await;
+    if let Some(overdue) = overdue {
+        tracing::error!(application = %id, event = overdue.detail(), "no scheduled backup has succeeded for too long");
+        // Each night anew, until one succeeds.
+        events::tell(ports, Some(overdue)).await;
+    }
+    let mut summary = apply(ports, &record.value, &plan.spec, backups).await;
+    summary.add(&swept);
+    summary.add(&looked);
     if let Some(days) = plan.spec.verify_days {
         // In the night, and not after each backup.
         match verify::ask_when_due(ports, &id, days, plan.spec.verify_level.unwrap_or_default()).await {
@@ -143,13 +194,36 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
         backup.state.is_final()
             && backup.undelete.is_none()
             && backup.undelete_until().is_none_or(|until| until <= now)
+            && !sweep::is_looked_after(backup, now)
     };
+    let swept = sweep(ports, id, &backups).await;
     if backups.iter().all(|backup| is_over(&backup.value)) {
         ports.records.forget_application(id).await?;
         return Ok(RetentionSummary::default());
     }
     let plan = retention::plan_removed(&candidates(backups.iter().map(|backup| &backup.value), None), now);
-    Ok(execute(ports, id, backups, &plan, None).await)
+    let mut summary = execute(ports, id, backups, &plan, None).await;
+    summary.add(&swept);
+    Ok(summary)
+}
+
+/// Looks for what late invocations have left of backups that ended lately.
+async fn sweep(
+    ports: &Ports,
+    application: &ApplicationId,
+    backups: &[Versioned<Backup>],
+) -> RetentionSummary {
+    let mut summary = RetentionSummary::default();
+    for backup in backups {
+        match sweep::ask_when_needed(ports, &backup.value).await {
+            Ok(asked) => summary.swept += usize::from(asked),
+            Err(error) => {
+                tracing::error!(%application, backup = %backup.value.id, %error, "what is left of it is left to the next run");
+                summary.failed += 1;
+            }
+        }
+    }
+    summary
 }
 
 /// Does what the plan says. A backup that cannot be dealt with never blocks the others.
@@ -240,13 +314,10 @@ impl RetentionSummary {
         self.discarded += other.discarded;
         self.in_use += other.in_use;
         self.verifying += other.verifying;
+        self.overdue += other.overdue;
+        self.swept += other.swept;
         self.failed += other.failed;
     }
-}
-
-async fn policies(ports: &Ports, record: &ApplicationRecord) -> Result<Policies, RequestError> {
-    let plan = plans::get(ports, &record.spec.plan).await?.value.spec;
-    Ok(Policies { scheduled: plan.scheduled, on_demand: plan.on_demand })
 }
 
 /// The succeeded ones as retention sees them; one that lacks a service of `spec` is a partial one.

@@ -16,7 +16,9 @@ use crate::{
         media::{JoinEngine, MediaEngine, Plan},
     },
     error::SliceError,
+    job::Answer,
     ports::{Divided, OpenUpload, Ports, RecordsError, ServiceRun, Versioned},
+    seat,
     share::{self, Staged, StagedLines},
     slice::Worker,
     upload::{self, Advance, Observer, Stored},
@@ -25,10 +27,27 @@ use crate::{
 /// How often a storage that changes meanwhile is planned in stretches, before it is said that it changes too much.
 const MAX_PLANS: u32 = 3;
 
-/// Backs up `service` from its beginning, unless it is finished already. What an earlier slice left open is given up.
-pub async fn back_up(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), SliceError> {
-    let outcome = run(worker, backup, service).await;
+/// Backs up `service` from its beginning, unless it is finished already. What an earlier slice left open is given up. A database
+/// waits while as many of its server are dumped as may be.
+pub async fn back_up(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answer, SliceError> {
+    let outcome = in_turn(worker, backup, service).await;
     outcome.map_err(|error| error.of(&backup.application, service.name()))
+}
+
+async fn in_turn(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answer, SliceError> {
+    let (ports, limit) = (&worker.ports, worker.dumps_per_server);
+    let Some(server) = seat::server(service).filter(|_| limit > 0) else {
+        return run(worker, backup, service).await.map(|()| Answer::Done);
+    };
+    if let Some(seconds) = seat::take(ports, &server, limit, backup, service).await? {
+        return Ok(Answer::Wait { seconds });
+    }
+    let outcome = run(worker, backup, service).await;
+    if let Err(error) = seat::leave(ports, &server, backup, service).await {
+        // It is lent for a while only, and whoever tries again or gives up gives it back too.
+        tracing::warn!(backup = %backup.id, %server, %error, "a seat could not be given back");
+    }
+    outcome.map(|()| Answer::Done)
 }
 
 async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), SliceError> {

@@ -16,6 +16,7 @@ use holdfast_domain::{
     audit::Action,
     backup::{Artifact, Backup, Label, State, Trigger},
     document::{self, BackupDocument},
+    event::Event,
     id::{ApplicationId, BackupId, ServiceName},
     readme,
 };
@@ -23,10 +24,11 @@ use holdfast_domain::{
 use crate::{
     engines::{Clients, Engines, media::Stretches, restorer::Restorers},
     error::{RequestError, SliceError},
+    events,
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
-    restoring, service, share, undelete, upload, verify,
+    restoring, seat, service, share, sweep, undelete, upload, verify,
 };
 
 /// What a worker works with.
@@ -38,6 +40,8 @@ pub struct Worker {
     pub clients: Clients,
     /// Who reads databases.
     pub engines: Arc<dyn Engines>,
+    /// How many databases of one server are dumped at a time; 0 for as many as there are.
+    pub dumps_per_server: usize,
     /// When media are divided between branches.
     pub stretches: Stretches,
     /// Who restores.
@@ -63,10 +67,15 @@ pub async fn slice(
         Job::Verify { application, id, asked_at } => {
             return verify::slice(worker, application, *id, *asked_at, time).await;
         }
+        Job::Sweep { application, id, .. } => return sweep::slice(&worker.ports, application, *id).await,
     };
     let backup = load(&worker.ports, application, *id).await?;
     match backup.value.state {
-        State::Succeeded | State::Expiring | State::Expired => return Ok(Answer::Done),
+        State::Succeeded | State::Expiring | State::Expired => {
+            // Whoever made it succeed may have died before it could tell.
+            events::tell(&worker.ports, Event::of_backup(&backup.value)).await;
+            return Ok(Answer::Done);
+        }
         State::Failed | State::Cancelled => return Err(SliceError::Fenced),
         State::Queued | State::Running => {}
     }
@@ -91,8 +100,7 @@ pub async fn slice(
             let work = share::back_up(worker, &backup.value, service, *share, time);
             return within(time, &backup.value, service, work).await;
         }
-        within(time, &backup.value, service, service::back_up(worker, &backup.value, service)).await?;
-        return Ok(Answer::Done);
+        return within(time, &backup.value, service, service::back_up(worker, &backup.value, service)).await;
     }
     let runs = worker.ports.records.service_runs(*id).await?;
     let step: Vec<Range> =
@@ -103,10 +111,14 @@ pub async fn slice(
             Ok(Answer::Done)
         }
         [Range { service, share: None }] => {
-            if let Some(only) = services.iter().find(|candidate| candidate.name() == service) {
-                within(time, &backup.value, only, service::back_up(worker, &backup.value, only)).await?;
-            }
-            Ok(Answer::Continue)
+            let Some(only) = services.iter().find(|candidate| candidate.name() == service) else {
+                return Ok(Answer::Continue);
+            };
+            let work = service::back_up(worker, &backup.value, only);
+            Ok(match within(time, &backup.value, only, work).await? {
+                Answer::Done => Answer::Continue,
+                other => other,
+            })
         }
         _ => Ok(Answer::FanOut { ranges: step }),
     }
@@ -222,6 +234,7 @@ async fn finish(
     let Versioned { value: mut backup, version } = backup;
     // An upload whose opening was never heard of, or that a replaced slice is still filling.
     upload::give_up(ports.artifacts.as_ref(), &backup.prefix()).await?;
+    seat::leave_all(ports, &backup, services).await?;
     backup.artifacts = artifacts_of(services, runs);
     for artifact in &backup.artifacts {
         check_unchanged(ports, artifact)
@@ -260,6 +273,7 @@ async fn finish(
                 skipped = backup.skipped(),
                 "the backup succeeded"
             );
+            events::tell(ports, Event::of_backup(&backup)).await;
             Ok(())
         }
         Err(RecordsError::Conflict) => Err(lost_race(ports, &backup).await?),

@@ -1,7 +1,7 @@
 //! The scheduler's tick: starts what is due, and looks after jobs that stand still. It takes no input and relies on
 //! conditional writes, so that ticks may be late, doubled, or killed anywhere.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, stream};
@@ -13,6 +13,7 @@ use holdfast_domain::{
     schedule::Slot,
 };
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::{
     applications::next_run,
@@ -47,6 +48,8 @@ pub struct TickSummary {
     pub restarted: usize,
     /// Backups and restores whose execution had ended without their record: they are brought to an end.
     pub aborted: usize,
+    /// Applications, backups and restores that there was no time for: the next tick goes on with them.
+    pub left: usize,
     /// Applications, backups and restores that could not be looked at; the next tick tries again.
     pub failed: usize,
 }
@@ -57,12 +60,20 @@ enum Outcome {
     MovedOn,
     Restarted,
     Aborted,
+    Left,
     Nothing,
 }
 
-/// One tick. Trouble with one application never keeps the others from their turn; only an index that cannot be read
-/// fails the tick.
+/// One tick that takes the time it needs.
 pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
+    tick_within(ports, Duration::MAX).await
+}
+
+/// One tick that begins nothing any more once `time` is spent: half of it is for what is due, and the rest for looking after
+/// what was begun, so that neither keeps the other waiting for ever. Trouble with one application never keeps the others from
+/// their turn; only an index that cannot be read fails the tick.
+pub async fn tick_within(ports: &Ports, time: Duration) -> Result<TickSummary, RequestError> {
+    let began = Instant::now();
     let now = ports.clock.now();
     let mut summary = TickSummary::default();
 
@@ -70,6 +81,9 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
     let busy: HashMap<_, _> = restores.iter().cloned().collect();
     let due = ports.records.due(now, PER_SHARD).await?;
     let starts = stream::iter(due).map(async |application| {
+        if began.elapsed() >= time / 2 {
+            return Ok(Outcome::Left);
+        }
         let outcome = start_due(ports, &application, busy.get(&application).copied(), now).await;
         if let Err(error) = &outcome {
             tracing::error!(%application, %error, "could not start the scheduled backup");
@@ -80,6 +94,9 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
 
     let open = ports.records.open_backups(PER_SHARD).await?;
     let looks = stream::iter(open).map(async |(application, id)| {
+        if began.elapsed() >= time {
+            return Ok(Outcome::Left);
+        }
         let outcome = look_after_backup(ports, &application, id, now).await;
         if let Err(error) = &outcome {
             tracing::error!(%application, backup = %id, %error, "could not look after the backup");
@@ -89,6 +106,9 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
     let looks: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).collect().await;
 
     let restores = stream::iter(restores).map(async |(application, id)| {
+        if began.elapsed() >= time {
+            return Ok(Outcome::Left);
+        }
         let outcome = look_after_restore(ports, &application, id, now).await;
         if let Err(error) = &outcome {
             tracing::error!(%application, restore = %id, %error, "could not look after the restore");
@@ -104,6 +124,7 @@ pub async fn tick(ports: &Ports) -> Result<TickSummary, RequestError> {
             Ok(Outcome::MovedOn) => summary.moved_on += 1,
             Ok(Outcome::Restarted) => summary.restarted += 1,
             Ok(Outcome::Aborted) => summary.aborted += 1,
+            Ok(Outcome::Left) => summary.left += 1,
             Ok(Outcome::Nothing) => {}
             Err(_) => summary.failed += 1,
         }

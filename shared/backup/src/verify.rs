@@ -16,6 +16,7 @@ use holdfast_domain::{
         Artifact, Backup, Contents, Failure, State, Verification, VerificationLevel, VerificationState,
         VerifiedArtifact,
     },
+    event::Event,
     id::{ApplicationId, BackupId},
 };
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ use crate::{
     discard,
     engines::{media, mysql, postgres},
     error::{RequestError, SliceError},
+    events,
     job::{Answer, Job},
     marks,
     ports::{Ports, RecordsError, Versioned},
@@ -260,7 +262,12 @@ pub(crate) async fn give_up(
         last.failure = Some(failure.clone());
         Some(failure.message.clone())
     })
-    .await
+    .await?;
+    if failure.code == reading::DAMAGED {
+        let backup = slice::load(ports, application, id).await?.value;
+        events::tell(ports, Event::of_damage(&backup)).await;
+    }
+    Ok(())
 }
 
 /// Ends one that was asked for long ago, and whose job was lost: it says nothing about the backup.

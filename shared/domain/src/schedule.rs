@@ -1,6 +1,7 @@
 //! When backups are due: a plan's schedule, turned into slots in an application's time zone.
 
 mod cron;
+mod overdue;
 mod spread;
 mod wall_clock;
 
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{id::ApplicationId, invalid::Invalid};
+
+pub use overdue::LONGEST_BACKUP;
 
 /// Minutes in a day: the widest a spread may be, so that every application keeps one slot a day.
 const DAY_MINUTES: u32 = 24 * 60;

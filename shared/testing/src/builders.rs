@@ -76,6 +76,8 @@ pub fn application(id: &str) -> ApplicationRecord {
         updated_at: now(),
         next_run_at: Some(now() + TimeDelta::days(1)),
         scheduled_until: now(),
+        scheduled_since: None,
+        overdue_since: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod artifacts;
 mod clock;
 mod entropy;
+mod events;
 mod executions;
 mod media;
 mod media_target;
@@ -13,6 +14,7 @@ mod secrets;
 pub use artifacts::{FakeArtifacts, KEY_ARN};
 pub use clock::FakeClock;
 pub use entropy::SeededEntropy;
+pub use events::FakeEvents;
 pub use executions::FakeExecutions;
 pub use media::{FakeMedia, Surprise};
 pub use media_target::{BACKUPS, FakeMediaTarget};

@@ -11,7 +11,7 @@ use std::{
 use futures::future::BoxFuture;
 use holdfast_backup::{
     error::SliceError,
-    ports::{ExecutionsError, RecordsError, SecretError, StorageError},
+    ports::{EventsError, ExecutionsError, RecordsError, SecretError, StorageError},
 };
 
 use crate::fakes::SeededEntropy;
@@ -228,6 +228,12 @@ impl Injected for SliceError {
             Fault::Denied => Self::permanent("injected", format!("{call} was refused (injected)")),
             _ => Self::transient("injected", format!("{call} was out of reach (injected)")),
         }
+    }
+}
+
+impl Injected for EventsError {
+    fn injected(_: Fault, call: &str) -> Self {
+        Self(format!("injected into {call}"))
     }
 }
 

@@ -35,6 +35,7 @@ pub fn worker(world: &World) -> Worker {
     Worker {
         engines: Arc::new(ClientEngines::new(ports.clone(), clients.clone())),
         restorers: world.restorers.clone(),
+        dumps_per_server: 4,
         stretches: Stretches::default(),
         clients,
         ports,

@@ -21,6 +21,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt as _;
 
 pub use counts::Counts;
+pub use databases::Databases;
 pub use trace::Trace;
 
 use crate::fakes::Neglect;

@@ -15,8 +15,8 @@ use holdfast_domain::{
 use crate::{
     builders,
     fakes::{
-        FakeArtifacts, FakeClock, FakeExecutions, FakeMedia, FakeMediaTarget, FakeRecords, FakeRestorers,
-        FakeSecrets, SeededEntropy,
+        FakeArtifacts, FakeClock, FakeEvents, FakeExecutions, FakeMedia, FakeMediaTarget, FakeRecords,
+        FakeRestorers, FakeSecrets, SeededEntropy,
     },
     faults::{Faults, Faulty},
 };
@@ -41,6 +41,8 @@ pub struct World {
     pub restorers: Arc<FakeRestorers>,
     /// The state machine.
     pub executions: Arc<FakeExecutions>,
+    /// What was told to others.
+    pub events: Arc<FakeEvents>,
     /// The time: [`builders::now`] at first.
     pub clock: Arc<FakeClock>,
 }
@@ -61,6 +63,7 @@ impl World {
         let secrets = Arc::new(FakeSecrets::default());
         let restorers = Arc::new(FakeRestorers::new(&faults));
         let executions = Arc::new(FakeExecutions::default());
+        let events = Arc::new(FakeEvents::default());
         let clock = Arc::new(FakeClock::at(builders::now()));
         let ports = Ports {
             records: Arc::new(Faulty::new(records.clone(), &faults)),
@@ -69,10 +72,23 @@ impl World {
             media_target: Arc::new(Faulty::new(media_target.clone(), &faults)),
             secrets: Arc::new(Faulty::new(secrets.clone(), &faults)),
             executions: Arc::new(Faulty::new(executions.clone(), &faults)),
+            events: Arc::new(Faulty::new(events.clone(), &faults)),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
         };
-        Self { ports, faults, records, artifacts, media, media_target, secrets, restorers, executions, clock }
+        Self {
+            ports,
+            faults,
+            records,
+            artifacts,
+            media,
+            media_target,
+            secrets,
+            restorers,
+            executions,
+            events,
+            clock,
+        }
     }
 
     /// The same ports, and the same restorers, for somebody else: every call of theirs goes through `faults`.
@@ -84,6 +100,7 @@ impl World {
             media_target: Arc::new(Faulty::new(self.media_target.clone(), faults)),
             secrets: Arc::new(Faulty::new(self.secrets.clone(), faults)),
             executions: Arc::new(Faulty::new(self.executions.clone(), faults)),
+            events: Arc::new(Faulty::new(self.events.clone(), faults)),
             ..self.ports.clone()
         };
         (ports, self.restorers.beside(faults))

@@ -93,6 +93,10 @@ impl Key {
         Self { pk: service_runs_partition(backup), sk: format!("{SERVICE}{service}") }
     }
 
+    pub(super) fn seats(server: &str) -> Self {
+        Self { pk: format!("SERVER#{server}"), sk: "SEATS".to_owned() }
+    }
+
     pub(super) fn source(backup: BackupId) -> Self {
         Self { pk: service_runs_partition(backup), sk: "SOURCE".to_owned() }
     }

@@ -10,6 +10,7 @@ use holdfast_domain::{
     backup::{Backup, Trigger},
     id::{ApplicationId, BackupId, PlanId, RestoreId},
     restore::Restore,
+    seats::Seats,
 };
 
 use super::{
@@ -217,6 +218,24 @@ impl Records for DynamoRecords {
         let version = expected.unwrap_or(0) + 1;
         let mut transaction = self.transaction();
         transaction.put(service_run::item(backup, run, version)?, Condition::expected(expected))?;
+        transaction.commit().await?;
+        Ok(version)
+    }
+
+    async fn seats(&self, server: &str) -> Result<Option<Versioned<Seats>>, RecordsError> {
+        self.get(Key::seats(server)).await?.map(read_versioned).transpose()
+    }
+
+    async fn put_seats(
+        &self,
+        server: &str,
+        seats: &Seats,
+        expected: Option<u64>,
+    ) -> Result<u64, RecordsError> {
+        let version = expected.unwrap_or(0) + 1;
+        let mut transaction = self.transaction();
+        let item = stored::versioned_item(Key::seats(server), version, seats)?;
+        transaction.put(item, Condition::expected(expected))?;
         transaction.commit().await?;
         Ok(version)
     }

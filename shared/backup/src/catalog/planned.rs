@@ -118,6 +118,8 @@ impl Sight {
                 // What was due before is not caught up with: whether it had its backup is not known of every slot.
                 next_run_at: plan.and_then(|plan| next_run(plan, id, &spec, now)),
                 scheduled_until: now,
+                scheduled_since: Some(now),
+                overdue_since: None,
                 spec,
                 created_at,
                 updated_at: now,

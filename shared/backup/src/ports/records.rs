@@ -7,6 +7,7 @@ use holdfast_domain::{
     id::{ApplicationId, BackupId, PlanId, RestoreId, ServiceName},
     plan::PlanSpec,
     restore::Restore,
+    seats::Seats,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,17 @@ pub trait Records: Send + Sync {
         expected: Option<u64>,
     ) -> Result<u64, RecordsError>;
 
+    /// Who dumps databases of a server, known as `host:port`, as the last write left it.
+    async fn seats(&self, server: &str) -> Result<Option<Versioned<Seats>>, RecordsError>;
+
+    /// Writes who dumps databases of a server. `expected` as for applications.
+    async fn put_seats(
+        &self,
+        server: &str,
+        seats: &Seats,
+        expected: Option<u64>,
+    ) -> Result<u64, RecordsError>;
+
     /// Creates a restore in one transaction with what it claims: its idempotency key, and the turn (one open restore of an
     /// application). The application must be registered.
     async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError>;
@@ -217,6 +229,12 @@ pub struct ApplicationRecord {
     pub next_run_at: Option<DateTime<Utc>>,
     /// The last slot that a backup was made for, or the moment its schedule began.
     pub scheduled_until: DateTime<Utc>,
+    /// From when on its schedule is what it is now; from its registration on where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_since: Option<DateTime<Utc>>,
+    /// Since when no scheduled backup has succeeded for too long, as retention has last found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue_since: Option<DateTime<Utc>>,
 }
 
 /// A plan as it is kept.

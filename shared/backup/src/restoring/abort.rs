@@ -2,6 +2,7 @@ use chrono::TimeDelta;
 use holdfast_domain::{
     audit::{Action, AuditEntry},
     backup::Failure,
+    event::Event,
     id::{ApplicationId, RestoreId},
     restore::{Mapping, Restore, RestoreRun, RestoreState},
 };
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     error::SliceError,
+    events,
     job::{Answer, Caught},
     ports::{Ports, Versioned},
     request, restores,
@@ -33,6 +35,8 @@ pub(crate) async fn abort(
     let ports = &worker.ports;
     let Versioned { value: mut restore, mut version } = super::load(ports, application, id).await?;
     if !restore.state.is_open() {
+        // Whoever ended it may have died before it could tell.
+        events::tell(ports, Event::of_restore(&restore)).await;
         return Ok(Answer::Done);
     }
     // Fence first: a slice that is still at it finds at its next word that the record is not its own any more.
@@ -79,6 +83,7 @@ pub(crate) async fn abort(
     };
     restore.failure = failure;
     ports.records.update_restore(&restore, version, &[audit]).await?;
+    events::tell(ports, Event::of_restore(&restore)).await;
     Ok(Answer::Done)
 }
 

@@ -5,8 +5,10 @@
 mod applications;
 mod catalog;
 mod divided;
+mod events;
 mod holds;
 mod killed;
+mod overdue;
 mod rehearsals;
 mod requests;
 mod restore_killed;
@@ -16,7 +18,9 @@ mod restoring_safety;
 mod retention;
 mod retention_chaos;
 mod schedule;
+mod seats;
 mod shop;
+mod sweep;
 mod undelete;
 mod verification;
 

@@ -6,7 +6,7 @@ use holdfast_backup::{
     ports::{ApplicationRecord, Clock},
     request::{self, BackupRequest},
     retain,
-    tick::{TickSummary, tick},
+    tick::{TickSummary, tick, tick_within},
 };
 use holdfast_domain::{
     audit::{Action, AuditEntry},
@@ -91,6 +91,45 @@ async fn trouble_with_one_application_does_not_keep_the_others() {
     let summary = tick(&world.ports).await.unwrap();
     assert_eq!((summary.started, summary.failed), (2, 1));
     assert_eq!(tick(&world.ports).await.unwrap().started, 1);
+}
+
+/// Each start takes a second, and sixteen go side by side.
+#[tokio::test(start_paused = true)]
+async fn a_tick_ends_in_time_and_the_next_ones_go_on() {
+    let world = World::new();
+    for number in 0..100 {
+        world.register(&format!("shop-{number}"));
+    }
+    world.clock.advance(TimeDelta::days(1));
+    world.faults.always("executions.start", Moment::Before, Fault::Delay(std::time::Duration::from_secs(1)));
+    let minute = std::time::Duration::from_secs(6);
+    let began = tokio::time::Instant::now();
+    let first = tick_within(&world.ports, minute).await.unwrap();
+    assert!(began.elapsed() < minute, "{:?}", began.elapsed());
+    assert_eq!((first.started, first.left, first.failed), (48, 52, 0));
+    let second = tick_within(&world.ports, minute).await.unwrap();
+    assert_eq!((second.started, second.left), (48, 4));
+    assert_eq!(tick_within(&world.ports, minute).await.unwrap().started, 4);
+    assert_eq!(world.executions.started().len(), 100);
+}
+
+/// Half of the time is kept for what was begun before, however much is due.
+#[tokio::test(start_paused = true)]
+async fn what_is_due_does_not_keep_a_tick_from_looking_after_what_runs() {
+    let world = World::new();
+    let shop = register_media_only(&world, "shop").id;
+    world.clock.advance(TimeDelta::days(1));
+    tick(&world.ports).await.unwrap();
+    let id = world.records.all_backups(&shop)[0].id;
+    world.executions.end(&Job::Backup { application: shop, id });
+    for number in 0..100 {
+        world.register(&format!("shop-{number}"));
+    }
+    world.clock.advance(TimeDelta::days(1));
+    world.faults.always("executions.start", Moment::Before, Fault::Delay(std::time::Duration::from_secs(1)));
+    let summary = tick_within(&world.ports, std::time::Duration::from_secs(6)).await.unwrap();
+    assert!(summary.left > 0, "{summary:?}");
+    assert_eq!(summary.aborted, 1, "{summary:?}");
 }
 
 #[tokio::test]

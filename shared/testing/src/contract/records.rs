@@ -10,6 +10,7 @@ use holdfast_domain::{
     audit::AuditEntry,
     backup::{Backup, Failure, Label, Phase, State},
     id::{ApplicationId, AuditId, BackupId},
+    seats::{Seat, Seats},
 };
 
 use crate::{
@@ -52,6 +53,8 @@ macro_rules! records_contract {
             backups_page_from_the_newest
             a_backup_reads_back_with_everything_in_it
             a_service_run_is_fenced_by_its_version
+            the_seats_of_a_server_are_written_by_version
+            of_many_who_want_the_last_seat_one_gets_it
             the_audit_trail_pages_from_the_newest
             a_plans_audit_trail_is_its_own
         }
@@ -94,6 +97,11 @@ impl Case {
     fn queued(&self, minutes: i64) -> Backup {
         let at = now() + TimeDelta::minutes(minutes);
         builders::queued(&self.application, self.entropy.backup_id(at), at)
+    }
+
+    fn seat(&self, minutes: i64) -> Seat {
+        let backup = self.queued(minutes).id;
+        Seat { backup, service: builders::service_name("DEFAULT"), until: now() + TimeDelta::minutes(16) }
     }
 
     fn request(&self, minutes: i64, key: Option<&str>) -> NewBackup {
@@ -602,6 +610,42 @@ pub async fn a_service_run_is_fenced_by_its_version(records: &dyn Records) {
     let runs = records.service_runs(backup).await.unwrap();
     let runs: Vec<_> = runs.into_iter().map(|run| (run.value, run.version)).collect();
     assert_eq!(runs, [(database, 1), (media, 3)]);
+}
+
+/// The seats of one server are none of another's, and who does not know who has them cannot change that.
+pub async fn the_seats_of_a_server_are_written_by_version(records: &dyn Records) {
+    let case = Case::new("seats");
+    let (server, other) = ("seats.internal:5432", "seats.internal:5433");
+    assert!(records.seats(server).await.unwrap().is_none());
+    let mut seats = Seats::default();
+    assert!(seats.take(case.seat(0), 2, now()));
+    assert_eq!(records.put_seats(server, &seats, None).await.unwrap(), 1);
+    let outcome = records.put_seats(server, &seats, None).await;
+    assert!(matches!(outcome, Err(RecordsError::Conflict)), "{outcome:?}");
+    assert!(seats.take(case.seat(1), 2, now()));
+    assert_eq!(records.put_seats(server, &seats, Some(1)).await.unwrap(), 2);
+    let outcome = records.put_seats(server, &Seats::default(), Some(1)).await;
+    assert!(
+        matches!(outcome, Err(RecordsError::Conflict)),
+        "who was overtaken takes nobody's seat: {outcome:?}"
+    );
+    let found = records.seats(server).await.unwrap().unwrap();
+    assert_eq!((found.value, found.version), (seats, 2));
+    assert!(records.seats(other).await.unwrap().is_none());
+}
+
+/// However many come at the same moment.
+pub async fn of_many_who_want_the_last_seat_one_gets_it(records: &dyn Records) {
+    let case = Case::new("last-seat");
+    let server = "last-seat.internal:5432";
+    let wants = |number| {
+        let mut seats = Seats::default();
+        assert!(seats.take(case.seat(number), 1, now()));
+        async move { records.put_seats(server, &seats, None).await }
+    };
+    let outcomes = join_all((0..10).map(wants)).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    assert_eq!(records.seats(server).await.unwrap().unwrap().value.taken.len(), 1);
 }
 
 /// The audit trail comes page by page, newest first.

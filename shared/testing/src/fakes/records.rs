@@ -20,6 +20,7 @@ use holdfast_domain::{
     id::{ApplicationId, AuditId, BackupId, PlanId, RestoreId, ServiceName},
     plan::PlanSpec,
     restore::Restore,
+    seats::Seats,
 };
 
 /// Records in memory, with every condition of the port. All of them are in one shard.
@@ -69,6 +70,7 @@ struct State {
     turns: BTreeMap<(ApplicationId, Trigger), BackupId>,
     idempotency: BTreeMap<(ApplicationId, String), UsedKey>,
     runs: BTreeMap<BackupId, BTreeMap<ServiceName, Versioned<ServiceRun>>>,
+    seats: BTreeMap<String, Versioned<Seats>>,
     restores: restores::Restores,
     audit: BTreeMap<ApplicationId, BTreeMap<AuditId, AuditEntry>>,
     plan_audit: BTreeMap<PlanId, BTreeMap<AuditId, AuditEntry>>,
@@ -118,6 +120,13 @@ impl FakeRecords {
     pub fn turns_taken(&self) -> usize {
         let state = self.state.lock().unwrap();
         state.turns.len() + state.restores.turns_taken()
+    }
+
+    /// How many seats at database servers are taken at `now`.
+    pub fn seats_taken(&self, now: DateTime<Utc>) -> usize {
+        let state = self.state.lock().unwrap();
+        let taken = state.seats.values().flat_map(|seats| &seats.value.taken);
+        taken.filter(|seat| seat.until > now).count()
     }
 
     /// Puts an application there as it is.
@@ -363,6 +372,19 @@ impl Records for FakeRecords {
         let runs = state.runs.entry(backup).or_default();
         let expected = if neglected { runs.get(&run.service).map(|found| found.version) } else { expected };
         write(runs, &run.service, run, expected)
+    }
+
+    async fn seats(&self, server: &str) -> Result<Option<Versioned<Seats>>, RecordsError> {
+        Ok(self.state.lock().unwrap().seats.get(server).cloned())
+    }
+
+    async fn put_seats(
+        &self,
+        server: &str,
+        seats: &Seats,
+        expected: Option<u64>,
+    ) -> Result<u64, RecordsError> {
+        write(&mut self.state.lock().unwrap().seats, &server.to_owned(), seats, expected)
     }
 
     async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError> {

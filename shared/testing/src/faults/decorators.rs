@@ -10,17 +10,19 @@ use holdfast_backup::{
     job::{Caught, Job},
     ports::{
         ApplicationRecord, ArtifactStore, CatalogBucket, CatalogRecords, Creation, DatabaseCredentials,
-        ExecutionStatus, Executions, ExecutionsError, NewBackup, NewRestore, OpenUpload, Page, PartCopy,
-        PlanRecord, Records, RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun, StorageError,
-        StoredPart, Versioned,
+        Events, EventsError, ExecutionStatus, Executions, ExecutionsError, NewBackup, NewRestore, OpenUpload,
+        Page, PartCopy, PlanRecord, Records, RecordsError, RestoreCreation, SecretError, Secrets, ServiceRun,
+        StorageError, StoredPart, Versioned,
     },
 };
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::AuditEntry,
     backup::{Backup, StoredObject},
+    event::Event,
     id::{ApplicationId, BackupId, PlanId, RestoreId},
     restore::Restore,
+    seats::Seats,
 };
 use secrecy::SecretString;
 
@@ -170,6 +172,19 @@ impl<P: Records + ?Sized> Records for Faulty<P> {
     ) -> Result<u64, RecordsError> {
         let effect = self.inner.put_service_run(backup, run, expected);
         self.faults.around("records.put_service_run", effect).await
+    }
+
+    async fn seats(&self, server: &str) -> Result<Option<Versioned<Seats>>, RecordsError> {
+        self.faults.around("records.seats", self.inner.seats(server)).await
+    }
+
+    async fn put_seats(
+        &self,
+        server: &str,
+        seats: &Seats,
+        expected: Option<u64>,
+    ) -> Result<u64, RecordsError> {
+        self.faults.around("records.put_seats", self.inner.put_seats(server, seats, expected)).await
     }
 
     async fn create_restore(&self, new: &NewRestore) -> Result<RestoreCreation, RecordsError> {
@@ -351,6 +366,13 @@ impl<P: Secrets + ?Sized> Secrets for Faulty<P> {
 
     async fn credentials(&self, arn: &str) -> Result<DatabaseCredentials, SecretError> {
         self.faults.around("secrets.credentials", self.inner.credentials(arn)).await
+    }
+}
+
+#[async_trait]
+impl<P: Events + ?Sized> Events for Faulty<P> {
+    async fn publish(&self, event: &Event) -> Result<(), EventsError> {
+        self.faults.around("events.publish", self.inner.publish(event)).await
     }
 }
 

@@ -8,6 +8,7 @@ use holdfast_domain::{
     audit::{Action, AuditEntry},
     backup::{Backup, State, VerificationState},
     document,
+    event::What,
     id::{ApplicationId, BackupId},
     mark, readme,
     restore::RestoreState,
@@ -56,6 +57,7 @@ pub(super) async fn audit(stage: &Stage, night: DateTime<Utc>) -> Vec<String> {
     }
     wrong.extend(of_bucket(stage, &prefixes));
     wrong.extend(of_keys(stage).await);
+    wrong.extend(of_events(stage));
     if world.records.turns_taken() > 0 {
         wrong.push(format!("{} turns are still taken", world.records.turns_taken()));
     }
@@ -214,6 +216,31 @@ fn of_bucket(stage: &Stage, prefixes: &BTreeMap<String, State>) -> Vec<String> {
     }
     if artifacts.open_upload_count() > 0 {
         wrong.push(format!("{} uploads are open", artifacts.open_upload_count()));
+    }
+    wrong
+}
+
+/// Nobody was told of an end that a job did not come to.
+fn of_events(stage: &Stage) -> Vec<String> {
+    let records = &stage.world.records;
+    let mut wrong = Vec::new();
+    for event in stage.world.events.told() {
+        let is_so = match &event.what {
+            What::Backup { backup, state, .. } => {
+                let all = records.all_backups(&event.application);
+                let found = all.iter().find(|found| found.id == *backup).map(|found| found.state);
+                let is_past = matches!(found, Some(State::Expiring | State::Expired));
+                found == Some(*state) || is_past && *state == State::Succeeded
+            }
+            What::Restore { restore, state, .. } => {
+                let all = records.all_restores(&event.application);
+                all.iter().any(|found| found.id == *restore && found.state == *state)
+            }
+            What::Damaged { .. } | What::Overdue { .. } => true,
+        };
+        if !is_so {
+            wrong.push(format!("others were told of what is not so: {}", event.detail()));
+        }
     }
     wrong
 }

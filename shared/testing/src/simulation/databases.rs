@@ -17,10 +17,13 @@ use holdfast_domain::{application::Service, backup::Contents, id::ApplicationId}
 use crate::{fakes::FakeRestorers, faults::Faults};
 
 /// Reads what the restorers' databases hold. Each step can go wrong: `engine.open`, `engine.prepare` and `engine.read`.
-pub(super) struct Databases {
-    pub(super) held: FakeRestorers,
-    pub(super) faults: Faults,
-    pub(super) clock: Arc<dyn Clock>,
+pub struct Databases {
+    /// What the databases hold.
+    pub held: FakeRestorers,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 struct Dump {

@@ -113,7 +113,8 @@ pub(super) async fn execution(requests: Requests, job: Job, abort: Option<Caught
         let (Job::Backup { application, .. }
         | Job::Undelete { application, .. }
         | Job::Restore { application, .. }
-        | Job::Verify { application, .. }) = &job;
+        | Job::Verify { application, .. }
+        | Job::Sweep { application, .. }) = &job;
         // What goes wrong here is left to the nightly run.
         let _ =
             requests.invoke(3, (5, 2), |_| false, |done| Request::Retention(application.clone(), done)).await;

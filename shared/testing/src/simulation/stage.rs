@@ -60,6 +60,8 @@ pub(super) struct Stage {
     pub(super) plan: PlanSpec,
     pub(super) book: Arc<Book>,
     stretches: Stretches,
+    /// Databases of the server that both applications have, dumped at a time.
+    dumps_per_server: usize,
 }
 
 impl Stage {
@@ -82,7 +84,7 @@ impl Stage {
             world.records.insert_application(record.clone());
         }
         let book = Arc::new(Book::new(&world, &applications));
-        Self { world, applications, plan: plan(verify_days).spec, book, stretches }
+        Self { world, applications, plan: plan(verify_days).spec, book, stretches, dumps_per_server: 4 }
     }
 
     /// A whole backup of each application, made by the use cases themselves.
@@ -110,7 +112,8 @@ impl Stage {
     pub(super) async fn new(seed: u64, dice: &Dice, models: &[Model]) -> Self {
         let verify_days = dice.happens(500).then_some(3);
         let stretches = if dice.happens(60) { Stretches::of_seconds(0) } else { Stretches::default() };
-        let stage = Self::furnished(seed, verify_days, stretches);
+        let dumps_per_server = if dice.happens(500) { 1 } else { 4 };
+        let stage = Self { dumps_per_server, ..Self::furnished(seed, verify_days, stretches) };
         stage.put_plan().await;
         if dice.happens(500) {
             stage.world.restorers.leave_cursors();
@@ -186,6 +189,7 @@ impl Stage {
                 postgres: "/nonexistent/{major}".parse().unwrap(),
                 mysql: "/nonexistent".parse().unwrap(),
             },
+            dumps_per_server: self.dumps_per_server,
             stretches: self.stretches,
             ports,
         }
