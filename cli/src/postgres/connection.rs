@@ -134,6 +134,7 @@ impl Connection {
             database: self.database.clone(),
             secret_arn: String::new(),
             restore_secret_arn: None,
+            isolated: None,
             tls: self.tls()?,
         })
     }

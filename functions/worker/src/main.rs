@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use holdfast_aws::{
-    config::{ClientsConfig, LogConfig, MediaConfig},
+    config::{ClientsConfig, IsolatedConfig, LogConfig, MediaConfig},
     memory, telemetry, wire,
 };
 use holdfast_backup::{
@@ -27,6 +27,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         engines: Arc::new(ClientEngines::new(ports.clone(), clients.clone())),
         restorers: Arc::new(EngineRestorers::new(ports.clone(), clients.clone())),
         stretches: MediaConfig::from_env()?.stretches,
+        placement: IsolatedConfig::from_env().placement,
         ports,
         clients,
     };

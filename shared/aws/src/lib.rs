@@ -12,6 +12,8 @@ pub mod dynamodb;
 pub mod entropy;
 mod explain;
 pub mod memory;
+#[cfg(feature = "stack")]
+pub mod rds;
 pub mod s3;
 #[cfg(feature = "stack")]
 pub mod secrets;

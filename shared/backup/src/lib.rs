@@ -13,6 +13,7 @@ pub mod error;
 pub mod explain;
 pub mod files;
 pub mod hold;
+pub mod isolated;
 pub mod job;
 mod marks;
 pub mod plans;

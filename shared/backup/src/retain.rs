@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::{
     backups, discard,
     error::RequestError,
+    isolated::leftovers::{self, Sweep},
     marks, plans,
     ports::{ApplicationRecord, Ports, RecordsError, Versioned},
     undelete, verify,
@@ -48,6 +49,8 @@ pub struct RetentionSummary {
     pub in_use: usize,
     /// Backups that are being verified from now on, by their plan.
     pub verifying: usize,
+    /// Temporary instances, clusters and snapshots that had outlived their backup, and are being deleted.
+    pub swept: usize,
     /// Backups or applications that could not be dealt with; the next run tries again.
     pub failed: usize,
 }
@@ -67,7 +70,8 @@ pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<Retention
 
 /// Looks after every application: gives it the next run that its plan says, where a change of the plan was interrupted,
 /// and runs its retention. Of those that were removed, what was begun is finished, and what carries an expiry goes when
-/// that comes. Trouble with one never keeps the others waiting.
+/// that comes. Temporary copies of databases that have outlived their backup are deleted. Trouble with one never keeps the others
+/// waiting.
 pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
     let mut total = RetentionSummary::default();
     let mut after = None;
@@ -101,9 +105,20 @@ pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
         total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
         match page.next {
             Some(next) => after = Some(next),
-            None => return Ok(total),
+            None => break,
         }
     }
+    match leftovers::sweep(ports).await {
+        Ok(Sweep { swept, failed }) => {
+            total.swept += swept;
+            total.failed += failed;
+        }
+        Err(error) => {
+            tracing::error!(%error, "temporary copies of databases could not be looked for");
+            total.failed += 1;
+        }
+    }
+    Ok(total)
 }
 
 async fn registered(
@@ -240,6 +255,7 @@ impl RetentionSummary {
         self.discarded += other.discarded;
         self.in_use += other.in_use;
         self.verifying += other.verifying;
+        self.swept += other.swept;
         self.failed += other.failed;
     }
 }

@@ -4,7 +4,7 @@
 //! A step with one service is done in one slice; a step with several fans out, a branch for each. A last slice, with
 //! every artifact stored and read back, makes the backup succeed.
 //!
-//! A database is done within one slice or not at all: what does not fit fails with that reason before the invocation's
+//! A database is done within one slice or not at all, unless it is read from a copy, which is waited for first: what does not fit fails with that reason before the invocation's
 //! end, and is not tried again. A storage that is too large for one slice is divided: a first slice plans its stretches,
 //! branches store them, as many in each slice as it has time for, and a last one joins them.
 
@@ -23,6 +23,7 @@ use holdfast_domain::{
 use crate::{
     engines::{Clients, Engines, media::Stretches, restorer::Restorers},
     error::{RequestError, SliceError},
+    isolated::Placement,
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
@@ -40,6 +41,8 @@ pub struct Worker {
     pub engines: Arc<dyn Engines>,
     /// When media are divided between branches.
     pub stretches: Stretches,
+    /// Where temporary copies of databases are put.
+    pub placement: Placement,
     /// Who restores.
     pub restorers: Arc<dyn Restorers>,
 }
@@ -91,8 +94,8 @@ pub async fn slice(
             let work = share::back_up(worker, &backup.value, service, *share, time);
             return within(time, &backup.value, service, work).await;
         }
-        within(time, &backup.value, service, service::back_up(worker, &backup.value, service)).await?;
-        return Ok(Answer::Done);
+        let work = service::back_up(worker, &backup.value, service);
+        return within(time, &backup.value, service, work).await;
     }
     let runs = worker.ports.records.service_runs(*id).await?;
     let step: Vec<Range> =
@@ -103,10 +106,14 @@ pub async fn slice(
             Ok(Answer::Done)
         }
         [Range { service, share: None }] => {
-            if let Some(only) = services.iter().find(|candidate| candidate.name() == service) {
-                within(time, &backup.value, only, service::back_up(worker, &backup.value, only)).await?;
+            let Some(only) = services.iter().find(|candidate| candidate.name() == service) else {
+                return Ok(Answer::Continue);
+            };
+            match within(time, &backup.value, only, service::back_up(worker, &backup.value, only)).await? {
+                // Of this service; there may be others.
+                Answer::Done => Ok(Answer::Continue),
+                answer => Ok(answer),
             }
-            Ok(Answer::Continue)
         }
         _ => Ok(Answer::FanOut { ranges: step }),
     }
@@ -132,11 +139,17 @@ async fn within<T>(
     work: impl Future<Output = Result<T, SliceError>>,
 ) -> Result<T, SliceError> {
     tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+        let advice = if service.is_database() && service.isolated().is_none() {
+            "; if its server is on RDS and busy, register it as \"isolated\", to be read from a copy that nothing else uses \
+             (docs/isolated.md)"
+        } else {
+            ""
+        };
         let error = SliceError::permanent(
             "slice_too_short",
             format!(
                 "it could not be read and stored within the {} seconds that one invocation of the worker has; a service \
-                 of this size cannot be backed up yet",
+                 of this size cannot be backed up yet{advice}",
                 time.as_secs()
             ),
         );

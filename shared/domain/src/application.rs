@@ -69,6 +69,9 @@ pub struct PostgresService {
     /// How the connection is protected.
     #[serde(default)]
     pub tls: Tls,
+    /// What of RDS it runs on, to be read from a copy of that; without it, the database itself is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<Isolated>,
 }
 
 /// A `MySQL` or `MariaDB` database and how to reach it.
@@ -92,6 +95,20 @@ pub struct MysqlService {
     /// How the connection is protected.
     #[serde(default)]
     pub tls: Tls,
+    /// What of RDS it runs on, to be read from a copy of that; without it, the database itself is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<Isolated>,
+}
+
+/// What of Amazon RDS a database runs on. A backup then snapshots it and reads a temporary copy that is restored from the
+/// snapshot, as it was at that moment, instead of the database itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolated {
+    /// A DB instance, by its identifier.
+    Instance(String),
+    /// A DB cluster (Aurora), by its identifier.
+    Cluster(String),
 }
 
 /// How a database connection is protected.
@@ -106,6 +123,36 @@ pub enum Tls {
     },
     /// Not encrypted: for a server on the same host or a private tunnel.
     Disable,
+}
+
+impl Isolated {
+    /// Its identifier within the account and region.
+    pub fn identifier(&self) -> &str {
+        match self {
+            Self::Instance(identifier) | Self::Cluster(identifier) => identifier,
+        }
+    }
+
+    /// The rules of RDS: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html>
+    fn validate(&self) -> Result<(), Invalid> {
+        let (field, identifier) = match self {
+            Self::Instance(identifier) => ("isolated.instance", identifier),
+            Self::Cluster(identifier) => ("isolated.cluster", identifier),
+        };
+        let good = identifier.len() <= 63
+            && identifier.starts_with(|first: char| first.is_ascii_alphabetic())
+            && identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !identifier.contains("--")
+            && !identifier.ends_with('-');
+        if good {
+            return Ok(());
+        }
+        Err(Invalid::new(
+            field,
+            format!("is not an identifier of RDS: {identifier:?}"),
+            "give the DB identifier as RDS lists it, such as \"shop-db\", not an endpoint or an ARN",
+        ))
+    }
 }
 
 impl Default for Tls {
@@ -135,6 +182,28 @@ impl Service {
             Self::Mysql(service) => &service.name,
             Self::Storage(service) => &service.name,
         }
+    }
+
+    /// What of RDS a copy is read of instead of the service itself.
+    pub fn isolated(&self) -> Option<&Isolated> {
+        match self {
+            Self::Postgres(service) => service.isolated.as_ref(),
+            Self::Mysql(service) => service.isolated.as_ref(),
+            Self::Storage(_) => None,
+        }
+    }
+
+    /// The same database on another server; a storage as it is.
+    #[must_use]
+    pub fn at(mut self, to: &str, at: u16) -> Self {
+        match &mut self {
+            Self::Postgres(PostgresService { host, port, .. }) | Self::Mysql(MysqlService { host, port, .. }) => {
+                to.clone_into(host);
+                *port = at;
+            }
+            Self::Storage(_) => {}
+        }
+        self
     }
 
     /// Databases go first: see [`ApplicationSpec::services`].
@@ -201,6 +270,7 @@ impl ApplicationSpec {
                 }
                 Service::Storage(storage) => storage.validate(backups),
             }
+            .and_then(|()| service.isolated().map_or(Ok(()), Isolated::validate))
             .map_err(|invalid| invalid.within(&parent))?;
         }
         if self.restore_into.len() > RESTORE_INTO_MAX {

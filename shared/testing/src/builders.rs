@@ -55,6 +55,7 @@ pub fn application_spec(id: &str) -> ApplicationSpec {
                     "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{id}/database-AbCdEf"
                 ),
                 restore_secret_arn: None,
+                isolated: None,
                 tls: Tls::default(),
             }),
             Service::Storage(StorageService {

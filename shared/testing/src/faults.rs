@@ -11,7 +11,7 @@ use std::{
 use futures::future::BoxFuture;
 use holdfast_backup::{
     error::SliceError,
-    ports::{ExecutionsError, RecordsError, SecretError, StorageError},
+    ports::{ExecutionsError, InstancesError, RecordsError, SecretError, StorageError},
 };
 
 use crate::fakes::SeededEntropy;
@@ -227,6 +227,16 @@ impl Injected for SliceError {
             Fault::Conflict => Self::Fenced,
             Fault::Denied => Self::permanent("injected", format!("{call} was refused (injected)")),
             _ => Self::transient("injected", format!("{call} was out of reach (injected)")),
+        }
+    }
+}
+
+impl Injected for InstancesError {
+    fn injected(fault: Fault, call: &str) -> Self {
+        match fault {
+            Fault::Conflict => Self::Busy(format!("{call} (injected)")),
+            Fault::Denied => Self::Denied(format!("{call} (injected)")),
+            _ => Self::Unavailable(format!("injected into {call}")),
         }
     }
 }

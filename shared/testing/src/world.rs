@@ -15,7 +15,7 @@ use holdfast_domain::{
 use crate::{
     builders,
     fakes::{
-        FakeArtifacts, FakeClock, FakeExecutions, FakeMedia, FakeMediaTarget, FakeRecords, FakeRestorers,
+        FakeArtifacts, FakeClock, FakeExecutions, FakeInstances, FakeMedia, FakeMediaTarget, FakeRecords, FakeRestorers,
         FakeSecrets, SeededEntropy,
     },
     faults::{Faults, Faulty},
@@ -39,6 +39,8 @@ pub struct World {
     pub secrets: Arc<FakeSecrets>,
     /// Who restores, and what is restored.
     pub restorers: Arc<FakeRestorers>,
+    /// RDS.
+    pub instances: Arc<FakeInstances>,
     /// The state machine.
     pub executions: Arc<FakeExecutions>,
     /// The time: [`builders::now`] at first.
@@ -62,17 +64,31 @@ impl World {
         let restorers = Arc::new(FakeRestorers::new(&faults));
         let executions = Arc::new(FakeExecutions::default());
         let clock = Arc::new(FakeClock::at(builders::now()));
+        let instances = Arc::new(FakeInstances::at(clock.clone()));
         let ports = Ports {
             records: Arc::new(Faulty::new(records.clone(), &faults)),
             artifacts: Arc::new(Faulty::new(artifacts.clone(), &faults)),
             media: Arc::new(Faulty::new(media.clone(), &faults)),
             media_target: Arc::new(Faulty::new(media_target.clone(), &faults)),
             secrets: Arc::new(Faulty::new(secrets.clone(), &faults)),
+            instances: Arc::new(Faulty::new(instances.clone(), &faults)),
             executions: Arc::new(Faulty::new(executions.clone(), &faults)),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
         };
-        Self { ports, faults, records, artifacts, media, media_target, secrets, restorers, executions, clock }
+        Self {
+            ports,
+            faults,
+            records,
+            artifacts,
+            media,
+            media_target,
+            secrets,
+            restorers,
+            instances,
+            executions,
+            clock,
+        }
     }
 
     /// The same ports, and the same restorers, for somebody else: every call of theirs goes through `faults`.
@@ -83,6 +99,7 @@ impl World {
             media: Arc::new(Faulty::new(self.media.clone(), faults)),
             media_target: Arc::new(Faulty::new(self.media_target.clone(), faults)),
             secrets: Arc::new(Faulty::new(self.secrets.clone(), faults)),
+            instances: Arc::new(Faulty::new(self.instances.clone(), faults)),
             executions: Arc::new(Faulty::new(self.executions.clone(), faults)),
             ..self.ports.clone()
         };

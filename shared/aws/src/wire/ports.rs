@@ -8,8 +8,9 @@ use holdfast_backup::ports::Ports;
 use super::{records, s3_client, sdk_from_env};
 use crate::{
     clock::SystemClock,
-    config::{BucketConfig, ConfigError, StateMachineConfig, TableConfig},
+    config::{BucketConfig, ConfigError, IsolatedConfig, StateMachineConfig, TableConfig},
     entropy::SystemEntropy,
+    rds::RdsInstances,
     s3::{S3Artifacts, S3Media, S3MediaTarget, Storing},
     secrets::SecretsManager,
     sfn::StateMachine,
@@ -19,7 +20,7 @@ use crate::{
 pub async fn ports_from_env() -> Result<Ports, ConfigError> {
     let (table, bucket) = (TableConfig::from_env()?, BucketConfig::from_env()?);
     let state_machine = StateMachineConfig::from_env()?;
-    Ok(ports(&sdk_from_env().await, table, bucket, state_machine))
+    Ok(ports(&sdk_from_env().await, table, bucket, state_machine, IsolatedConfig::from_env()))
 }
 
 /// Everything the use cases need, over one configuration of the SDK.
@@ -28,6 +29,7 @@ pub fn ports(
     table: TableConfig,
     bucket: BucketConfig,
     state_machine: StateMachineConfig,
+    isolated: IsolatedConfig,
 ) -> Ports {
     let s3 = s3_client(sdk, bucket.path_style);
     let media_target = S3MediaTarget::new(s3.clone(), bucket.name.clone());
@@ -41,6 +43,7 @@ pub fn ports(
         media: Arc::new(S3Media::new(s3)),
         media_target: Arc::new(media_target),
         secrets: Arc::new(SecretsManager::new(aws_sdk_secretsmanager::Client::new(sdk))),
+        instances: Arc::new(RdsInstances::new(aws_sdk_rds::Client::new(sdk), isolated.stack)),
         executions: Arc::new(StateMachine::new(aws_sdk_sfn::Client::new(sdk), state_machine.arn)),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

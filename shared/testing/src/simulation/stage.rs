@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_archive::checksum::Crc64Nvme;
 use holdfast_backup::{
     engines::{Clients, media::Stretches},
+    isolated::Placement,
     ports::{ApplicationRecord, PlanRecord, Ports, Records as _},
     request::{self, BackupRequest},
     slice::Worker,
@@ -187,6 +188,7 @@ impl Stage {
                 mysql: "/nonexistent".parse().unwrap(),
             },
             stretches: self.stretches,
+            placement: Placement::default(),
             ports,
         }
     }
@@ -235,6 +237,7 @@ fn application(id: &str, has_two_storages: bool) -> ApplicationRecord {
                 "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{id}/database-AbCdEf"
             ),
             restore_secret_arn: None,
+            isolated: None,
             tls: Tls::default(),
         }),
         storage("MEDIA", "media/"),

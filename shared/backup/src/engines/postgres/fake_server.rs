@@ -23,6 +23,7 @@ pub(super) fn upstream(host: &str, port: u16) -> Upstream {
         database: "shop".to_owned(),
         secret_arn: String::new(),
         restore_secret_arn: None,
+        isolated: None,
         tls: Tls::Disable,
     };
     let password = SecretString::from("hunter2".to_owned());

@@ -160,6 +160,7 @@ mod tests {
             database: "shop".to_owned(),
             secret_arn: String::new(),
             restore_secret_arn: None,
+            isolated: None,
             tls: Tls::Disable,
         };
         let said = "pg_restore: error: could not execute query: ERROR:  it is not to be\nDETAIL:  No space left on device\n";
