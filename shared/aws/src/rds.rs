@@ -6,9 +6,7 @@ mod tags;
 
 use async_trait::async_trait;
 use aws_sdk_rds::Client;
-use holdfast_backup::ports::{
-    Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary,
-};
+use holdfast_backup::ports::{Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary};
 use holdfast_domain::application::Isolated;
 
 use failure::{accepted, of, unless_missing};
@@ -28,9 +26,9 @@ impl RdsInstances {
     }
 
     fn stack(&self) -> Result<&str, InstancesError> {
-        self.stack
-            .as_deref()
-            .ok_or_else(|| InstancesError::Denied("isolated backups are turned off for this stack".to_owned()))
+        self.stack.as_deref().ok_or_else(|| {
+            InstancesError::Denied("isolated backups are turned off for this stack".to_owned())
+        })
     }
 
     /// What is there of that name, whoever's it is.
@@ -117,7 +115,8 @@ impl Instances for RdsInstances {
                 || (storage.is_none_or(|wanted| option.storage_type.as_deref() == Some(wanted))
                     && source.gibibytes.is_none_or(|size| holds(size, option)))
         });
-        let fitting = fitting.filter(|option| !source.is_encrypted || option.supports_storage_encryption == Some(true));
+        let fitting =
+            fitting.filter(|option| !source.is_encrypted || option.supports_storage_encryption == Some(true));
         Ok(fitting.filter_map(|option| option.db_instance_class).collect())
     }
 
@@ -193,7 +192,8 @@ impl Instances for RdsInstances {
         let client = &self.client;
         let outcome = match kind {
             Kind::Instance => {
-                let asked = client.delete_db_instance().db_instance_identifier(name).skip_final_snapshot(true);
+                let asked =
+                    client.delete_db_instance().db_instance_identifier(name).skip_final_snapshot(true);
                 unless_missing("DeleteDBInstance", asked.send().await).map(drop)
             }
             Kind::Cluster => {
@@ -219,7 +219,8 @@ impl Instances for RdsInstances {
             let found = self.all(kind).await?.into_iter();
             // The name as well: a tag alone may have come along with something that somebody restored.
             let ours = found.filter(|found| {
-                tags::stack(&found.tags) == Some(stack) && found.name.starts_with(holdfast_backup::isolated::PREFIX)
+                tags::stack(&found.tags) == Some(stack)
+                    && found.name.starts_with(holdfast_backup::isolated::PREFIX)
             });
             leftovers.extend(ours.map(|found| Leftover {
                 kind,

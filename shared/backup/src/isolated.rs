@@ -255,7 +255,10 @@ impl Copy<'_> {
         let found = found.ok_or_else(|| {
             SliceError::permanent(
                 "isolated_snapshot_gone",
-                format!("the snapshot {} was deleted by somebody else; start a new backup", self.isolation.name),
+                format!(
+                    "the snapshot {} was deleted by somebody else; start a new backup",
+                    self.isolation.name
+                ),
             )
         })?;
         Ok(found.taken_at)
@@ -365,10 +368,8 @@ mod tests {
             DateTime::UNIX_EPOCH,
         );
         let of = Isolated::Instance("shop-db".to_owned());
-        let names: Vec<String> = services
-            .iter()
-            .map(|service| begun(&backup, service, &of, DateTime::UNIX_EPOCH).name)
-            .collect();
+        let names: Vec<String> =
+            services.iter().map(|service| begun(&backup, service, &of, DateTime::UNIX_EPOCH).name).collect();
         assert_ne!(names[0], names[1]);
         for name in names {
             assert!(name.len() <= 63 && !name.contains("--") && !name.ends_with('-'), "{name}");

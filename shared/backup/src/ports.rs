@@ -19,14 +19,12 @@ use holdfast_domain::audit::{Action, AuditEntry};
 pub use catalog::{CatalogBucket, CatalogRecords};
 pub use clock::{Clock, Entropy};
 pub use executions::{ExecutionStatus, Executions, ExecutionsError};
-pub use instances::{
-    Endpoint, Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary,
-};
+pub use instances::{Endpoint, Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary};
 pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};
 pub use media_target::{Described, MediaTarget, MediaUpload, ObjectHeaders, PROBE};
 pub use records::{
-    ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, Isolation, NewBackup, Page, PlanRecord, Records,
-    RecordsError, ServiceRun, Share, Versioned,
+    ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, Isolation, NewBackup, Page, PlanRecord,
+    Records, RecordsError, ServiceRun, Share, Versioned,
 };
 pub use restores::{NewRestore, RestoreCreation};
 pub use secrets::{DatabaseCredentials, SecretError, Secrets};

@@ -197,7 +197,8 @@ impl Service {
     #[must_use]
     pub fn at(mut self, to: &str, at: u16) -> Self {
         match &mut self {
-            Self::Postgres(PostgresService { host, port, .. }) | Self::Mysql(MysqlService { host, port, .. }) => {
+            Self::Postgres(PostgresService { host, port, .. })
+            | Self::Mysql(MysqlService { host, port, .. }) => {
                 to.clone_into(host);
                 *port = at;
             }

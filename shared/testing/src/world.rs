@@ -15,8 +15,8 @@ use holdfast_domain::{
 use crate::{
     builders,
     fakes::{
-        FakeArtifacts, FakeClock, FakeExecutions, FakeInstances, FakeMedia, FakeMediaTarget, FakeRecords, FakeRestorers,
-        FakeSecrets, SeededEntropy,
+        FakeArtifacts, FakeClock, FakeExecutions, FakeInstances, FakeMedia, FakeMediaTarget, FakeRecords,
+        FakeRestorers, FakeSecrets, SeededEntropy,
     },
     faults::{Faults, Faulty},
 };

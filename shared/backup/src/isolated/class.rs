@@ -4,9 +4,8 @@
 const SIZES: [&str; 7] = ["micro", "small", "medium", "large", "xlarge", "2xlarge", "4xlarge"];
 
 /// Families, from those that cost least for their size. <https://aws.amazon.com/rds/instance-types/>
-const FAMILIES: [&str; 15] = [
-    "t4g", "t3", "m6g", "m7g", "m8g", "m5", "m6i", "m7i", "r6g", "r7g", "r8g", "r5", "r6i", "r7i", "r8gd",
-];
+const FAMILIES: [&str; 15] =
+    ["t4g", "t3", "m6g", "m7g", "m8g", "m5", "m6i", "m7i", "r6g", "r7g", "r8g", "r5", "r6i", "r7i", "r8gd"];
 
 /// The smallest of these classes, each as `db.t4g.micro`, that is of a family and a size above.
 pub(super) fn smallest(classes: &[String]) -> Option<&String> {

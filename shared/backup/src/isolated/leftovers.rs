@@ -18,7 +18,8 @@ pub(crate) struct Sweep {
 
 /// Deletes what this stack has made and whose backup is not open any more. What cannot be deleted yet is for the next night.
 pub(crate) async fn sweep(ports: &Ports) -> Result<Sweep, RequestError> {
-    let mut found = ports.instances.leftovers().await.map_err(|error| RequestError::Unavailable(error.to_string()))?;
+    let mut found =
+        ports.instances.leftovers().await.map_err(|error| RequestError::Unavailable(error.to_string()))?;
     // An instance goes before the cluster that it is in.
     found.sort_by_key(|leftover| leftover.kind);
     let mut sweep = Sweep::default();

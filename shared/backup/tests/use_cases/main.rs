@@ -6,6 +6,7 @@ mod applications;
 mod catalog;
 mod divided;
 mod holds;
+mod isolated;
 mod killed;
 mod rehearsals;
 mod requests;

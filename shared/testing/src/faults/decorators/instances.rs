@@ -1,7 +1,5 @@
 use async_trait::async_trait;
-use holdfast_backup::ports::{
-    Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary,
-};
+use holdfast_backup::ports::{Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary};
 use holdfast_domain::application::Isolated;
 
 use super::Faulty;
