@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdfast_domain::application::{PostgresService, Tls};
+use holdfast_domain::application::{Login, PostgresService, Tls};
 
 use super::{
     environment::{self, Environment},
@@ -135,6 +135,7 @@ impl Connection {
             secret_arn: String::new(),
             restore_secret_arn: None,
             isolated: None,
+            login: Login::Password,
             tls: self.tls()?,
         })
     }

@@ -5,9 +5,16 @@ mod found;
 mod tags;
 
 use async_trait::async_trait;
-use aws_sdk_rds::Client;
-use holdfast_backup::ports::{Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary};
+use aws_config::SdkConfig;
+use aws_sdk_rds::{
+    Client,
+    auth_token::{AuthTokenGenerator, Config},
+};
+use holdfast_backup::ports::{
+    Endpoint, Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary,
+};
 use holdfast_domain::application::Isolated;
+use secrecy::SecretString;
 
 use failure::{accepted, of, unless_missing};
 use found::Found;
@@ -15,14 +22,15 @@ use found::Found;
 /// Databases of the account and region on RDS.
 pub struct RdsInstances {
     client: Client,
+    sdk: SdkConfig,
     stack: Option<String>,
 }
 
 impl RdsInstances {
-    /// An adapter over `client`, for the stack of that name. Without a name, isolated backups are turned off: every call is
+    /// An adapter as `sdk` says, for the stack of that name. Without a name, isolated backups are turned off: every call is
     /// refused, and there are no leftovers.
-    pub fn new(client: Client, stack: Option<String>) -> Self {
-        Self { client, stack }
+    pub fn new(sdk: &SdkConfig, stack: Option<String>) -> Self {
+        Self { client: Client::new(sdk), sdk: sdk.clone(), stack }
     }
 
     fn stack(&self) -> Result<&str, InstancesError> {
@@ -210,6 +218,17 @@ impl Instances for RdsInstances {
             }
         };
         outcome
+    }
+
+    /// Signed here: nobody is asked, and whether the role may is found out by the server.
+    async fn token(&self, endpoint: &Endpoint, username: &str) -> Result<SecretString, InstancesError> {
+        let config = Config::builder().hostname(&endpoint.host).port(endpoint.port.into()).username(username);
+        let unsigned = |error: Box<dyn std::error::Error + Send + Sync>| {
+            InstancesError::Unavailable(format!("a token could not be signed: {error}"))
+        };
+        let generator = AuthTokenGenerator::new(config.build().map_err(|error| unsigned(error.into()))?);
+        let token = generator.auth_token(&self.sdk).await.map_err(unsigned)?;
+        Ok(SecretString::from(token.to_string()))
     }
 
     async fn leftovers(&self) -> Result<Vec<Leftover>, InstancesError> {

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
-    application::Service,
+    application::{Login, PostgresService, Service},
     backup::{Contents, StoredObject},
     id::ApplicationId,
 };
@@ -30,7 +30,7 @@ use crate::{
         segments::SegmentSender,
     },
     error::SliceError,
-    ports::{ArtifactStore, DatabaseCredentials, Ports, SecretError},
+    ports::{ArtifactStore, DatabaseCredentials, Endpoint, Ports, SecretError},
 };
 
 /// Reads one service and yields its artifact as segments.
@@ -134,7 +134,7 @@ pub async fn open(
 ) -> Result<Box<dyn Engine>, SliceError> {
     match service {
         Service::Postgres(database) => {
-            let credentials = credentials(ports, &database.secret_arn).await?;
+            let credentials = postgres_credentials(ports, database, &database.secret_arn).await?;
             let (tools, clock) = (clients.postgres.clone(), ports.clock.clone());
             Ok(Box::new(PostgresEngine::new(database.clone(), credentials, tools, clock)))
         }
@@ -147,6 +147,21 @@ pub async fn open(
             Ok(Box::new(MediaEngine::new(ports, application.clone(), storage.clone())))
         }
     }
+}
+
+/// What the role in a secret logs in to `database` with.
+async fn postgres_credentials(
+    ports: &Ports,
+    database: &PostgresService,
+    secret_arn: &str,
+) -> Result<DatabaseCredentials, SliceError> {
+    let found = credentials(ports, secret_arn).await?;
+    if database.login == Login::Password {
+        return Ok(found);
+    }
+    let endpoint = Endpoint { host: database.host.clone(), port: database.port };
+    let password = ports.instances.token(&endpoint, &found.username).await?;
+    Ok(DatabaseCredentials { password, ..found })
 }
 
 async fn credentials(ports: &Ports, secret_arn: &str) -> Result<DatabaseCredentials, SliceError> {

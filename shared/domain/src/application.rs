@@ -66,6 +66,9 @@ pub struct PostgresService {
     /// ARN of the secret with the credentials to restore with; those of `secret_arn` without it. They need more rights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_secret_arn: Option<String>,
+    /// What the roles of these secrets log in with.
+    #[serde(default, skip_serializing_if = "Login::is_password")]
+    pub login: Login,
     /// How the connection is protected.
     #[serde(default)]
     pub tls: Tls,
@@ -109,6 +112,35 @@ pub enum Isolated {
     Instance(String),
     /// A DB cluster (Aurora), by its identifier.
     Cluster(String),
+}
+
+/// What a role logs in to a database with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Login {
+    /// The password of its secret.
+    #[default]
+    Password,
+    /// A token of IAM, which RDS takes for a quarter of an hour. Only the name of the role is of its secret.
+    Iam,
+}
+
+impl Login {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    fn is_password(&self) -> bool {
+        *self == Self::Password
+    }
+
+    fn validate(self, tls: &Tls) -> Result<(), Invalid> {
+        if self == Self::Iam && *tls == Tls::Disable {
+            return Err(Invalid::new(
+                "login",
+                "is a token of IAM, which would be readable on its way without TLS",
+                "register the service with \"tls\": {\"mode\": \"verify_full\"}",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// How a database connection is protected.
@@ -258,10 +290,13 @@ impl ApplicationSpec {
                     database,
                     secret_arn,
                     restore_secret_arn,
+                    login,
+                    tls,
                     ..
                 }) => {
                     let secrets = (secret_arn.as_str(), restore_secret_arn.as_deref());
                     validate_database(host, (*port, postgres_port()), database, secrets, region)
+                        .and_then(|()| login.validate(tls))
                 }
                 Service::Mysql(MysqlService {
                     host, port, database, secret_arn, restore_secret_arn, ..

@@ -43,7 +43,7 @@ pub fn ports(
         media: Arc::new(S3Media::new(s3)),
         media_target: Arc::new(media_target),
         secrets: Arc::new(SecretsManager::new(aws_sdk_secretsmanager::Client::new(sdk))),
-        instances: Arc::new(RdsInstances::new(aws_sdk_rds::Client::new(sdk), isolated.stack)),
+        instances: Arc::new(RdsInstances::new(sdk, isolated.stack)),
         executions: Arc::new(StateMachine::new(aws_sdk_sfn::Client::new(sdk), state_machine.arn)),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

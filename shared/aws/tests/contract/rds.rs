@@ -1,10 +1,11 @@
 use aws_sdk_rds::{Client, types::Tag};
 use holdfast_aws::rds::RdsInstances;
-use holdfast_backup::ports::{Instances, InstancesError, Kind, NewCopy, Source, Tags, Temporary};
+use holdfast_backup::ports::{Endpoint, Instances, InstancesError, Kind, NewCopy, Source, Tags, Temporary};
 use holdfast_domain::{
     application::Isolated,
     id::{ApplicationId, BackupId},
 };
+use secrecy::ExposeSecret as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -33,7 +34,7 @@ async fn client() -> Client {
 }
 
 async fn instances() -> RdsInstances {
-    RdsInstances::new(client().await, Some(STACK.to_owned()))
+    RdsInstances::new(&emulator::sdk().await, Some(STACK.to_owned()))
 }
 
 fn tags() -> Tags {
@@ -209,8 +210,20 @@ async fn what_others_have_made_is_left_alone() {
 
 #[tokio::test]
 async fn a_stack_without_isolated_backups_is_refused_and_has_no_leftovers() {
-    let instances = RdsInstances::new(client().await, None);
+    let instances = RdsInstances::new(&emulator::sdk().await, None);
     let refused = instances.source(&Isolated::Instance("shop-db".to_owned())).await;
     assert!(matches!(refused, Err(InstancesError::Denied(_))), "{refused:?}");
     assert_eq!(instances.leftovers().await.unwrap(), []);
+}
+
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html>
+#[tokio::test]
+async fn a_token_of_iam_is_signed_for_its_server_and_role() {
+    let endpoint = Endpoint { host: "db.internal".to_owned(), port: 5433 };
+    let token = instances().await.token(&endpoint, "backup").await.unwrap();
+    let token = token.expose_secret();
+    assert!(token.starts_with("db.internal:5433/?Action=connect&DBUser=backup&"), "{token}");
+    for part in ["X-Amz-Expires=900", "%2Feu-central-1%2Frds-db%2Faws4_request", "X-Amz-Signature="] {
+        assert!(token.contains(part), "{token}");
+    }
 }

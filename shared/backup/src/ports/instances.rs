@@ -4,6 +4,7 @@ use holdfast_domain::{
     application::Isolated,
     id::{ApplicationId, BackupId, ServiceName},
 };
+use secrecy::SecretString;
 
 /// Instances, clusters and snapshots of Amazon RDS: those that databases run on, which are only ever described and
 /// snapshotted, and the temporary ones that isolated backups make and delete. Temporary ones have names by which they are
@@ -32,6 +33,9 @@ pub trait Instances: Send + Sync {
     /// Asks for the deletion of a temporary thing, with everything in it and without a last snapshot. Ok means that it was
     /// accepted, or that there is nothing of that name.
     async fn delete(&self, kind: Kind, name: &str) -> Result<(), InstancesError>;
+
+    /// What `username` logs in to a database at `endpoint` with, instead of a password: good for a quarter of an hour.
+    async fn token(&self, endpoint: &Endpoint, username: &str) -> Result<SecretString, InstancesError>;
 
     /// Every temporary thing of this stack, whatever its state.
     async fn leftovers(&self) -> Result<Vec<Leftover>, InstancesError>;

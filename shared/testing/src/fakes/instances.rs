@@ -12,6 +12,7 @@ use holdfast_domain::{
     application::Isolated,
     id::{ApplicationId, BackupId},
 };
+use secrecy::SecretString;
 
 use super::FakeClock;
 
@@ -214,6 +215,10 @@ impl Instances for FakeInstances {
             thing.looks = LOOKS;
         }
         Ok(())
+    }
+
+    async fn token(&self, endpoint: &Endpoint, username: &str) -> Result<SecretString, InstancesError> {
+        Ok(SecretString::from(format!("token of {username} for {}:{}", endpoint.host, endpoint.port)))
     }
 
     async fn leftovers(&self) -> Result<Vec<Leftover>, InstancesError> {

@@ -1,6 +1,9 @@
 use async_trait::async_trait;
-use holdfast_backup::ports::{Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary};
+use holdfast_backup::ports::{
+    Endpoint, Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary,
+};
 use holdfast_domain::application::Isolated;
+use secrecy::SecretString;
 
 use super::Faulty;
 
@@ -32,6 +35,10 @@ impl<P: Instances + ?Sized> Instances for Faulty<P> {
 
     async fn delete(&self, kind: Kind, name: &str) -> Result<(), InstancesError> {
         self.faults.around("instances.delete", self.inner.delete(kind, name)).await
+    }
+
+    async fn token(&self, endpoint: &Endpoint, username: &str) -> Result<SecretString, InstancesError> {
+        self.faults.around("instances.token", self.inner.token(endpoint, username)).await
     }
 
     async fn leftovers(&self) -> Result<Vec<Leftover>, InstancesError> {

@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitStatus};
 
-use holdfast_domain::application::PostgresService;
+use holdfast_domain::application::{Login, PostgresService};
 use tokio_postgres::error::SqlState;
 
 use crate::{
@@ -161,6 +161,7 @@ mod tests {
             secret_arn: String::new(),
             restore_secret_arn: None,
             isolated: None,
+            login: Login::Password,
             tls: Tls::Disable,
         };
         let said = "pg_restore: error: could not execute query: ERROR:  it is not to be\nDETAIL:  No space left on device\n";
