@@ -188,7 +188,8 @@ impl Instances for RdsInstances {
         let stack = self.stack()?;
         let Some(found) = self.look(kind, name).await? else { return Ok(None) };
         if tags::stack(&found.tags) != Some(stack) {
-            return Err(InstancesError::Rejected(format!(
+            // Tried again: tags may come later than what they are on.
+            return Err(InstancesError::Unavailable(format!(
                 "the {kind} {name} is not tagged as one of this stack; find out whose it is, and delete it"
             )));
         }

@@ -99,6 +99,12 @@ pub trait Engines: Send + Sync {
         application: &ApplicationId,
         service: &Service,
     ) -> Result<Box<dyn Engine>, SliceError>;
+
+    /// Looks whether a server of `service` that has this version could be read, before there is one to ask.
+    fn check_version(&self, service: &Service, version: &str) -> Result<(), SliceError> {
+        let _ = (service, version);
+        Ok(())
+    }
 }
 
 /// Engines that read databases with their client programs.
@@ -122,6 +128,13 @@ impl Engines for ClientEngines {
         service: &Service,
     ) -> Result<Box<dyn Engine>, SliceError> {
         open(&self.ports, &self.clients, application, service).await
+    }
+
+    fn check_version(&self, service: &Service, version: &str) -> Result<(), SliceError> {
+        match service {
+            Service::Postgres(_) => self.clients.postgres.check(version),
+            Service::Mysql(_) | Service::Storage(_) => Ok(()),
+        }
     }
 }
 

@@ -104,10 +104,11 @@ async fn read_from_copy(
         run.record.isolation.take().unwrap_or_else(|| isolated::begun(backup, service.name(), of, began));
     let mut copy = isolated::Copy { ports, placement: &worker.placement, backup, service, of, isolation };
     if copy.isolation.asked_at.is_none() {
-        if copy.source().await?.is_none() {
+        let Some(source) = copy.source().await? else {
             run.isolate(&copy.isolation).await?;
             return Ok(copy.wait());
-        }
+        };
+        worker.engines.check_version(service, &source.version)?;
         // Before anything is asked for: whatever becomes of this slice, an abort knows that it has to look.
         copy.isolation.asked_at = Some(began);
         run.isolate(&copy.isolation).await?;

@@ -200,7 +200,7 @@ async fn what_others_have_made_is_left_alone() {
     let (instances, name) = (instances().await, emulator::unique("holdfast-others"));
     register("snapshot", &name, r#","engine":"postgres","tags":{"holdfast:stack":"another"}"#).await;
     let found = instances.find(Kind::Snapshot, &name).await;
-    assert!(matches!(found, Err(InstancesError::Rejected(_))), "{found:?}");
+    assert!(matches!(found, Err(InstancesError::Unavailable(_))), "{found:?}");
     assert_eq!(names_left(&instances, &name).await, []);
     let client = client().await;
     let arn = format!("arn:aws:rds:eu-central-1:000000000000:snapshot:{name}");

@@ -410,6 +410,16 @@ async fn what_cannot_be_copied_is_refused_at_once(#[case] found: Option<Source>,
 }
 
 #[tokio::test]
+async fn what_no_program_reads_is_not_copied() {
+    let mut case = Case::new(false).await;
+    // It has no programs at all.
+    case.worker.engines = worker(&case.world).engines;
+    let failure = case.drive().await.failure.unwrap();
+    assert!(failure.message.contains("17.6") && failure.message.contains("pg_dump"), "{}", failure.message);
+    assert_eq!(case.world.instances.snapshots(), 0);
+}
+
+#[tokio::test]
 async fn without_the_right_to_use_rds_a_backup_fails_with_that_reason() {
     let case = Case::new(false).await;
     for call in ["instances.source", "instances.find", "instances.delete"] {
