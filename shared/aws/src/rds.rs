@@ -199,7 +199,7 @@ impl Instances for RdsInstances {
     async fn delete(&self, kind: Kind, name: &str) -> Result<(), InstancesError> {
         self.stack()?;
         let client = &self.client;
-        let outcome = match kind {
+        match kind {
             Kind::Instance => {
                 let asked =
                     client.delete_db_instance().db_instance_identifier(name).skip_final_snapshot(true);
@@ -217,8 +217,7 @@ impl Instances for RdsInstances {
                 let asked = client.delete_db_cluster_snapshot().db_cluster_snapshot_identifier(name);
                 unless_missing("DeleteDBClusterSnapshot", asked.send().await).map(drop)
             }
-        };
-        outcome
+        }
     }
 
     /// Signed here: nobody is asked, and whether the role may is found out by the server.
@@ -227,7 +226,7 @@ impl Instances for RdsInstances {
         let unsigned = |error: Box<dyn std::error::Error + Send + Sync>| {
             InstancesError::Unavailable(format!("a token could not be signed: {error}"))
         };
-        let generator = AuthTokenGenerator::new(config.build().map_err(|error| unsigned(error.into()))?);
+        let generator = AuthTokenGenerator::new(config.build().map_err(unsigned)?);
         let token = generator.auth_token(&self.sdk).await.map_err(unsigned)?;
         Ok(SecretString::from(token.to_string()))
     }

@@ -216,23 +216,22 @@ impl Copy<'_> {
                 format!("{} is gone since it was snapshotted; start a new backup", self.of.identifier()),
             ));
         };
-        let class = match &self.placement.class {
-            Some(class) => class.clone(),
-            None => {
-                let offered = self.ports.instances.classes(&source).await?;
-                class::smallest(&offered).cloned().ok_or_else(|| {
-                    SliceError::permanent(
-                        "isolated_no_class",
-                        format!(
-                            "RDS offers no class that is known for {} {} with {} GiB; name one by the stack's parameter \
-                             IsolatedInstanceClass",
-                            source.engine,
-                            source.version,
-                            source.gibibytes.unwrap_or_default()
-                        ),
-                    )
-                })?
-            }
+        let class = if let Some(class) = &self.placement.class {
+            class.clone()
+        } else {
+            let offered = self.ports.instances.classes(&source).await?;
+            class::smallest(&offered).cloned().ok_or_else(|| {
+                SliceError::permanent(
+                    "isolated_no_class",
+                    format!(
+                        "RDS offers no class that is known for {} {} with {} GiB; name one by the stack's parameter \
+                         IsolatedInstanceClass",
+                        source.engine,
+                        source.version,
+                        source.gibibytes.unwrap_or_default()
+                    ),
+                )
+            })?
         };
         let Placement { subnet_group, security_groups, .. } = self.placement.clone();
         Ok(NewCopy {

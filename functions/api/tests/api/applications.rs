@@ -142,8 +142,8 @@ async fn one_with_a_running_backup_is_not_removed() {
 #[case::database_elsewhere(json!({"services": [
     {"kind": "postgres", "name": "D", "host": "shop.abc.us-east-2.rds.amazonaws.com", "database": "shop", "secret_arn": secret("shop")},
 ]}), "services[0].host")]
-#[case::no_identifier(json!({"services": [isolated(json!({"instance": "shop--db"}))]}), "services[0].isolated.instance")]
-#[case::endpoint(json!({"services": [isolated(json!({"cluster": "shop.abc.eu-central-1.rds.amazonaws.com"}))]}), "services[0].isolated.cluster")]
+#[case::no_identifier(json!({"services": [isolated(&json!({"instance": "shop--db"}))]}), "services[0].isolated.instance")]
+#[case::endpoint(json!({"services": [isolated(&json!({"cluster": "shop.abc.eu-central-1.rds.amazonaws.com"}))]}), "services[0].isolated.cluster")]
 #[case::token_in_clear(json!({"services": [
     {"kind": "postgres", "name": "D", "host": "db.internal", "database": "shop", "secret_arn": secret("shop"), "login": "iam", "tls": {"mode": "disable"}},
 ]}), "services[0].login")]
@@ -163,7 +163,7 @@ async fn what_cannot_be_backed_up_is_not_registered(#[case] registration: Value,
     assert_eq!(client.get("/v1/applications/shop").send().await.status, 404, "nothing is registered");
 }
 
-fn isolated(of: Value) -> Value {
+fn isolated(of: &Value) -> Value {
     json!({"kind": "postgres", "name": "D", "host": "db.internal", "database": "shop", "secret_arn": secret("shop"), "isolated": of})
 }
 
@@ -174,7 +174,7 @@ fn isolated(of: Value) -> Value {
 #[tokio::test]
 async fn a_database_on_rds_is_registered(#[case] more: Value) {
     let client = registrable();
-    let mut service = isolated(json!(null));
+    let mut service = isolated(&json!(null));
     for (name, value) in more.as_object().unwrap() {
         service[name] = value.clone();
     }

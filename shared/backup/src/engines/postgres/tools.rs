@@ -241,7 +241,8 @@ mod tests {
         #[case] named: &str,
     ) {
         let server = Server { version_number: major * 10_000 + 3, database_bytes: 0 };
-        let SliceError::Failed(failure) = missing("pg_dump", &server, available) else {
+        let SliceError::Failed(failure) = missing("pg_dump", server.major(), &server.version(), available)
+        else {
             panic!("not a failure")
         };
         assert_eq!(failure.code, code);

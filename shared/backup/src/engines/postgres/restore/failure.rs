@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitStatus};
 
-use holdfast_domain::application::{Login, PostgresService};
+use holdfast_domain::application::PostgresService;
 use tokio_postgres::error::SqlState;
 
 use crate::{
@@ -111,7 +111,7 @@ fn told(service: &PostgresService, code: &str, transient: bool, words: &str) -> 
 
 #[cfg(test)]
 mod tests {
-    use holdfast_domain::application::Tls;
+    use holdfast_domain::application::{Login, Tls};
     use rstest::rstest;
 
     use super::*;
