@@ -45,9 +45,9 @@ fn tags() -> Tags {
     }
 }
 
-fn owner() -> Option<(ApplicationId, BackupId)> {
+fn owner() -> (ApplicationId, BackupId) {
     let Tags { application, backup, .. } = tags();
-    Some((application, backup))
+    (application, backup)
 }
 
 fn copy(name: &str, is_cluster: bool, source: Source) -> NewCopy {
@@ -84,7 +84,7 @@ async fn until_gone(instances: &RdsInstances, kind: Kind, name: &str) {
 
 async fn names_left(instances: &RdsInstances, name: &str) -> Vec<Kind> {
     let left = instances.leftovers().await.unwrap().into_iter().filter(|left| left.name == name);
-    left.inspect(|left| assert_eq!(left.owner, owner())).map(|left| left.kind).collect()
+    left.inspect(|left| assert_eq!(left.owner, Some(owner()))).map(|left| left.kind).collect()
 }
 
 /// From a source over its snapshot to a copy, and to nothing again; each call may be repeated.
