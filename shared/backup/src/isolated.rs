@@ -188,24 +188,17 @@ impl Copy<'_> {
         Ok(Step::Waiting)
     }
 
-    /// Asks RDS for something new. What was asked for by a slice that found out too late that its backup is over is taken back.
+    /// Asks RDS for something new, unless the backup is over. An abort that looks in this very moment does not see it: what comes
+    /// of it, a snapshot that cannot be deleted before it is whole, is left to the nightly run.
     async fn ask(&self, asking: impl Future<Output = Result<(), InstancesError>>) -> Result<(), SliceError> {
-        let wanted = async || check_wanted(self.ports, &self.backup.application, self.backup.id).await;
-        wanted().await?;
+        check_wanted(self.ports, &self.backup.application, self.backup.id).await?;
         match asking.await {
-            Ok(()) => {}
             Err(InstancesError::Busy(reason)) => {
                 tracing::info!(service = %self.service.name(), reason, "RDS is asked again later");
-                return Ok(());
+                Ok(())
             }
-            Err(error) => return Err(error.into()),
+            outcome => Ok(outcome?),
         }
-        let still_wanted = wanted().await;
-        if matches!(still_wanted, Err(SliceError::Fenced)) {
-            // An abort may have looked before this was there. What cannot be deleted yet is left to the nightly run.
-            delete(self.ports, &self.isolation).await?;
-        }
-        still_wanted
     }
 
     /// The copy to make of the snapshot.
