@@ -54,6 +54,16 @@ ROUTES = {
 # Each of these reads records, and writes them in transactions.
 RECORDS = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# Temporary copies of databases are found and deleted at the end of a backup, and by the nightly run.
+DELETES = {"rds:DeleteDBCluster", "rds:DeleteDBClusterSnapshot", "rds:DeleteDBInstance", "rds:DeleteDBSnapshot"}
+COPIES = DELETES | {
+    "rds:DescribeDBClusterSnapshots",
+    "rds:DescribeDBClusters",
+    "rds:DescribeDBInstances",
+    "rds:DescribeDBSnapshots",
+}
+# Actions that know no resource but `*`, and tell nothing of the account.
+UNSCOPED = {"rds:DescribeOrderableDBInstanceOptions"}
 # What each function's code calls, and so all that its role may. The local stack does not evaluate roles: what is missing
 # here would be found out on AWS only.
 GRANTS = {
@@ -77,12 +87,23 @@ GRANTS = {
     "SchedulerFunction": LOGS | RECORDS | {"states:DescribeExecution", "states:StartExecution"},
     "WorkerFunction": LOGS
     | RECORDS
+    | COPIES
     | {
         "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",
         "events:PutEvents",
+        "kms:CreateGrant",
         "kms:Decrypt",
+        "kms:DescribeKey",
         "kms:GenerateDataKey",
+        "rds:AddTagsToResource",
+        "rds:CreateDBClusterSnapshot",
+        "rds:CreateDBInstance",
+        "rds:CreateDBSnapshot",
+        "rds:DescribeOrderableDBInstanceOptions",
+        "rds:RestoreDBClusterFromSnapshot",
+        "rds:RestoreDBInstanceFromDBSnapshot",
+        "rds-db:connect",
         "s3:AbortMultipartUpload",
         "s3:DeleteObject",
         "s3:DeleteObjectVersion",
@@ -104,6 +125,7 @@ GRANTS = {
         "events:PutEvents",
         "kms:Decrypt",
         "kms:GenerateDataKey",
+        "rds-db:connect",
         "s3:AbortMultipartUpload",
         "s3:DeleteObject",
         "s3:GetObject",
@@ -118,6 +140,7 @@ GRANTS = {
     },
     "RetentionFunction": LOGS
     | RECORDS
+    | COPIES
     | {
         "dynamodb:BatchGetItem",
         "dynamodb:DeleteItem",
@@ -190,6 +213,7 @@ def problems(template: dict[str, Any]) -> list[str]:
         check_roles,
         check_grants,
         check_restores,
+        check_copies,
         check_starters,
         check_marks,
         check_logs,
@@ -258,8 +282,9 @@ def check_grants(resources: dict[str, Any]) -> Iterator[str]:
             for action in strings(statement.get("Action")):
                 if "*" in action:
                     yield f"{where}: action {action} grants more than what is needed; name each action"
+            scoped = set(strings(statement.get("Action"))) - UNSCOPED
             for resource in strings(statement.get("Resource")):
-                if is_bare(resource):
+                if is_bare(resource) and scoped:
                     yield f"{where}: resource {resource} is everything; name what is meant"
         trust = role["AssumeRolePolicyDocument"]
         for statement in trust["Statement"]:
@@ -296,6 +321,20 @@ def check_restores(resources: dict[str, Any]) -> Iterator[str]:
     }
     for action in sorted(CHANGES - denied):
         yield f"role RestoreRole is not denied {action} on the backups"
+
+
+def check_copies(resources: dict[str, Any]) -> Iterator[str]:
+    """Databases can only be made and deleted by names of this project's own, and with the tag of this stack."""
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for statement in statements(role.get("Policies", [])):
+            if statement.get("Effect") != "Allow" or not DELETES & set(strings(statement.get("Action"))):
+                continue
+            tags = statement.get("Condition", {}).get("StringEquals", {})
+            if tags.get("aws:ResourceTag/holdfast:stack") != {"Ref": "AWS::StackName"}:
+                yield f"role {name} may delete databases that are not tagged as this stack's"
+            for resource in strings(statement.get("Resource")):
+                if not re.search(r":(db|cluster|snapshot|cluster-snapshot):holdfast-\*$", resource):
+                    yield f"role {name} may delete {resource}, which is no temporary copy"
 
 
 def check_starters(resources: dict[str, Any]) -> Iterator[str]:

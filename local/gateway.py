@@ -15,18 +15,24 @@ the emulator says differently from S3 and the product reads back from each store
 * CRC64NVME is computed by awscrt: ministack's own loop takes about a second for a part of 8 MiB.
 
 S3's documentation: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+RDS is not ministack's but that of ``local/rds.py``, with real servers behind it.
+
 The names below are ministack's private ones, which is why requirements.txt pins its exact version;
 ``tests/test_local_stack.py`` fails when one of these answers is lost.
 """
 
 import base64
+import os
 import re
 from contextvars import ContextVar
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from awscrt.checksums import crc64nvme
-from ministack.app import app
+from ministack.app import app as ministack
 from ministack.services import s3
+
+from local.rds import Rds
 
 __all__ = ["app"]
 
@@ -35,6 +41,23 @@ TAGGING = "x-amz-tagging"
 BUCKET_KEY = "x-amz-server-side-encryption-bucket-key-enabled"
 COMPOSITE = b"<ChecksumType>COMPOSITE</ChecksumType>"
 FULL_OBJECT = b"<ChecksumType>FULL_OBJECT</ChecksumType>"
+
+_rds = Rds(Path(os.environ.get("STATE_DIR", ".")) / "rds")
+
+
+async def app(scope, receive, send):
+    """What hypercorn serves: RDS here, all else by ministack."""
+    if _rds.is_for(scope):
+        await _rds.answer(scope, receive, send)
+        return
+
+    async def sending(message):
+        if message["type"] == "lifespan.shutdown.complete":
+            _rds.stop()
+        await send(message)
+
+    await ministack(scope, receive, sending)
+
 
 # The checksum of the whole object while one of its uploads is being completed, as S3's header writes it.
 _whole_object: ContextVar[str | None] = ContextVar("whole_object", default=None)

@@ -50,6 +50,8 @@ START_SECONDS = 30
 STOP_SECONDS = 30
 # sun_path holds 108 bytes with its NUL, and the socket adds "/.s.PGSQL.65535.lock" to its folder.
 LONGEST_SOCKET_FOLDER = 107 - len("/.s.PGSQL.65535.lock")
+# What a copy of a cluster takes along beside its data.
+BESIDE = ("password", "ca.pem", "server.pem", "server.key")
 PROGRAMS = ("initdb", "postgres", "psql")
 
 
@@ -246,18 +248,46 @@ class Postgres:
             raise PostgresError(f"the PostgreSQL in {self.folder} does not run: there is nothing to record")
         path = Path(state_dir) / RECORD
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            "pid": pid,
-            "started": start_time(pid),
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(self.description(), indent=2) + "\n")
+        fresh.replace(path)
+
+    def description(self) -> dict[str, object]:
+        """What another process needs to know of this running server, as JSON."""
+        return {
+            "pid": self.pid,
+            "started": start_time(self.pid),
             "folder": str(self.folder),
             "socket": self._short_socket,
             "programs": str(self.programs),
             "port": self.port,
             "tls": self.tls,
         }
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(content, indent=2) + "\n")
-        fresh.replace(path)
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the files of this running server into a new `folder`, for `take_over`: all that is committed by now, in the state
+        of one moment. Writes go on meanwhile."""
+        self._own(folder)
+        self._run(
+            "pg_basebackup", "-D", str(folder / "data"), "-h", self._socket(), "-p", str(self.port), "-U", SUPERUSER,
+            "-X", "stream", "-c", "fast", "--no-sync", "--no-password", env={"PGPASSWORD": self.password},
+        )  # fmt: skip
+        for name in BESIDE:
+            if (self.folder / name).exists():
+                shutil.copy2(self.folder / name, folder / name)
+
+    def take_over(self, folder: Path) -> None:
+        """Begin with what `copy_to` has left in `folder`, which stays as it is: the same roles, passwords and certificate."""
+        self._make_folder()
+        shutil.copytree(folder, self.folder, dirs_exist_ok=True)
+        if self._account:
+            for path in [self.folder, *self.folder.rglob("*")]:
+                os.chown(path, self._account.pw_uid, self._account.pw_gid, follow_symlinks=False)
+
+    def _own(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700)
+        if self._account:
+            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
 
     def _make_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

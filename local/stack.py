@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from local.machine import free_port, is_free, start_time  # noqa: E402
+from local.rds import end_recorded  # noqa: E402
 
 TOOLS = ROOT / ".tools" / "venv" / "bin"
 BUILT_TEMPLATE = ROOT / ".aws-sam" / "build" / "template.yaml"
@@ -134,6 +135,7 @@ class Stack:
         recorded = self._read("process.json")
         if recorded:
             self._end_workers(recorded["port"])
+            self._end_databases()
             (self.state_dir / "process.json").unlink(missing_ok=True)
         return running is not None
 
@@ -148,6 +150,7 @@ class Stack:
                 reap(running.pid)
                 time.sleep(0.02)
             self._end_workers(running.port)
+            self._end_databases()
 
     @property
     def running(self) -> Running | None:
@@ -329,6 +332,10 @@ class Stack:
             if Path(folder).is_relative_to(unpacked):
                 os.kill(int(process.name), signal.SIGKILL)
         shutil.rmtree(unpacked, ignore_errors=True)
+
+    def _end_databases(self) -> None:
+        # Those of a gateway that did not end them itself.
+        end_recorded(self.state_dir / "state" / "rds")
 
     def _tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []

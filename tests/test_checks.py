@@ -77,6 +77,12 @@ SSE = ("BucketEncryption", "ServerSideEncryptionConfiguration", 0)
         (set_in("ApiFunction", PROPERTIES, "Policies", value=["AmazonS3FullAccess"]), "has Policies"),
         (set_in("WorkerFunction", PROPERTIES, "Layers", value=None), "WorkerFunction: Layers is None"),
         (set_in("RestoreFunction", PROPERTIES, "Layers", value=None), "RestoreFunction: Layers is None"),
+        (grant("WorkerRole", "DeleteCopies", Condition={}), "not tagged as this stack's"),
+        (grant("RetentionRole", "DeleteLeftovers", Resource="arn:aws:rds:eu-central-1:000000000000:db:*"), "which is no temporary copy"),
+        (
+            grant("WorkerRole", "ListClasses", Action=["rds:DescribeOrderableDBInstanceOptions", "rds:DescribeDBInstances"]),
+            "resource * is everything",
+        ),
         (grant("RestoreRole", "NeverChangeBackups", Action=["s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectTagging"]), "not denied s3:DeleteObject"),
         (grant("ApiRole", "MarkWhatIsAskedFor", Resource={"Fn::Sub": "${Bucket.Arn}/applications/*"}), "which is no mark of its own"),
         (grant("RetentionRole", "MarkLabels", Resource={"Fn::Sub": "${Bucket.Arn}/applications/*.json"}), "which is no mark of its own"),

@@ -14,7 +14,9 @@ import pytest
 from awscrt.checksums import crc64nvme
 from botocore.exceptions import ClientError
 
+from local import rds
 from local.machine import free_port, is_free, start_time
+from local.postgres import Postgres
 from local.stack import Running, Stack, StackError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +41,35 @@ def test_it_starts_once_keeps_its_state_and_stops(tmp_path):
         stack.start()
         assert stack.running.port == first.port, "addresses stay good"
         assert stack.client("s3").get_object(Bucket="kept", Key="object")["Body"].read() == b"bytes"
+    finally:
+        stack.stop()
+
+
+@pytest.mark.parametrize("end", [Stack.stop, Stack.kill])
+def test_no_instance_of_rds_outlives_the_stack(tmp_path, end):
+    stack = Stack(tmp_path).start()
+    try:
+        with Postgres() as server:
+            rds.register(stack.endpoint, "db", "source", "postgres", server)
+            client = stack.client("rds")
+
+            def until_available(describe, kind, status):
+                while describe()[kind][0][status] != "available":
+                    time.sleep(0.05)
+
+            client.create_db_snapshot(DBInstanceIdentifier="source", DBSnapshotIdentifier="copy")
+            until_available(lambda: client.describe_db_snapshots(DBSnapshotIdentifier="copy"), "DBSnapshots", "Status")
+            client.restore_db_instance_from_db_snapshot(
+                DBInstanceIdentifier="copy", DBSnapshotIdentifier="copy", DBInstanceClass="db.t4g.micro"
+            )
+            until_available(lambda: client.describe_db_instances(DBInstanceIdentifier="copy"), "DBInstances", "DBInstanceStatus")
+            folder = Path((tmp_path / "state" / "rds" / rds.NOTED).read_text())
+            port = client.describe_db_instances(DBInstanceIdentifier="copy")["DBInstances"][0]["Endpoint"]["Port"]
+            assert folder.exists() and not is_free(port)
+            end(stack)
+            assert not folder.exists() and is_free(port)
+            # The source is somebody else's.
+            assert server.run_sql("SELECT 1") == "1"
     finally:
         stack.stop()
 

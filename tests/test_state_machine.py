@@ -165,6 +165,13 @@ def test_an_abort_that_never_succeeds_leaves_the_first_error_to_be_seen(machine)
     assert names(events) == ["slice"] + ["abort"] * 11
 
 
+def test_an_abort_that_cannot_delete_yet_is_waited_for(machine):
+    ended, events = machine.run([PERMANENT], abort=[wait(30), TRANSIENT, wait(0)])
+    assert (ended["status"], ended.get("error")) == ("FAILED", "Permanent"), (ended, events)
+    assert names(events) == ["slice"] + ["abort"] * 4
+    assert all(event["error"]["Error"] == "Permanent" for event in events[1:])
+
+
 def test_a_job_that_was_given_up_goes_straight_to_abort(machine):
     why = {"Error": "Stalled", "Cause": "nothing moved for an hour"}
     ended, events = machine.run(abort=[TRANSIENT], given_up=why)

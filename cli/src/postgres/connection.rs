@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdfast_domain::application::{PostgresService, Tls};
+use holdfast_domain::application::{Login, PostgresService, Tls};
 
 use super::{
     environment::{self, Environment},
@@ -134,6 +134,8 @@ impl Connection {
             database: self.database.clone(),
             secret_arn: String::new(),
             restore_secret_arn: None,
+            isolated: None,
+            login: Login::Password,
             tls: self.tls()?,
         })
     }

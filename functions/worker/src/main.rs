@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use holdfast_aws::{
-    config::{ClientsConfig, DumpsConfig, LogConfig, MediaConfig},
+    config::{ClientsConfig, DumpsConfig, IsolatedConfig, LogConfig, MediaConfig},
     memory, telemetry, wire,
 };
 use holdfast_backup::{
@@ -28,6 +28,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         restorers: Arc::new(EngineRestorers::new(ports.clone(), clients.clone())),
         dumps_per_server: DumpsConfig::from_env()?.per_server,
         stretches: MediaConfig::from_env()?.stretches,
+        placement: IsolatedConfig::from_env().placement,
         ports,
         clients,
     };

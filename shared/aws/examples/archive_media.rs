@@ -21,6 +21,7 @@ use holdfast_aws::{
 use holdfast_backup::{
     engines::{ClientEngines, Clients, media::Stretches, restorer::EngineRestorers},
     files,
+    isolated::Placement,
     job::{Answer, Job, Range},
     ports::ApplicationRecord,
     request::{self, BackupRequest},
@@ -60,7 +61,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let restorers = Arc::new(EngineRestorers::new(ports.clone(), clients.clone()));
     let engines = Arc::new(ClientEngines::new(ports.clone(), clients.clone()));
     let stretches = Stretches::of_seconds(seconds.parse()?);
-    let worker = Worker { ports, clients, engines, dumps_per_server: 0, stretches, restorers };
+    let placement = Placement::default();
+    let worker = Worker { ports, clients, engines, dumps_per_server: 0, stretches, placement, restorers };
 
     let mut record = application("bench", source);
     record.spec.restore_into = vec![builders::slug("restored")];

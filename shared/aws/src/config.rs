@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use holdfast_backup::engines::{Clients, media::Stretches};
+use holdfast_backup::{
+    engines::{Clients, media::Stretches},
+    isolated::Placement,
+};
 use holdfast_domain::{cost::Prices, invalid::Invalid, region::Region};
 
 /// Where `pg_dump` is looked for when nothing else is said: a Lambda layer, then Debian's packages.
@@ -225,6 +228,36 @@ impl MediaConfig {
     }
 }
 
+/// Isolated backups of databases on RDS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IsolatedConfig {
+    /// The name of the stack, `HOLDFAST_ISOLATED_STACK`, which its temporary instances are tagged with. Without it they are turned off.
+    pub stack: Option<String>,
+    /// Where temporary instances are put: `HOLDFAST_ISOLATED_SUBNET_GROUP`, `HOLDFAST_ISOLATED_SECURITY_GROUPS` (divided by
+    /// commas) and `HOLDFAST_ISOLATED_CLASS`, each as with the source, or as small as can be, when it is not said.
+    pub placement: Placement,
+}
+
+impl IsolatedConfig {
+    /// Reads the process's environment.
+    pub fn from_env() -> Self {
+        Self::read(&environment)
+    }
+
+    fn read(lookup: Lookup) -> Self {
+        let groups = lookup("HOLDFAST_ISOLATED_SECURITY_GROUPS").unwrap_or_default();
+        let groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty());
+        Self {
+            stack: lookup("HOLDFAST_ISOLATED_STACK"),
+            placement: Placement {
+                subnet_group: lookup("HOLDFAST_ISOLATED_SUBNET_GROUP"),
+                security_groups: groups.map(str::to_owned).collect(),
+                class: lookup("HOLDFAST_ISOLATED_CLASS"),
+            },
+        }
+    }
+}
+
 /// What costs are told by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PricesConfig {
@@ -361,6 +394,23 @@ mod tests {
         assert_eq!(DownloadConfig::read(&with(&[])), Ok(DownloadConfig { valid: Duration::from_mins(15) }));
         assert_eq!(LogConfig::read(&with(&[])), Ok(LogConfig { level: "info".to_owned() }));
         assert!(ClientsConfig::read(&with(&[])).is_ok());
+    }
+
+    #[test]
+    fn temporary_instances_are_put_where_it_is_said() {
+        let unsaid = IsolatedConfig::read(&with(&[]));
+        assert_eq!(unsaid, IsolatedConfig { stack: None, placement: Placement::default() });
+        let variables = [
+            ("HOLDFAST_ISOLATED_STACK", "holdfast"),
+            ("HOLDFAST_ISOLATED_SUBNET_GROUP", "private"),
+            ("HOLDFAST_ISOLATED_SECURITY_GROUPS", "sg-1,sg-2"),
+            ("HOLDFAST_ISOLATED_CLASS", "db.m7g.large"),
+        ];
+        let IsolatedConfig { stack, placement } = IsolatedConfig::read(&with(&variables));
+        assert_eq!(stack.as_deref(), Some("holdfast"));
+        assert_eq!(placement.subnet_group.as_deref(), Some("private"));
+        assert_eq!(placement.security_groups, ["sg-1", "sg-2"]);
+        assert_eq!(placement.class.as_deref(), Some("db.m7g.large"));
     }
 
     #[rstest]

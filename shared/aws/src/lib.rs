@@ -16,6 +16,8 @@ mod explain;
 pub mod memory;
 #[cfg(feature = "stack")]
 pub mod metrics;
+#[cfg(feature = "stack")]
+pub mod rds;
 pub mod s3;
 #[cfg(feature = "stack")]
 pub mod secrets;

@@ -8,7 +8,7 @@ use holdfast_domain::{
 
 use crate::{
     error::SliceError,
-    events,
+    events, isolated,
     job::{Answer, Caught, Job},
     ports::Versioned,
     restoring, seat,
@@ -16,7 +16,8 @@ use crate::{
     undelete, upload, verify,
 };
 
-/// Brings a job to its end as failed or cancelled. Repeating it is harmless; a job that has ended is left as it is.
+/// Brings a job to its end as failed or cancelled. Repeating it is harmless; a job that has ended is left as it is. `Wait` says
+/// that a temporary copy of a database cannot be deleted yet, and that the job has not ended.
 pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer, SliceError> {
     let ports = &worker.ports;
     let (application, id) = match job {
@@ -53,9 +54,11 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
     } else {
         version
     };
+    let mut copies = Vec::new();
     for Versioned { value: mut run, version } in ports.records.service_runs(*id).await? {
         run.attempt += 1;
         ports.records.put_service_run(*id, &run, Some(version)).await?;
+        copies.extend(run.isolation);
     }
     let prefix = backup.prefix();
     upload::give_up(ports.artifacts.as_ref(), &prefix).await?;
@@ -63,6 +66,14 @@ pub async fn abort(worker: &Worker, job: &Job, caught: &Caught) -> Result<Answer
     // What slices that were killed had taken.
     if let Some(source) = ports.records.source(*id).await? {
         seat::leave_all(ports, &backup, &source.services).await?;
+    }
+    let mut all_going = true;
+    for copy in &copies {
+        all_going &= isolated::delete(ports, copy).await?;
+    }
+    if !all_going {
+        let seconds = isolated::pause(backup.aborting_at.unwrap_or(ports.clock.now()), ports.clock.now());
+        return Ok(Answer::Wait { seconds });
     }
 
     let now = ports.clock.now();

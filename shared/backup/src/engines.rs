@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
-    application::Service,
+    application::{Login, PostgresService, Service},
     backup::{Contents, StoredObject},
     id::ApplicationId,
 };
@@ -31,7 +31,7 @@ use crate::{
         segments::SegmentSender,
     },
     error::SliceError,
-    ports::{ArtifactStore, DatabaseCredentials, Ports, SecretError},
+    ports::{ArtifactStore, DatabaseCredentials, Endpoint, Ports, SecretError},
 };
 
 /// Reads one service and yields its artifact as segments.
@@ -100,6 +100,12 @@ pub trait Engines: Send + Sync {
         application: &ApplicationId,
         service: &Service,
     ) -> Result<Box<dyn Engine>, SliceError>;
+
+    /// Looks whether a server of `service` that has this version could be read, before there is one to ask.
+    fn check_version(&self, service: &Service, version: &str) -> Result<(), SliceError> {
+        let _ = (service, version);
+        Ok(())
+    }
 }
 
 /// Engines that read databases with their client programs.
@@ -124,6 +130,13 @@ impl Engines for ClientEngines {
     ) -> Result<Box<dyn Engine>, SliceError> {
         open(&self.ports, &self.clients, application, service).await
     }
+
+    fn check_version(&self, service: &Service, version: &str) -> Result<(), SliceError> {
+        match service {
+            Service::Postgres(_) => self.clients.postgres.check(version),
+            Service::Mysql(_) | Service::Storage(_) => Ok(()),
+        }
+    }
 }
 
 /// The engine for `service`. A database's credentials are read here.
@@ -135,7 +148,7 @@ pub async fn open(
 ) -> Result<Box<dyn Engine>, SliceError> {
     match service {
         Service::Postgres(database) => {
-            let credentials = credentials(ports, &database.secret_arn).await?;
+            let credentials = postgres_credentials(ports, database, &database.secret_arn).await?;
             let (tools, clock) = (clients.postgres.clone(), ports.clock.clone());
             Ok(Box::new(PostgresEngine::new(database.clone(), credentials, tools, clock)))
         }
@@ -148,6 +161,21 @@ pub async fn open(
             Ok(Box::new(MediaEngine::new(ports, application.clone(), storage.clone())))
         }
     }
+}
+
+/// What the role in a secret logs in to `database` with.
+async fn postgres_credentials(
+    ports: &Ports,
+    database: &PostgresService,
+    secret_arn: &str,
+) -> Result<DatabaseCredentials, SliceError> {
+    let found = credentials(ports, secret_arn).await?;
+    if database.login == Login::Password {
+        return Ok(found);
+    }
+    let endpoint = Endpoint { host: database.host.clone(), port: database.port };
+    let password = ports.instances.token(&endpoint, &found.username).await?;
+    Ok(DatabaseCredentials { password, ..found })
 }
 
 async fn credentials(ports: &Ports, secret_arn: &str) -> Result<DatabaseCredentials, SliceError> {

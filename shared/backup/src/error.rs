@@ -8,7 +8,7 @@ use holdfast_domain::{
 
 use crate::{
     job,
-    ports::{RecordsError, StorageError},
+    ports::{InstancesError, RecordsError, StorageError},
 };
 
 /// How a request to a use case can fail; the API gives each its status.
@@ -166,6 +166,18 @@ impl From<StorageError> for SliceError {
             StorageError::Archived(_) => Self::permanent("object_archived", message),
             StorageError::Rejected(_) => Self::permanent("storage_rejected", message),
             StorageError::Unavailable(_) => Self::transient("storage_unavailable", message),
+        }
+    }
+}
+
+impl From<InstancesError> for SliceError {
+    fn from(error: InstancesError) -> Self {
+        let message = error.to_string();
+        match error {
+            InstancesError::Busy(_) => Self::transient("rds_busy", message),
+            InstancesError::Denied(_) => Self::permanent("rds_denied", message),
+            InstancesError::Rejected(_) => Self::permanent("rds_rejected", message),
+            InstancesError::Unavailable(_) => Self::transient("rds_unavailable", message),
         }
     }
 }

@@ -14,6 +14,7 @@ mod events;
 pub mod explain;
 pub mod files;
 pub mod hold;
+pub mod isolated;
 pub mod job;
 mod marks;
 mod overdue;

@@ -4,6 +4,7 @@ mod catalog;
 mod clock;
 mod events;
 mod executions;
+mod instances;
 mod media;
 mod media_target;
 mod records;
@@ -20,11 +21,12 @@ pub use catalog::{CatalogBucket, CatalogRecords};
 pub use clock::{Clock, Entropy};
 pub use events::{Events, EventsError};
 pub use executions::{ExecutionStatus, Executions, ExecutionsError};
+pub use instances::{Endpoint, Instances, InstancesError, Kind, Leftover, NewCopy, Source, Tags, Temporary};
 pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};
 pub use media_target::{Described, MediaTarget, MediaUpload, ObjectHeaders, PROBE};
 pub use records::{
-    ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, NewBackup, Page, PlanRecord, Records,
-    RecordsError, ServiceRun, Share, Versioned,
+    ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, Isolation, NewBackup, Page, PlanRecord,
+    Records, RecordsError, ServiceRun, Share, Versioned,
 };
 pub use restores::{NewRestore, RestoreCreation};
 pub use secrets::{DatabaseCredentials, SecretError, Secrets};
@@ -45,6 +47,8 @@ pub struct Ports {
     pub media_target: Arc<dyn MediaTarget>,
     /// Credentials of databases.
     pub secrets: Arc<dyn Secrets>,
+    /// What databases run on, and temporary copies of that.
+    pub instances: Arc<dyn Instances>,
     /// Executions of the state machine.
     pub executions: Arc<dyn Executions>,
     /// Whoever wants to know what has happened.

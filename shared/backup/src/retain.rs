@@ -18,7 +18,9 @@ use serde::Serialize;
 use crate::{
     backups, discard,
     error::RequestError,
-    events, marks, overdue, plans,
+    events,
+    isolated::leftovers::{self, Sweep},
+    marks, overdue, plans,
     ports::{ApplicationRecord, Ports, RecordsError, Versioned},
     sweep, undelete, verify,
 };
@@ -52,6 +54,8 @@ pub struct RetentionSummary {
     pub verifying: usize,
     /// Applications of which no scheduled backup has succeeded for too long.
     pub overdue: usize,
+    /// Temporary instances, clusters and snapshots that had outlived their backup, and are being deleted.
+    pub copies_swept: usize,
     /// Ended backups of which late invocations had left something, which jobs remove from now on.
     pub swept: usize,
     /// Backups or applications that could not be dealt with; the next run tries again.
@@ -104,7 +108,8 @@ async fn look(
 
 /// Looks after every application: gives it the next run that its plan says, where a change of the plan was interrupted,
 /// and runs its retention. Of those that were removed, what was begun is finished, and what carries an expiry goes when
-/// that comes. Trouble with one never keeps the others waiting.
+/// that comes. Temporary copies of databases that have outlived their backup are deleted. Trouble with one never keeps the others
+/// waiting.
 pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
     let mut total = RetentionSummary::default();
     let mut after = None;
@@ -138,9 +143,20 @@ pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
         total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
         match page.next {
             Some(next) => after = Some(next),
-            None => return Ok(total),
+            None => break,
         }
     }
+    match leftovers::sweep(ports).await {
+        Ok(Sweep { swept, failed }) => {
+            total.copies_swept += swept;
+            total.failed += failed;
+        }
+        Err(error) => {
+            tracing::error!(%error, "temporary copies of databases could not be looked for");
+            total.failed += 1;
+        }
+    }
+    Ok(total)
 }
 
 async fn registered(
@@ -315,6 +331,7 @@ impl RetentionSummary {
         self.in_use += other.in_use;
         self.verifying += other.verifying;
         self.overdue += other.overdue;
+        self.copies_swept += other.copies_swept;
         self.swept += other.swept;
         self.failed += other.failed;
     }

@@ -24,9 +24,11 @@ const ATTEMPTS: u32 = 10;
 /// Whoever gets no seat asks again after this many seconds, and up to as many more, so that those who wait do not come together.
 const ASK_AGAIN: u32 = 20;
 
-/// The database server of a service, by which its seats are known: `host:port`. None of a storage.
+/// The database server of a service, by which its seats are known: `host:port`. None of a storage, nor of a database that is read from
+/// a copy.
 pub(crate) fn server(service: &Service) -> Option<String> {
     match service {
+        _ if service.isolated().is_some() => None,
         Service::Postgres(PostgresService { host, port, .. })
         | Service::Mysql(MysqlService { host, port, .. }) => {
             Some(format!("{}:{port}", host.to_ascii_lowercase()))

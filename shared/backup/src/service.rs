@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
-    application::Service,
+    application::{Isolated, Service},
     backup::{Artifact, Backup, Phase},
     id::{ApplicationId, BackupId},
 };
@@ -16,8 +16,9 @@ use crate::{
         media::{JoinEngine, MediaEngine, Plan},
     },
     error::SliceError,
+    isolated::{self, Step},
     job::Answer,
-    ports::{Divided, OpenUpload, Ports, RecordsError, ServiceRun, Versioned},
+    ports::{Divided, Isolation, OpenUpload, Ports, RecordsError, ServiceRun, Versioned},
     seat,
     share::{self, Staged, StagedLines},
     slice::Worker,
@@ -27,8 +28,9 @@ use crate::{
 /// How often a storage that changes meanwhile is planned in stretches, before it is said that it changes too much.
 const MAX_PLANS: u32 = 3;
 
-/// Backs up `service` from its beginning, unless it is finished already. What an earlier slice left open is given up. A database
-/// waits while as many of its server are dumped as may be.
+/// Backs up `service` from its beginning, unless it is finished already. What an earlier slice left open is given up. Done means
+/// that nothing is left to do for now: a database waits while as many of its server are dumped as may be, and one that is read from
+/// a copy has to be waited for.
 pub async fn back_up(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answer, SliceError> {
     let outcome = in_turn(worker, backup, service).await;
     outcome.map_err(|error| error.of(&backup.application, service.name()))
@@ -37,7 +39,7 @@ pub async fn back_up(worker: &Worker, backup: &Backup, service: &Service) -> Res
 async fn in_turn(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answer, SliceError> {
     let (ports, limit) = (&worker.ports, worker.dumps_per_server);
     let Some(server) = seat::server(service).filter(|_| limit > 0) else {
-        return run(worker, backup, service).await.map(|()| Answer::Done);
+        return run(worker, backup, service).await;
     };
     if let Some(seconds) = seat::take(ports, &server, limit, backup, service).await? {
         return Ok(Answer::Wait { seconds });
@@ -47,14 +49,14 @@ async fn in_turn(worker: &Worker, backup: &Backup, service: &Service) -> Result<
         // It is lent for a while only, and whoever tries again or gives up gives it back too.
         tracing::warn!(backup = %backup.id, %server, %error, "a seat could not be given back");
     }
-    outcome.map(|()| Answer::Done)
+    outcome
 }
 
-async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), SliceError> {
+async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answer, SliceError> {
     let ports = &worker.ports;
     let began = ports.clock.now();
     let Some(mut run) = Run::take_over(ports, backup, service, began).await? else {
-        return Ok(());
+        return Ok(Answer::Done);
     };
     let key = format!("{}{}/{}", backup.prefix(), service.name(), file_name(service));
     let stored = match service {
@@ -65,29 +67,90 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<(), 
             } else {
                 run.record.progress.estimated_bytes = media.prepare().await?;
                 if let Some(plan) = media.divide(worker.stretches).await? {
-                    return divide(&mut run, &key, media.content_type(), &plan).await;
+                    divide(&mut run, &key, media.content_type(), &plan).await?;
+                    return Ok(Answer::Done);
                 }
                 Some(upload::store(ports.artifacts.as_ref(), &media, &key, &mut run).await?)
             }
         }
         Service::Postgres(_) | Service::Mysql(_) => {
-            let engine = worker.engines.open(&backup.application, service).await?;
-            run.record.progress.estimated_bytes = engine.prepare().await?;
-            Some(upload::store(ports.artifacts.as_ref(), engine.as_ref(), &key, &mut run).await?)
+            if let Some(of) = service.isolated() {
+                return read_from_copy(worker, &mut run, (backup, service, of), &key).await;
+            }
+            Some(dump(worker, &mut run, service, &key).await?)
         }
     };
     // The next slice begins again.
-    let Some(stored) = stored else { return Ok(()) };
-    let milliseconds = (ports.clock.now() - began).num_milliseconds();
-    run.record.progress.phase = Phase::Done;
-    run.record.artifact = Some(Artifact {
-        service: service.name().clone(),
+    let Some(stored) = stored else { return Ok(Answer::Done) };
+    let artifact = artifact_of(&run, stored, began);
+    run.finish(artifact).await?;
+    Ok(Answer::Done)
+}
+
+async fn dump(
+    worker: &Worker,
+    run: &mut Run<'_>,
+    service: &Service,
+    key: &str,
+) -> Result<Stored, SliceError> {
+    let engine = worker.engines.open(&run.application, service).await?;
+    run.record.progress.estimated_bytes = engine.prepare().await?;
+    upload::store(run.ports.artifacts.as_ref(), engine.as_ref(), key, run).await
+}
+
+/// What was stored of a service since `began`.
+fn artifact_of(run: &Run<'_>, stored: Stored, began: DateTime<Utc>) -> Artifact {
+    let milliseconds = (run.ports.clock.now() - began).num_milliseconds();
+    Artifact {
+        service: run.record.service.clone(),
         object: stored.object,
         contents: stored.report.contents,
         taken_at: stored.report.taken_at,
         milliseconds: u64::try_from(milliseconds).unwrap_or(0),
-    });
-    run.write().await
+    }
+}
+
+/// Brings the copy of a database one step further; dumps it once it is there; deletes it afterwards.
+async fn read_from_copy(
+    worker: &Worker,
+    run: &mut Run<'_>,
+    (backup, service, of): (&Backup, &Service, &Isolated),
+    key: &str,
+) -> Result<Answer, SliceError> {
+    let (ports, began) = (run.ports, run.ports.clock.now());
+    let isolation =
+        run.record.isolation.take().unwrap_or_else(|| isolated::begun(backup, service.name(), of, began));
+    let mut copy = isolated::Copy { ports, placement: &worker.placement, backup, service, of, isolation };
+    if copy.isolation.asked_at.is_none() {
+        let Some(source) = copy.source().await? else {
+            run.isolate(&copy.isolation).await?;
+            return Ok(copy.wait());
+        };
+        worker.engines.check_version(service, &source.version)?;
+        // Before anything is asked for: whatever becomes of this slice, an abort knows that it has to look.
+        copy.isolation.asked_at = Some(began);
+        run.isolate(&copy.isolation).await?;
+    }
+    if copy.isolation.stored.is_none() {
+        let Step::Ready { endpoint, taken_at } = copy.step().await? else {
+            run.isolate(&copy.isolation).await?;
+            return Ok(copy.wait());
+        };
+        run.record.isolation = Some(copy.isolation.clone());
+        let there = service.clone().at(&endpoint.host, endpoint.port);
+        let stored = dump(worker, run, &there, key).await?;
+        copy.isolation.stored = Some(Artifact { taken_at, ..artifact_of(run, stored, began) });
+        run.isolate(&copy.isolation).await?;
+    }
+    if !isolated::delete(ports, &copy.isolation).await? {
+        run.isolate(&copy.isolation).await?;
+        return Ok(copy.wait());
+    }
+    run.record.isolation = Some(copy.isolation.clone());
+    if let Some(artifact) = copy.isolation.stored {
+        run.finish(artifact).await?;
+    }
+    Ok(Answer::Done)
 }
 
 /// Stages a plan, opens the upload that its branches fill, and writes down that there is something for them to do.
@@ -184,7 +247,8 @@ impl<'a> Run<'a> {
         let again = before.is_some();
         let mut record = ServiceRun::pending(service.name().clone(), now);
         let (attempt, divided, progress) = match before {
-            Some(Versioned { value: ServiceRun { attempt, divided, progress, .. }, .. }) => {
+            Some(Versioned { value: ServiceRun { attempt, divided, progress, isolation, .. }, .. }) => {
+                record.isolation = isolation;
                 (attempt, divided, progress)
             }
             None => (0, None, record.progress.clone()),
@@ -224,6 +288,20 @@ impl<'a> Run<'a> {
             version,
             plans,
         }))
+    }
+
+    /// Writes down how far the copy of the service has come.
+    async fn isolate(&mut self, isolation: &Isolation) -> Result<(), SliceError> {
+        self.record.progress.phase = Phase::Isolating;
+        self.record.isolation = Some(isolation.clone());
+        self.write().await
+    }
+
+    /// Writes down that the service is done.
+    async fn finish(&mut self, artifact: Artifact) -> Result<(), SliceError> {
+        self.record.progress.phase = Phase::Done;
+        self.record.artifact = Some(artifact);
+        self.write().await
     }
 
     /// Where the plan of this attempt, and what belongs to it, is staged.

@@ -4,7 +4,7 @@
 //! A step with one service is done in one slice; a step with several fans out, a branch for each. A last slice, with
 //! every artifact stored and read back, makes the backup succeed.
 //!
-//! A database is done within one slice or not at all: what does not fit fails with that reason before the invocation's
+//! A database is done within one slice or not at all, unless it is read from a copy, which is waited for first: what does not fit fails with that reason before the invocation's
 //! end, and is not tried again. A storage that is too large for one slice is divided: a first slice plans its stretches,
 //! branches store them, as many in each slice as it has time for, and a last one joins them.
 
@@ -25,6 +25,7 @@ use crate::{
     engines::{Clients, Engines, media::Stretches, restorer::Restorers},
     error::{RequestError, SliceError},
     events,
+    isolated::Placement,
     job::{Answer, Job, Range},
     plans,
     ports::{Ports, RecordsError, ServiceRun, Versioned},
@@ -44,6 +45,8 @@ pub struct Worker {
     pub dumps_per_server: usize,
     /// When media are divided between branches.
     pub stretches: Stretches,
+    /// Where temporary copies of databases are put.
+    pub placement: Placement,
     /// Who restores.
     pub restorers: Arc<dyn Restorers>,
 }
@@ -116,6 +119,7 @@ pub async fn slice(
             };
             let work = service::back_up(worker, &backup.value, only);
             Ok(match within(time, &backup.value, only, work).await? {
+                // Of this service; there may be others.
                 Answer::Done => Answer::Continue,
                 other => other,
             })
@@ -144,11 +148,17 @@ async fn within<T>(
     work: impl Future<Output = Result<T, SliceError>>,
 ) -> Result<T, SliceError> {
     tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+        let advice = if service.is_database() && service.isolated().is_none() {
+            "; if its server is on RDS and busy, register it as \"isolated\", to be read from a copy that nothing else uses \
+             (docs/isolated.md)"
+        } else {
+            ""
+        };
         let error = SliceError::permanent(
             "slice_too_short",
             format!(
                 "it could not be read and stored within the {} seconds that one invocation of the worker has; a service \
-                 of this size cannot be backed up yet",
+                 of this size cannot be backed up yet{advice}",
                 time.as_secs()
             ),
         );

@@ -66,9 +66,15 @@ pub struct PostgresService {
     /// ARN of the secret with the credentials to restore with; those of `secret_arn` without it. They need more rights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_secret_arn: Option<String>,
+    /// What the roles of these secrets log in with.
+    #[serde(default, skip_serializing_if = "Login::is_password")]
+    pub login: Login,
     /// How the connection is protected.
     #[serde(default)]
     pub tls: Tls,
+    /// What of RDS it runs on, to be read from a copy of that; without it, the database itself is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<Isolated>,
 }
 
 /// A `MySQL` or `MariaDB` database and how to reach it.
@@ -92,6 +98,49 @@ pub struct MysqlService {
     /// How the connection is protected.
     #[serde(default)]
     pub tls: Tls,
+    /// What of RDS it runs on, to be read from a copy of that; without it, the database itself is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<Isolated>,
+}
+
+/// What of Amazon RDS a database runs on. A backup then snapshots it and reads a temporary copy that is restored from the
+/// snapshot, as it was at that moment, instead of the database itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolated {
+    /// A DB instance, by its identifier.
+    Instance(String),
+    /// A DB cluster (Aurora), by its identifier.
+    Cluster(String),
+}
+
+/// What a role logs in to a database with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Login {
+    /// The password of its secret.
+    #[default]
+    Password,
+    /// A token of IAM, which RDS takes for a quarter of an hour. Only the name of the role is of its secret.
+    Iam,
+}
+
+impl Login {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    fn is_password(&self) -> bool {
+        *self == Self::Password
+    }
+
+    fn validate(self, tls: &Tls) -> Result<(), Invalid> {
+        if self == Self::Iam && *tls == Tls::Disable {
+            return Err(Invalid::new(
+                "login",
+                "is a token of IAM, which would be readable on its way without TLS",
+                "register the service with \"tls\": {\"mode\": \"verify_full\"}",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// How a database connection is protected.
@@ -106,6 +155,36 @@ pub enum Tls {
     },
     /// Not encrypted: for a server on the same host or a private tunnel.
     Disable,
+}
+
+impl Isolated {
+    /// Its identifier within the account and region.
+    pub fn identifier(&self) -> &str {
+        match self {
+            Self::Instance(identifier) | Self::Cluster(identifier) => identifier,
+        }
+    }
+
+    /// The rules of RDS: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html>
+    fn validate(&self) -> Result<(), Invalid> {
+        let (field, identifier) = match self {
+            Self::Instance(identifier) => ("isolated.instance", identifier),
+            Self::Cluster(identifier) => ("isolated.cluster", identifier),
+        };
+        let good = identifier.len() <= 63
+            && identifier.starts_with(|first: char| first.is_ascii_alphabetic())
+            && identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !identifier.contains("--")
+            && !identifier.ends_with('-');
+        if good {
+            return Ok(());
+        }
+        Err(Invalid::new(
+            field,
+            format!("is not an identifier of RDS: {identifier:?}"),
+            "give the DB identifier as RDS lists it, such as \"shop-db\", not an endpoint or an ARN",
+        ))
+    }
 }
 
 impl Default for Tls {
@@ -135,6 +214,29 @@ impl Service {
             Self::Mysql(service) => &service.name,
             Self::Storage(service) => &service.name,
         }
+    }
+
+    /// What of RDS a copy is read of instead of the service itself.
+    pub fn isolated(&self) -> Option<&Isolated> {
+        match self {
+            Self::Postgres(service) => service.isolated.as_ref(),
+            Self::Mysql(service) => service.isolated.as_ref(),
+            Self::Storage(_) => None,
+        }
+    }
+
+    /// The same database on another server; a storage as it is.
+    #[must_use]
+    pub fn at(mut self, to: &str, at: u16) -> Self {
+        match &mut self {
+            Self::Postgres(PostgresService { host, port, .. })
+            | Self::Mysql(MysqlService { host, port, .. }) => {
+                to.clone_into(host);
+                *port = at;
+            }
+            Self::Storage(_) => {}
+        }
+        self
     }
 
     /// Databases go first: see [`ApplicationSpec::services`].
@@ -188,10 +290,13 @@ impl ApplicationSpec {
                     database,
                     secret_arn,
                     restore_secret_arn,
+                    login,
+                    tls,
                     ..
                 }) => {
                     let secrets = (secret_arn.as_str(), restore_secret_arn.as_deref());
                     validate_database(host, (*port, postgres_port()), database, secrets, region)
+                        .and_then(|()| login.validate(tls))
                 }
                 Service::Mysql(MysqlService {
                     host, port, database, secret_arn, restore_secret_arn, ..
@@ -201,6 +306,7 @@ impl ApplicationSpec {
                 }
                 Service::Storage(storage) => storage.validate(backups),
             }
+            .and_then(|()| service.isolated().map_or(Ok(()), Isolated::validate))
             .map_err(|invalid| invalid.within(&parent))?;
         }
         if self.restore_into.len() > RESTORE_INTO_MAX {

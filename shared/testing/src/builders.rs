@@ -7,7 +7,7 @@ use holdfast_backup::{
     ports::{ApplicationRecord, Claim, IdempotencyKey, NewBackup, PlanRecord},
 };
 use holdfast_domain::{
-    application::{ApplicationSpec, PostgresService, Service, StorageService, Tls},
+    application::{ApplicationSpec, Login, PostgresService, Service, StorageService, Tls},
     audit::{Action, AuditEntry},
     backup::{Artifact, Backup, Contents, Encryption, Label, State, StoredObject},
     cost::{Architecture, Prices},
@@ -55,6 +55,8 @@ pub fn application_spec(id: &str) -> ApplicationSpec {
                     "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{id}/database-AbCdEf"
                 ),
                 restore_secret_arn: None,
+                isolated: None,
+                login: Login::Password,
                 tls: Tls::default(),
             }),
             Service::Storage(StorageService {

@@ -11,7 +11,7 @@ use std::{
 use futures::future::BoxFuture;
 use holdfast_backup::{
     error::SliceError,
-    ports::{EventsError, ExecutionsError, RecordsError, SecretError, StorageError},
+    ports::{EventsError, ExecutionsError, InstancesError, RecordsError, SecretError, StorageError},
 };
 
 use crate::fakes::SeededEntropy;
@@ -234,6 +234,16 @@ impl Injected for SliceError {
 impl Injected for EventsError {
     fn injected(_: Fault, call: &str) -> Self {
         Self(format!("injected into {call}"))
+    }
+}
+
+impl Injected for InstancesError {
+    fn injected(fault: Fault, call: &str) -> Self {
+        match fault {
+            Fault::Conflict => Self::Busy(format!("{call} (injected)")),
+            Fault::Denied => Self::Denied(format!("{call} (injected)")),
+            _ => Self::Unavailable(format!("injected into {call}")),
+        }
     }
 }
 

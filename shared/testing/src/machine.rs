@@ -7,6 +7,7 @@ use holdfast_backup::{
     abort::abort,
     engines::{ClientEngines, Clients, media::Stretches},
     error::SliceError,
+    isolated::Placement,
     job::{Answer, Caught, Job, Range},
     ports::{ApplicationRecord, Records as _},
     retain,
@@ -37,6 +38,7 @@ pub fn worker(world: &World) -> Worker {
         restorers: world.restorers.clone(),
         dumps_per_server: 4,
         stretches: Stretches::default(),
+        placement: Placement::default(),
         clients,
         ports,
     }
@@ -86,9 +88,12 @@ pub async fn drive_job(worker: &Worker, job: &Job, time: Duration) -> Result<(),
 
 async fn give_up(worker: &Worker, job: &Job, error: &SliceError) {
     let caught = caught(error);
-    for _ in 0..=RETRIES {
-        if abort(worker, job, &caught).await.is_ok() {
-            break;
+    let mut retries = 0..RETRIES;
+    loop {
+        match abort(worker, job, &caught).await {
+            Ok(Answer::Wait { .. }) => {}
+            Err(_) if retries.next().is_some() => {}
+            _ => break,
         }
     }
 }

@@ -15,8 +15,8 @@ use holdfast_domain::{
 use crate::{
     builders,
     fakes::{
-        FakeArtifacts, FakeClock, FakeEvents, FakeExecutions, FakeMedia, FakeMediaTarget, FakeRecords,
-        FakeRestorers, FakeSecrets, SeededEntropy,
+        FakeArtifacts, FakeClock, FakeEvents, FakeExecutions, FakeInstances, FakeMedia, FakeMediaTarget,
+        FakeRecords, FakeRestorers, FakeSecrets, SeededEntropy,
     },
     faults::{Faults, Faulty},
 };
@@ -39,6 +39,8 @@ pub struct World {
     pub secrets: Arc<FakeSecrets>,
     /// Who restores, and what is restored.
     pub restorers: Arc<FakeRestorers>,
+    /// RDS.
+    pub instances: Arc<FakeInstances>,
     /// The state machine.
     pub executions: Arc<FakeExecutions>,
     /// What was told to others.
@@ -65,12 +67,14 @@ impl World {
         let executions = Arc::new(FakeExecutions::default());
         let events = Arc::new(FakeEvents::default());
         let clock = Arc::new(FakeClock::at(builders::now()));
+        let instances = Arc::new(FakeInstances::at(clock.clone()));
         let ports = Ports {
             records: Arc::new(Faulty::new(records.clone(), &faults)),
             artifacts: Arc::new(Faulty::new(artifacts.clone(), &faults)),
             media: Arc::new(Faulty::new(media.clone(), &faults)),
             media_target: Arc::new(Faulty::new(media_target.clone(), &faults)),
             secrets: Arc::new(Faulty::new(secrets.clone(), &faults)),
+            instances: Arc::new(Faulty::new(instances.clone(), &faults)),
             executions: Arc::new(Faulty::new(executions.clone(), &faults)),
             events: Arc::new(Faulty::new(events.clone(), &faults)),
             clock: clock.clone(),
@@ -85,6 +89,7 @@ impl World {
             media_target,
             secrets,
             restorers,
+            instances,
             executions,
             events,
             clock,
@@ -99,6 +104,7 @@ impl World {
             media: Arc::new(Faulty::new(self.media.clone(), faults)),
             media_target: Arc::new(Faulty::new(self.media_target.clone(), faults)),
             secrets: Arc::new(Faulty::new(self.secrets.clone(), faults)),
+            instances: Arc::new(Faulty::new(self.instances.clone(), faults)),
             executions: Arc::new(Faulty::new(self.executions.clone(), faults)),
             events: Arc::new(Faulty::new(self.events.clone(), faults)),
             ..self.ports.clone()

@@ -142,6 +142,11 @@ async fn one_with_a_running_backup_is_not_removed() {
 #[case::database_elsewhere(json!({"services": [
     {"kind": "postgres", "name": "D", "host": "shop.abc.us-east-2.rds.amazonaws.com", "database": "shop", "secret_arn": secret("shop")},
 ]}), "services[0].host")]
+#[case::no_identifier(json!({"services": [isolated(&json!({"instance": "shop--db"}))]}), "services[0].isolated.instance")]
+#[case::endpoint(json!({"services": [isolated(&json!({"cluster": "shop.abc.eu-central-1.rds.amazonaws.com"}))]}), "services[0].isolated.cluster")]
+#[case::token_in_clear(json!({"services": [
+    {"kind": "postgres", "name": "D", "host": "db.internal", "database": "shop", "secret_arn": secret("shop"), "login": "iam", "tls": {"mode": "disable"}},
+]}), "services[0].login")]
 #[tokio::test]
 async fn what_cannot_be_backed_up_is_not_registered(#[case] registration: Value, #[case] field: &str) {
     let client = registrable();
@@ -156,4 +161,27 @@ async fn what_cannot_be_backed_up_is_not_registered(#[case] registration: Value,
     );
     assert!(!fix.is_empty());
     assert_eq!(client.get("/v1/applications/shop").send().await.status, 404, "nothing is registered");
+}
+
+fn isolated(of: &Value) -> Value {
+    json!({"kind": "postgres", "name": "D", "host": "db.internal", "database": "shop", "secret_arn": secret("shop"), "isolated": of})
+}
+
+/// What a database runs on, and what it is logged in to with, is registered as it was given.
+#[rstest]
+#[case(json!({"isolated": {"instance": "shop-db"}}))]
+#[case(json!({"isolated": {"cluster": "Shop-1"}, "login": "iam"}))]
+#[tokio::test]
+async fn a_database_on_rds_is_registered(#[case] more: Value) {
+    let client = registrable();
+    let mut service = isolated(&json!(null));
+    for (name, value) in more.as_object().unwrap() {
+        service[name] = value.clone();
+    }
+    let answer = client.put("/v1/applications/shop").json(&json!({"services": [service]})).send().await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let shown = client.get("/v1/applications/shop").send().await.json();
+    for (name, value) in more.as_object().unwrap() {
+        assert_eq!(shown["spec"]["services"][0][name], *value, "{shown}");
+    }
 }

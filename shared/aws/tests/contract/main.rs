@@ -5,6 +5,7 @@
 mod dynamodb;
 mod emulator;
 mod faulty_s3;
+mod rds;
 mod s3_artifacts;
 mod s3_asked;
 mod s3_faults;

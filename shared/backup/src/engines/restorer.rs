@@ -9,7 +9,10 @@ use holdfast_domain::{
     restore::{Mapping, Preflight, Restore, Restored},
 };
 
-use super::{Clients, credentials, media::MediaRestorer, mysql::MysqlRestorer, postgres::PostgresRestorer};
+use super::{
+    Clients, credentials, media::MediaRestorer, mysql::MysqlRestorer, postgres::PostgresRestorer,
+    postgres_credentials,
+};
 use crate::{error::SliceError, ports::Ports};
 
 /// Who restores what.
@@ -138,7 +141,7 @@ pub async fn open(
     match (target, &artifact.contents) {
         (Service::Postgres(database), Contents::PostgresCustom { .. }) => {
             let secret = database.restore_secret_arn.as_ref().unwrap_or(&database.secret_arn);
-            let credentials = credentials(ports, secret).await?;
+            let credentials = postgres_credentials(ports, database, secret).await?;
             let (tools, from) = (clients.postgres.clone(), (store, artifact.object.clone()));
             let tables = mapping.tables.clone();
             Ok(Box::new(PostgresRestorer::new(database.clone(), credentials, tools, from, tables, restore)))

@@ -319,6 +319,26 @@ pub struct ServiceRun {
     /// How it is divided between branches, if it is too large for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divided: Option<Divided>,
+    /// The temporary copy that it is read from. Written down before anything of it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+}
+
+/// The temporary copy that a database is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// The name of the snapshot and of what is restored from it.
+    pub name: String,
+    /// Whether they are of a cluster.
+    pub is_cluster: bool,
+    /// When it was begun.
+    pub began_at: DateTime<Utc>,
+    /// When RDS was first asked for something: until then there is nothing to delete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<DateTime<Utc>>,
+    /// What was read from it and stored: the copy is only deleted any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Artifact>,
 }
 
 /// A service that several branches work on.
@@ -371,6 +391,7 @@ impl ServiceRun {
             attempt: 0,
             artifact: None,
             divided: None,
+            isolation: None,
         }
     }
 }

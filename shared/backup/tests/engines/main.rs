@@ -20,6 +20,7 @@ mod postgres_batch_cut_off;
 mod postgres_consistency;
 mod postgres_cut_off;
 mod postgres_everything;
+mod postgres_iam;
 mod postgres_large;
 mod postgres_refused;
 mod postgres_rehearsal;

@@ -129,6 +129,7 @@ impl MariaDb {
             database: database.to_owned(),
             secret_arn: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop".to_owned(),
             restore_secret_arn: None,
+            isolated: None,
             tls: Tls::Disable,
         }
     }

@@ -19,7 +19,7 @@ use holdfast_backup::{
     engines::postgres::{ClientTools, PostgresEngine, PostgresRestore, RestoreOptions},
     ports::DatabaseCredentials,
 };
-use holdfast_domain::application::{PostgresService, Tls};
+use holdfast_domain::application::{Login, PostgresService, Tls};
 use holdfast_testing::{builders, fakes::FakeClock};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
@@ -178,6 +178,8 @@ impl Server {
             database: database.to_owned(),
             secret_arn: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:shop".to_owned(),
             restore_secret_arn: None,
+            isolated: None,
+            login: Login::Password,
             tls: Tls::Disable,
         }
     }

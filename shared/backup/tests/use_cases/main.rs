@@ -7,6 +7,7 @@ mod catalog;
 mod divided;
 mod events;
 mod holds;
+mod isolated;
 mod killed;
 mod overdue;
 mod rehearsals;

@@ -45,6 +45,7 @@ fn database(name: &str, host: &str) -> Service {
         secret_arn: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:x-AbCdEf".to_owned(),
         restore_secret_arn: None,
         tls: Tls::default(),
+        isolated: None,
     })
 }
 

@@ -12,6 +12,8 @@ use crate::id::ServiceName;
 pub enum Phase {
     /// Not begun.
     Pending,
+    /// Snapshot, temporary copy, and removing both: RDS is at work, and we wait.
+    Isolating,
     /// Connecting, or listing what there is.
     Preparing,
     /// Reading and uploading.

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use holdfast_archive::checksum::Crc64Nvme;
 use holdfast_backup::ports::{
-    ApplicationRecord, Creation, Entropy, NewBackup, Records, RecordsError, ServiceRun,
+    ApplicationRecord, Creation, Entropy, Isolation, NewBackup, Records, RecordsError, ServiceRun,
 };
 use holdfast_domain::{
     audit::AuditEntry,
@@ -605,6 +605,13 @@ pub async fn a_service_run_is_fenced_by_its_version(records: &dyn Records) {
         "a slice that was overtaken is fenced: {outcome:?}"
     );
 
+    media.isolation = Some(Isolation {
+        name: "holdfast-copy".to_owned(),
+        is_cluster: true,
+        began_at: now(),
+        asked_at: Some(now()),
+        stored: builders::succeeded(&case.application, backup, now(), false).artifacts.pop(),
+    });
     media.artifact = builders::succeeded(&case.application, backup, now(), false).artifacts.pop();
     assert_eq!(records.put_service_run(backup, &media, Some(2)).await.unwrap(), 3);
     let runs = records.service_runs(backup).await.unwrap();

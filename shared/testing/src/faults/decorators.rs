@@ -1,3 +1,4 @@
+mod instances;
 mod media;
 
 use std::{ops::Range, sync::Arc, time::Duration};

@@ -120,13 +120,9 @@ pub(super) async fn execution(requests: Requests, job: Job, abort: Option<Caught
             requests.invoke(3, (5, 2), |_| false, |done| Request::Retention(application.clone(), done)).await;
         return None;
     };
-    let _ = requests
-        .invoke(
-            11,
-            (5, 2),
-            |_| false,
-            |done| Request::Worker(Call::Abort { job: job.clone(), error: caught.clone() }, done),
-        )
-        .await;
+    let abort = |done| Request::Worker(Call::Abort { job: job.clone(), error: caught.clone() }, done);
+    while let Ok(Answer::Wait { seconds }) = requests.invoke(11, (5, 2), |_| false, abort).await {
+        requests.ask(|done| Request::Wait(seconds.into(), done)).await;
+    }
     Some(caught)
 }

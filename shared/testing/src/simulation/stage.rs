@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_archive::checksum::Crc64Nvme;
 use holdfast_backup::{
     engines::{Clients, media::Stretches},
+    isolated::Placement,
     ports::{ApplicationRecord, PlanRecord, Ports, Records as _},
     request::{self, BackupRequest},
     slice::Worker,
@@ -191,6 +192,7 @@ impl Stage {
             },
             dumps_per_server: self.dumps_per_server,
             stretches: self.stretches,
+            placement: Placement::default(),
             ports,
         }
     }
@@ -239,6 +241,7 @@ fn application(id: &str, has_two_storages: bool) -> ApplicationRecord {
                 "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{id}/database-AbCdEf"
             ),
             restore_secret_arn: None,
+            isolated: None,
             tls: Tls::default(),
         }),
         storage("MEDIA", "media/"),

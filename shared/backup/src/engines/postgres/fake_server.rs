@@ -1,6 +1,6 @@
 //! A server that says what a test has it say.
 
-use holdfast_domain::application::{PostgresService, Tls};
+use holdfast_domain::application::{Login, PostgresService, Tls};
 use holdfast_testing::builders;
 use secrecy::SecretString;
 use tokio::{
@@ -23,6 +23,8 @@ pub(super) fn upstream(host: &str, port: u16) -> Upstream {
         database: "shop".to_owned(),
         secret_arn: String::new(),
         restore_secret_arn: None,
+        isolated: None,
+        login: Login::Password,
         tls: Tls::Disable,
     };
     let password = SecretString::from("hunter2".to_owned());

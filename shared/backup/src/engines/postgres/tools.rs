@@ -78,6 +78,18 @@ impl ClientTools {
         MAJORS.filter_map(|major| Some((major, path(major)?))).collect()
     }
 
+    /// Looks whether there is a `pg_dump` for a server of `version`, as in `17.6`.
+    pub(crate) fn check(&self, version: &str) -> Result<(), SliceError> {
+        let majors: Vec<u32> = self.all("pg_dump").into_keys().collect();
+        match version.split('.').next().and_then(|major| major.parse().ok()) {
+            Some(major) if fitting(major, &majors).is_none() => {
+                Err(missing("pg_dump", major, version, &majors))
+            }
+            // What is no version of PostgreSQL is told apart when there is a server to ask.
+            _ => Ok(()),
+        }
+    }
+
     /// The `pg_dump` of the server's own major version: an older one refuses it, and what a newer one writes may need a
     /// newer server to restore. Where that does not hold, [`ALSO_DUMPS`], the newer one will do.
     pub(super) async fn for_server(&self, server: &Server) -> Result<PgDump, SliceError> {
@@ -98,7 +110,7 @@ impl ClientTools {
         let Some((major, path)) =
             fitting(server.major(), &majors).and_then(|major| Some((major, available.remove(&major)?)))
         else {
-            return Err(missing(program, server, &majors));
+            return Err(missing(program, server.major(), &server.version(), &majors));
         };
         let version = process::version(&path, &["--version"])
             .await
@@ -152,12 +164,11 @@ fn major_of(program: &str, version: &str) -> Option<u32> {
     number[..digits].parse().ok()
 }
 
-fn missing(program: &str, server: &Server, available: &[u32]) -> SliceError {
+fn missing(program: &str, major: u32, version: &str, available: &[u32]) -> SliceError {
     let list = match available {
         [] => "none".to_owned(),
         majors => majors.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
     };
-    let major = server.major();
     let code = match (available.first(), available.last()) {
         (Some(oldest), _) if major < *oldest => "server_too_old",
         (_, Some(newest)) if major <= *newest => "client_missing",
@@ -166,9 +177,8 @@ fn missing(program: &str, server: &Server, available: &[u32]) -> SliceError {
     SliceError::permanent(
         code,
         format!(
-            "the server is PostgreSQL {}, and the worker has no {program} of version {major} (it has: {list}); add \
-             PostgreSQL {major}'s client programs to the worker, or move the database to a version it has",
-            server.version()
+            "the server is PostgreSQL {version}, and the worker has no {program} of version {major} (it has: {list}); add \
+             PostgreSQL {major}'s client programs to the worker, or move the database to a version it has"
         ),
     )
 }
@@ -231,7 +241,8 @@ mod tests {
         #[case] named: &str,
     ) {
         let server = Server { version_number: major * 10_000 + 3, database_bytes: 0 };
-        let SliceError::Failed(failure) = missing("pg_dump", &server, available) else {
+        let SliceError::Failed(failure) = missing("pg_dump", server.major(), &server.version(), available)
+        else {
             panic!("not a failure")
         };
         assert_eq!(failure.code, code);

@@ -111,7 +111,7 @@ fn told(service: &PostgresService, code: &str, transient: bool, words: &str) -> 
 
 #[cfg(test)]
 mod tests {
-    use holdfast_domain::application::Tls;
+    use holdfast_domain::application::{Login, Tls};
     use rstest::rstest;
 
     use super::*;
@@ -160,6 +160,8 @@ mod tests {
             database: "shop".to_owned(),
             secret_arn: String::new(),
             restore_secret_arn: None,
+            isolated: None,
+            login: Login::Password,
             tls: Tls::Disable,
         };
         let said = "pg_restore: error: could not execute query: ERROR:  it is not to be\nDETAIL:  No space left on device\n";
