@@ -39,7 +39,9 @@ pub(super) fn to_lines<L: TableLine + Serialize>(tables: &[L]) -> Bytes {
         lines.push(b'\n');
     };
     write(serde_json::to_string(&head));
-    tables.iter().for_each(|table| write(serde_json::to_string(table)));
+    for table in tables {
+        write(serde_json::to_string(table));
+    }
     lines.into()
 }
 

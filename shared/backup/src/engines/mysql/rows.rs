@@ -189,7 +189,7 @@ impl RowCounter {
             (At::Columns { quoted: false }, b')') => At::Head,
             (At::Columns { quoted }, byte) => At::Columns { quoted: quoted != (byte == b'`') },
             (At::Rows, b' ' | b',' | b'\n') => At::Rows,
-            (At::Rows, b'(') => At::Row,
+            (At::Rows, b'(') | (At::Text, b'\'') => At::Row,
             (At::Rows, b';') => {
                 *self.counts.entry(self.table.clone()).or_default() += mem::take(&mut self.rows);
                 At::Rest
@@ -198,10 +198,8 @@ impl RowCounter {
                 self.rows += 1;
                 At::Rows
             }
-            (At::Row, b'\'') => At::Text,
-            (At::Text, b'\'') => At::Row,
+            (At::Row, b'\'') | (At::Escaped, _) => At::Text,
             (At::Text, b'\\') => At::Escaped,
-            (At::Escaped, _) => At::Text,
             (At::Rest, _) => At::Rest,
             _ => At::Elsewhere,
         };
