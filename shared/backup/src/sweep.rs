@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_domain::{
     backup::{Backup, State},
     id::{ApplicationId, BackupId},
+    mark,
 };
 
 use crate::{
@@ -26,15 +27,23 @@ const LATELY: TimeDelta = TimeDelta::days(3);
 
 /// Whether nights still look for what is left of a backup.
 pub(crate) fn is_looked_after(backup: &Backup, now: DateTime<Utc>) -> bool {
-    !backup.state.is_open() && backup.finished_at.is_some_and(|at| now - at < LATELY)
+    !backup.state.is_open() && ended_at(backup).is_some_and(|at| now - at < LATELY)
 }
 
-/// Looks for what is left of an ended backup, and starts the job that removes it. Says whether there was anything.
+/// When it was let go, or came to its end.
+fn ended_at(backup: &Backup) -> Option<DateTime<Utc>> {
+    backup.expired_at.or(backup.finished_at)
+}
+
+/// Looks for what is left of an ended backup, and starts the job that removes it; a mark needs none. Says whether there was anything.
 pub(crate) async fn ask_when_needed(ports: &Ports, backup: &Backup) -> Result<bool, RequestError> {
     let now = ports.clock.now();
-    let is_settled = backup.finished_at.is_some_and(|at| now - at >= SETTLED);
+    let is_settled = ended_at(backup).is_some_and(|at| now - at >= SETTLED);
     if !is_looked_after(backup, now) || !is_settled {
         return Ok(false);
+    }
+    if delete_late_marks(ports, backup).await? {
+        return Ok(true);
     }
     let Some(left) = left_of(ports, backup).await? else { return Ok(false) };
     let job = Job::Sweep { application: backup.application.clone(), id: backup.id, asked_at: now };
@@ -46,6 +55,24 @@ pub(crate) async fn ask_when_needed(ports: &Ports, backup: &Backup) -> Result<bo
         left,
         "something was left of a backup that has ended, and is swept"
     );
+    Ok(true)
+}
+
+/// Deletes marks that were written beside a backup while it was let go, by somebody who died before taking them back. Should it be
+/// brought back meanwhile, only what a rebuilt record would say of it is lost: nothing else below its prefix is touched here.
+async fn delete_late_marks(ports: &Ports, backup: &Backup) -> Result<bool, StorageError> {
+    if backup.state != State::Expired || backup.undelete.is_some() {
+        return Ok(false);
+    }
+    let prefix = backup.prefix();
+    let marks = [mark::HOLD, mark::LABEL, mark::VERIFICATION].map(|name| format!("{prefix}{name}"));
+    let mut left = ports.artifacts.keys(&prefix).await?;
+    left.retain(|key| marks.contains(key));
+    if left.is_empty() {
+        return Ok(false);
+    }
+    tracing::warn!(application = %backup.application, backup = %backup.id, ?left, "marks of a backup that was let go are deleted");
+    ports.artifacts.delete(&left).await?;
     Ok(true)
 }
 

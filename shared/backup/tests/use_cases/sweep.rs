@@ -81,6 +81,29 @@ async fn of_a_good_backup_goes_what_was_staged_and_nothing_else() {
     assert_eq!(world.artifacts.open_upload_count(), 0);
 }
 
+/// Somebody has given it a label while it was deleted, and died before taking that back.
+#[tokio::test]
+async fn of_a_backup_that_was_let_go_no_mark_stays() {
+    let world = World::new();
+    let shop = register_media_only(&world, "shop").id;
+    let made = request::create(&world.ports, "anna", &shop, BackupRequest::default(), None).await.unwrap();
+    let id = drive(&world, &shop, made.backup.value.id).await.id;
+    world.clock.advance(TimeDelta::days(5));
+    request::delete(&world.ports, "anna", &shop, id).await.unwrap();
+    let backup = world.backup(&shop, id);
+    assert_eq!(backup.state, State::Expired);
+    let label = format!("{}{}", backup.prefix(), mark::LABEL);
+    world.artifacts.insert(&label, "{}");
+    world.clock.advance(TimeDelta::minutes(29));
+    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "somebody may still be at it");
+    world.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 1);
+    assert!(!world.artifacts.object_keys().contains(&label));
+    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "once is enough");
+    let versions = world.artifacts.version_count(&backup.prefix());
+    assert!(versions > 3, "what was backed up can still be brought back: {versions}");
+}
+
 #[tokio::test]
 async fn nights_look_at_what_ended_lately_and_the_end_of_each_backup_at_nothing() {
     let world = World::new();
