@@ -115,8 +115,6 @@ async fn clean_up(worker: &Worker, restore: &Restore) -> Result<Left, SliceError
             return Ok(left);
         }
     };
-    let storages = place.target.services.iter().filter(|service| !service.is_database());
-    left.storages = storages.map(|service| service.name().clone()).collect();
     // Also of one that has paused: an upload that it could not give up may be left.
     for (run, mapping) in begun {
         let cleaned = async { place.restorer(worker, restore, mapping).await?.give_up().await };

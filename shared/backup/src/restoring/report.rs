@@ -17,8 +17,6 @@ pub(super) const OVERRAN: &str = "slice_overran";
 pub(super) struct Left {
     /// Services that could not be cleaned up, and why.
     pub(super) uncleaned: Vec<(ServiceName, String)>,
-    /// The storages among the application's services: their files come one by one.
-    pub(super) storages: Vec<ServiceName>,
     /// Whether whoever restored has said itself that it failed; one that was killed, or stopped, may have come to its end.
     pub(super) is_certain: bool,
 }
@@ -37,7 +35,7 @@ pub(super) fn report(restore: &Restore, left: &Left) -> String {
     if !restore.has_begun() {
         return "Nothing was changed".to_owned();
     }
-    let services: Vec<String> = restore.runs.iter().map(|run| state(run, left)).collect();
+    let services: Vec<String> = restore.runs.iter().map(|run| state(restore, run, left)).collect();
     let undo = match restore.safety_backup {
         Some(safety) => {
             format!(
@@ -57,7 +55,7 @@ fn tried(left: &Left) -> String {
     std::iter::once("Nothing of the application was changed".to_owned()).chain(uncleaned).collect()
 }
 
-fn state(run: &RestoreRun, left: &Left) -> String {
+fn state(restore: &Restore, run: &RestoreRun, left: &Left) -> String {
     let RestoreRun { service, doing, restored, .. } = run;
     if restored.is_some() {
         return format!("{service} is restored");
@@ -65,7 +63,9 @@ fn state(run: &RestoreRun, left: &Left) -> String {
     if doing.is_none() {
         return format!("{service} is as it was");
     }
-    let is_storage = left.storages.contains(service);
+    // Its files come one by one. What was looked at says so, also where nothing can be asked any more.
+    let is_storage =
+        restore.preflight.iter().any(|found| found.service == *service && found.changes.is_some());
     let what = match (is_storage, left.is_certain) {
         (true, _) => format!("{service} has some of the backup's files already"),
         (false, true) => format!("{service} is as it was, but for what the preflight has named"),
