@@ -215,7 +215,10 @@ impl Book {
         }
         if is.state == State::Succeeded {
             if was.state != State::Succeeded {
-                for problem in self.problems(is) {
+                // Of one that is brought back, a delete that was on its way may strike last: what is there in the end is looked at, once
+                // the job has looked again.
+                let problems = if was.state == State::Expired { Vec::new() } else { self.problems(is) };
+                for problem in problems {
                     self.complain(problem);
                 }
                 self.enter(is);
