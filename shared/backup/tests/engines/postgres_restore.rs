@@ -120,6 +120,16 @@ async fn everything_is_as_pg_restore_makes_it(#[case] major: u32, #[case] stock:
     server.client("pg_restore", "", &["--exit-on-error", "-d", "by_pg_restore", file], b"");
 
     let report = restore(&server, "ours", &path, OPTIONS).await.unwrap();
+    // Tables that are large in the archive are copied by several sessions at once: their rows lie in another order then.
+    let keeps_order = !stock.contains(&"-Z0");
+    let as_text = |server: &Server, database: &str| {
+        let text = as_text(server, database);
+        let mut lines: Vec<&str> = text.lines().collect();
+        if !keeps_order {
+            lines.sort_unstable();
+        }
+        lines.join("\n")
+    };
     let expected = as_text(&server, "by_pg_restore");
     assert_same(&as_text(&server, "ours"), &expected);
     assert_nothing_left(&server, "ours");
