@@ -247,7 +247,7 @@ class Rds:
 
     def list_tags_for_resource(self, request: dict) -> dict:
         kind, name = request["ResourceName"].split(":")[5:7]
-        return tags_xml(self.there({"cluster-snapshot": kind}.get(kind, kind), name))
+        return tags_xml(self.there(kind, name))
 
     def create_db_snapshot(self, request: dict) -> dict:
         source = self.there("db", request["DBInstanceIdentifier"])

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "target" / "release" / "holdfast"
 # Generous: what is waited for takes seconds.
 PATIENCE = 120
+# What EventBridge Scheduler calls a function with.
+EVENT = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
 # What changes beside a backup that does not: docs/catalog.md.
 MARKS = ("/hold.json", "/label.json", "/verification.json")
 

@@ -7,7 +7,7 @@ import pytest
 
 from local.postgres import Postgres
 from local.stack import Stack
-from platform_under_test import Platform
+from platform_under_test import EVENT, Platform
 from test_restores import Shop
 from test_schedule import wind_back
 
@@ -40,8 +40,7 @@ def shop(losing, tmp_path_factory):
     assert losing.ask("backup", "verify", "lost", shop.verified["id"])["verification"]["state"] == "passed"
     losing.ask("backup", "delete", "lost", shop.deleted["id"], "--yes")
     wind_back(losing, "lost", 2)
-    tick = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
-    losing.invoke("Scheduler", tick)
+    losing.invoke("Scheduler", EVENT)
     [scheduled] = losing.ask("backup", "list", "lost", "--trigger", "scheduled")["items"]
     assert losing.ended("lost", scheduled["id"])["state"] == "succeeded"
     # A removed application keeps its backups.
@@ -137,8 +136,7 @@ def test_what_came_back_is_downloaded_and_restored(losing, shop, tmp_path):
 
 
 def test_life_goes_on_and_no_slot_runs_twice(losing, shop):
-    tick = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
-    assert losing.invoke("Scheduler", tick)["started"] == 0
+    assert losing.invoke("Scheduler", EVENT)["started"] == 0
     made = shop.backup()
     assert made["state"] == "succeeded"
     assert losing.invoke("Retention", {"application": "lost"})["failed"] == 0

@@ -6,9 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from platform_under_test import PATIENCE
-
-NIGHT = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
+from platform_under_test import EVENT, PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +81,7 @@ def test_an_application_without_a_success_is_overdue_after_a_night(platform, que
     platform.register("overdue", tmp_path, platform.storage("overdue-media"))
     assert platform.ask("apps", "get", "overdue")["overdue_since"] is None
     date_back(platform, "overdue", timedelta(days=3))
-    overdue = platform.invoke("Retention", NIGHT)["overdue"]
+    overdue = platform.invoke("Retention", EVENT)["overdue"]
     assert overdue >= 1, "this one, whoever else is"
     since = platform.ask("apps", "get", "overdue")["overdue_since"]
     assert queue("Application Overdue", "overdue")["detail"]["overdue_since"] == since

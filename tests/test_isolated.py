@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from platform_under_test import EVENT, PATIENCE
 from stack_processes import functions
 
 from local import rds
@@ -25,8 +26,6 @@ ALTER TABLE account ADD PRIMARY KEY (id);
 CREATE TABLE ledger (n int PRIMARY KEY, source int, target int, amount int, at timestamptz DEFAULT clock_timestamp());
 CREATE TABLE ballast AS SELECT n, md5(n::text) || md5((n + 1)::text) AS text FROM generate_series(1, 300000) n;
 """
-NIGHTLY = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
-PATIENCE = 120
 # A backup that there is no record of.
 UNKNOWN = "0195d9a2-0000-7000-8000-000000000000"
 
@@ -201,7 +200,7 @@ def test_leftovers_with_our_tags_are_swept_at_night_and_no_others(bank):
     leave("snapshot", "holdfast-left", STACK_NAME)
     leave("snapshot", "holdfast-of-another-stack", "another")
     rds.register(bank.platform.stack.endpoint, "snapshot", "holdfast-of-somebody", "postgres")
-    assert bank.platform.invoke("Retention", NIGHTLY)["copies_swept"] == 2
+    assert bank.platform.invoke("Retention", EVENT)["copies_swept"] == 2
     until(lambda: "holdfast-left" not in dict(bank.temporary()), "the leftovers are gone")
     assert sorted(name for name, _ in bank.temporary()) == ["holdfast-of-another-stack", "holdfast-of-somebody"]
     for name in ("holdfast-of-another-stack", "holdfast-of-somebody"):

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
-from platform_under_test import MARKS, PROGRAM
+from platform_under_test import EVENT, MARKS, PROGRAM
 
 
 def item(platform, application, sk):
@@ -49,7 +49,7 @@ def registered(platform, tmp_path_factory):
 def test_an_outage_is_caught_up_with_one_backup_however_many_ticks_come(platform, registered):
     wind_back(platform, registered, 5)
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: platform.invoke("Scheduler", {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}), range(4)))
+        answers = list(pool.map(lambda _: platform.invoke("Scheduler", EVENT), range(4)))
     assert sum(answer["started"] for answer in answers) <= 1
     items = platform.ask("backup", "list", registered, "--trigger", "scheduled")["items"]
     assert len(items) == 1, "one, by these ticks or the minute's own"
@@ -65,7 +65,7 @@ def test_sixty_days_leave_what_the_simulation_says(platform, registered, tmp_pat
     platform.bucket("longtime-media", {"a.txt": b"a"})
     platform.register("longtime", tmp_path, platform.storage("longtime-media"))
     wind_back(platform, "longtime", 2)
-    platform.invoke("Scheduler", {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}})
+    platform.invoke("Scheduler", EVENT)
     newest = platform.ended("longtime", platform.ask("backup", "list", "longtime")["items"][0]["id"])
     assert newest["state"] == "succeeded"
 
@@ -82,7 +82,7 @@ def test_sixty_days_leave_what_the_simulation_says(platform, registered, tmp_pat
     wanted = {one["slot"]: one["label"] for one in simulated["kept"]}
     stored = objects(platform)
     # As the nightly schedule calls it: for every application there is.
-    summary = platform.invoke("Retention", {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}})
+    summary = platform.invoke("Retention", EVENT)
     assert (summary["failed"], summary["discarded"]) == (0, 60 - len(wanted))
     kept = platform.ask("backup", "list", "longtime", "--state", "succeeded", "--limit", "100")["items"]
     assert {backup["slot_date"]: backup["label"] for backup in kept} == wanted

@@ -30,8 +30,8 @@ from chaos.auditor import unpacked  # noqa: E402
 from chaos.lane import Lane  # noqa: E402
 from chaos.plan import Fault  # noqa: E402
 from chaos.records import Records  # noqa: E402
-from chaos.settling import EVENT  # noqa: E402
 from chaos.story import wind_back  # noqa: E402
+from platform_under_test import EVENT  # noqa: E402
 from report import Failure  # noqa: E402
 from stack_processes import children  # noqa: E402
 

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime, timedelta, timezone
 
 from chaos.records import Records
+from platform_under_test import EVENT
 
 # Longer than any wait of the state machine's at its scale.
 PATIENCE = 90
@@ -13,7 +14,6 @@ PATIENCE = 90
 A_WHILE = timedelta(minutes=2)
 # What a verification is taken for lost after, and a little more.
 LOST = timedelta(minutes=16)
-EVENT = {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {}}
 
 
 class Settling:

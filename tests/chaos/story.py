@@ -10,7 +10,8 @@ from datetime import date, datetime, timedelta, timezone
 from chaos.application import Application, Transfers
 from chaos.plan import Plan, Step
 from chaos.records import Records
-from chaos.settling import EVENT, Settling
+from chaos.settling import Settling
+from platform_under_test import EVENT
 
 # A step that has not come to its end in this time is left; faults end, and time passes.
 STEP_SECONDS = 8
