@@ -99,11 +99,7 @@ impl RdsInstances {
 impl Instances for RdsInstances {
     async fn source(&self, of: &Isolated) -> Result<Option<Source>, InstancesError> {
         self.stack()?;
-        let (kind, name) = match of {
-            Isolated::Instance(name) => (Kind::Instance, name),
-            Isolated::Cluster(name) => (Kind::Cluster, name),
-        };
-        Ok(self.look(kind, name).await?.and_then(|found| found.source))
+        Ok(self.look(of.into(), of.identifier()).await?.and_then(|found| found.source))
     }
 
     async fn classes(&self, source: &Source) -> Result<Vec<String>, InstancesError> {

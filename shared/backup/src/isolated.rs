@@ -98,7 +98,7 @@ impl Copy<'_> {
                 "isolated_source_missing",
                 format!(
                     "RDS has no {} {identifier:?} in this account and region; register the service with the right identifier",
-                    kind_of(of)
+                    Kind::from(of)
                 ),
             )
         })?;
@@ -332,13 +332,6 @@ async fn delete_one(ports: &Ports, kind: Kind, name: &str) -> Result<bool, Slice
             Ok(false)
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-fn kind_of(of: &Isolated) -> Kind {
-    match of {
-        Isolated::Instance(_) => Kind::Instance,
-        Isolated::Cluster(_) => Kind::Cluster,
     }
 }
 

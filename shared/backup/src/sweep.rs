@@ -42,10 +42,11 @@ pub(crate) async fn ask_when_needed(ports: &Ports, backup: &Backup) -> Result<bo
     if !is_looked_after(backup, now) || !is_settled {
         return Ok(false);
     }
-    if delete_late_marks(ports, backup).await? {
+    let keys = ports.artifacts.keys(&backup.prefix()).await?;
+    if delete_late_marks(ports, backup, &keys).await? {
         return Ok(true);
     }
-    let Some(left) = left_of(ports, backup).await? else { return Ok(false) };
+    let Some(left) = left_of(ports, backup, keys).await? else { return Ok(false) };
     let job = Job::Sweep { application: backup.application.clone(), id: backup.id, asked_at: now };
     ports.executions.start(&job).await.map_err(|error| RequestError::Unavailable(error.to_string()))?;
     tracing::warn!(
@@ -60,14 +61,12 @@ pub(crate) async fn ask_when_needed(ports: &Ports, backup: &Backup) -> Result<bo
 
 /// Deletes marks that were written beside a backup while it was let go, by somebody who died before taking them back. Should it be
 /// brought back meanwhile, only what a rebuilt record would say of it is lost: nothing else below its prefix is touched here.
-async fn delete_late_marks(ports: &Ports, backup: &Backup) -> Result<bool, StorageError> {
+async fn delete_late_marks(ports: &Ports, backup: &Backup, keys: &[String]) -> Result<bool, StorageError> {
     if backup.state != State::Expired || backup.undelete.is_some() {
         return Ok(false);
     }
-    let prefix = backup.prefix();
-    let marks = [mark::HOLD, mark::LABEL, mark::VERIFICATION].map(|name| format!("{prefix}{name}"));
-    let mut left = ports.artifacts.keys(&prefix).await?;
-    left.retain(|key| marks.contains(key));
+    let marks = mark::OF_A_BACKUP.map(|name| format!("{}{name}", backup.prefix()));
+    let left: Vec<String> = keys.iter().filter(|key| marks.contains(key)).cloned().collect();
     if left.is_empty() {
         return Ok(false);
     }
@@ -78,14 +77,13 @@ async fn delete_late_marks(ports: &Ports, backup: &Backup) -> Result<bool, Stora
 
 /// One thing that should not be there, as an example. Labels, holds and verifications are marked beside backups that succeeded,
 /// and stay.
-async fn left_of(ports: &Ports, backup: &Backup) -> Result<Option<String>, StorageError> {
-    let prefix = backup.prefix();
-    let upload = ports.artifacts.open_uploads(&prefix).await?.into_iter().next();
+async fn left_of(ports: &Ports, backup: &Backup, keys: Vec<String>) -> Result<Option<String>, StorageError> {
+    let upload = ports.artifacts.open_uploads(&backup.prefix()).await?.into_iter().next();
     if let Some(upload) = upload {
         return Ok(Some(format!("an upload of {}", upload.key)));
     }
     let is_left = |key: &String| leftovers(backup).iter().any(|left| key.starts_with(left));
-    Ok(ports.artifacts.keys(&prefix).await?.into_iter().find(is_left))
+    Ok(keys.into_iter().find(is_left))
 }
 
 /// The prefixes below which nothing may be: of a backup that never was one, all; of another, what was staged to make it. What

@@ -21,6 +21,9 @@ pub const LABEL: &str = "label.json";
 /// Name of the mark of a verification within a backup's prefix.
 pub const VERIFICATION: &str = "verification.json";
 
+/// Names of all marks within a backup's prefix.
+pub const OF_A_BACKUP: [&str; 3] = [HOLD, LABEL, VERIFICATION];
+
 /// What the keys of registrations begin with.
 pub const REGISTRATIONS: &str = "registrations/";
 

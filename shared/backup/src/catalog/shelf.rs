@@ -215,7 +215,7 @@ async fn read_backup(
         }
     };
     let mut doubts = Vec::new();
-    for name in [mark::HOLD, mark::LABEL, mark::VERIFICATION] {
+    for name in mark::OF_A_BACKUP {
         let key = format!("{prefix}{name}");
         match read_mark(bucket, &key).await? {
             Read::Absent => {}

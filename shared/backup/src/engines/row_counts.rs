@@ -2,7 +2,14 @@
 //! tables and rows there are in all.
 
 use bytes::Bytes;
+use holdfast_domain::backup::StoredObject;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::SliceError,
+    ports::{ArtifactStore, beside},
+    verify::damaged,
+};
 
 /// What the object is called that they are stored in, in the folder of the artifact.
 pub(super) const FILE_NAME: &str = "database.rows.jsonl";
@@ -13,6 +20,9 @@ pub(super) const CONTENT_TYPE: &str = "application/x-ndjson";
 const FORMAT: &str = "holdfast-row-counts";
 
 const VERSION: u32 = 1;
+
+/// How many tables are named of those that differ.
+const NAMED: usize = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -59,4 +69,30 @@ pub(super) fn parse<L: TableLine + DeserializeOwned>(text: &str) -> Result<Vec<L
         return Err("they are not as many as they say".to_owned());
     }
     Ok(tables)
+}
+
+/// What stands beside `object`, as `parse` understands it; none if nothing does.
+pub(super) async fn told<T>(
+    store: &dyn ArtifactStore,
+    object: &StoredObject,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, SliceError> {
+    let counts = key(object);
+    let Some(text) = store.get(&counts).await? else { return Ok(None) };
+    parse(&String::from_utf8_lossy(&text))
+        .map(Some)
+        .map_err(|why| damaged(object, &format!("the row counts {counts} cannot be used: {why}")))
+}
+
+/// Where the row counts of `object` are.
+pub(super) fn key(object: &StoredObject) -> String {
+    beside(&object.key, FILE_NAME)
+}
+
+/// Tables that differ, in words: the first few of them, and how many more there are. None if there are none.
+pub(super) fn differing(mut tables: Vec<String>) -> Option<String> {
+    let more = tables.len().saturating_sub(NAMED);
+    tables.truncate(NAMED);
+    let more = if more == 0 { String::new() } else { format!(", and {more} more tables differ") };
+    (!tables.is_empty()).then(|| format!("{}{more}", tables.join(", ")))
 }

@@ -54,6 +54,15 @@ pub enum Kind {
     ClusterSnapshot,
 }
 
+impl From<&Isolated> for Kind {
+    fn from(of: &Isolated) -> Self {
+        match of {
+            Isolated::Instance(_) => Self::Instance,
+            Isolated::Cluster(_) => Self::Cluster,
+        }
+    }
+}
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {

@@ -79,8 +79,7 @@ fn of_backup(stage: &Stage, backup: &Backup) -> Vec<String> {
         State::Succeeded => {
             wrong.extend(stage.book.problems(backup));
             let expected = objects(backup);
-            let marks = [mark::HOLD, mark::LABEL, mark::VERIFICATION]
-                .map(|name| format!("{}{name}", backup.prefix()));
+            let marks = mark::OF_A_BACKUP.map(|name| format!("{}{name}", backup.prefix()));
             let found: BTreeSet<String> = there.into_iter().filter(|key| !marks.contains(key)).collect();
             if found != expected {
                 wrong.push(format!("the backup {id} has {found:?} and should have {expected:?}"));

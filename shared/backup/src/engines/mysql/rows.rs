@@ -25,9 +25,6 @@ const CREATE: &[u8] = b"CREATE TABLE `";
 const DELIMITED: &[u8] = b"DELIMITER ;;\n";
 const UNDELIMITED: &[u8] = b"DELIMITER ;\n";
 
-/// How many tables are named of those that differ.
-const NAMED: usize = 5;
-
 /// How many rows each table has, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct RowCounts(pub(super) BTreeMap<String, u64>);
@@ -56,17 +53,11 @@ impl RowCounts {
         let rows = |counts: &Self, table: &String| {
             counts.0.get(table).map_or_else(|| "is not there".to_owned(), |rows| format!("{rows} rows"))
         };
-        let mut differing = tables.into_iter().filter(|table| self.0.get(*table) != told.0.get(*table));
-        let named: Vec<String> = differing
-            .by_ref()
-            .take(NAMED)
-            .map(|table| {
-                format!("{table} ({}, and {} when it was dumped)", rows(self, table), rows(told, table))
-            })
-            .collect();
-        let more = differing.count();
-        let more = if more == 0 { String::new() } else { format!(", and {more} more tables") };
-        (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+        let differing = tables.into_iter().filter(|table| self.0.get(*table) != told.0.get(*table));
+        let named = differing.map(|table| {
+            format!("{table} ({}, and {} when it was dumped)", rows(self, table), rows(told, table))
+        });
+        row_counts::differing(named.collect())
     }
 
     /// What stands beside a dump.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     engines::row_counts,
     error::SliceError,
-    ports::{ArtifactStore, beside},
+    ports::ArtifactStore,
     verify::{damaged, invalid, read_all},
 };
 
@@ -63,9 +63,5 @@ pub(super) async fn told(
     store: &Arc<dyn ArtifactStore>,
     object: &StoredObject,
 ) -> Result<Option<RowCounts>, SliceError> {
-    let counts = beside(&object.key, row_counts::FILE_NAME);
-    let Some(text) = store.get(&counts).await? else { return Ok(None) };
-    RowCounts::parse(&String::from_utf8_lossy(&text))
-        .map(Some)
-        .map_err(|why| damaged(object, &format!("the row counts {counts} cannot be used: {why}")))
+    row_counts::told(store.as_ref(), object, RowCounts::parse).await
 }

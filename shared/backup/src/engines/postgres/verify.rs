@@ -20,7 +20,7 @@ use super::{
 use crate::{
     engines::{row_counts, temporary::temporary},
     error::SliceError,
-    ports::{ArtifactStore, beside},
+    ports::ArtifactStore,
     stored_reader::StoredReader,
     verify::{damaged, invalid, read_all},
 };
@@ -48,10 +48,8 @@ pub(crate) async fn verify(
     let Seen { contents, blocks, rows } = read_all(store, object, look).await?;
     assigned(&contents, blocks).map_err(|why| damaged(object, &why))?;
     list(tools, &contents, server_version, object).await?;
-    let counts = beside(&object.key, row_counts::FILE_NAME);
-    if let Some(text) = store.get(&counts).await? {
-        let told = RowCounts::parse(&String::from_utf8_lossy(&text))
-            .map_err(|why| damaged(object, &format!("the row counts {counts} cannot be used: {why}")))?;
+    if let Some(told) = row_counts::told(store.as_ref(), object, RowCounts::parse).await? {
+        let counts = row_counts::key(object);
         let other = rows.iter().find(|(id, rows)| told.0.get(id).is_some_and(|told| told != *rows));
         if let Some((id, rows)) = other {
             let words = format!("the table of entry {id} has {rows} rows, and {} by {counts}", told.0[id]);

@@ -8,7 +8,6 @@ use holdfast_archive::{
     pg_custom::{ArchiveReader, Event, Malformed, Offset},
 };
 use holdfast_domain::backup::StoredObject;
-
 use serde::Serialize;
 
 use crate::{

@@ -180,19 +180,18 @@ impl Session {
                 other => return Err(unexpected(&format!("message {:?}", char::from(other))).into()),
             }
         }
-        'rows: loop {
-            let mut turn = rows.turn().await;
-            loop {
-                let Some(Message { bytes, ends_row }) = turn.next().await.map_err(CopyError::Archive)? else {
-                    break 'rows;
-                };
-                if ends_row {
-                    drop(turn);
-                    self.pass_on(&bytes).await?;
-                    break;
-                }
-                self.pass_on(&bytes).await?;
-            }
+        let mut kept = None;
+        loop {
+            let mut turn = match kept.take() {
+                Some(turn) => turn,
+                None => rows.turn().await,
+            };
+            let Some(Message { bytes, ends_row }) = turn.next().await.map_err(CopyError::Archive)? else {
+                break;
+            };
+            // The rest of a row comes here as well; behind one that is whole, it is the next session's turn.
+            kept = (!ends_row).then_some(turn);
+            self.pass_on(&bytes).await?;
         }
         self.wire.send(&message(b'c', &[])).await?;
         let (mut taken, mut refusal) = (None, None);

@@ -6,10 +6,10 @@ use super::{
     copier::{Copier, end},
     facts::{CountedTable, counted},
 };
-use crate::{engines::restorer::restored_differs, error::SliceError};
-
-/// How many tables are named of those that differ.
-const NAMED: usize = 5;
+use crate::{
+    engines::{restorer::restored_differs, row_counts},
+    error::SliceError,
+};
 
 /// What was counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,11 +47,8 @@ pub(super) async fn count(copier: &Copier, archive: &Archive) -> Result<Counted,
         }
     }
     end(session).await;
-    if !differing.is_empty() {
-        let more = differing.len().saturating_sub(NAMED);
-        differing.truncate(NAMED);
-        let more = if more == 0 { String::new() } else { format!(", and {more} more tables differ") };
-        return Err(restored_differs(&format!("{}{more}", differing.join(", "))));
+    if let Some(differing) = row_counts::differing(differing) {
+        return Err(restored_differs(&differing));
     }
     if others > 0 {
         found.notes.push(format!(

@@ -177,7 +177,7 @@ impl PreparedRestore {
         let copier = self.copier(sessions, database);
         let copy = Arc::new(RowCopy::new(copier, self.wants.tables.clone(), self.plan.jobs));
         let mut copying = JoinSet::new();
-        for number in 0..copy.sessions(self.plan.jobs) {
+        for number in 0..copy.sessions {
             copying.spawn(copy.clone().run(number == 0));
         }
         let outcome = unless(&mut stopped, async {

@@ -19,6 +19,8 @@ const SHARED_BYTES: u64 = 16 * 1024 * 1024;
 /// What the sessions share.
 pub(super) struct RowCopy {
     copier: Copier,
+    /// How many sessions have something to do.
+    pub(super) sessions: usize,
     shared: Vec<SharedTable>,
     tables: Mutex<VecDeque<TableRows>>,
 }
@@ -39,17 +41,14 @@ struct Shared {
 }
 
 impl RowCopy {
-    /// Copies `tables` in `jobs` sessions.
+    /// Copies `tables` in `jobs` sessions at the most.
     pub(super) fn new(copier: Copier, mut tables: Vec<TableRows>, jobs: usize) -> Self {
         tables.sort_by_key(|table| (!table.is_fresh, std::cmp::Reverse(table.bytes)));
         let others = tables.split_off(shared(&tables, jobs));
+        let sessions = if tables.is_empty() { jobs.min(others.len()) } else { jobs };
         let share = |table| SharedTable { table, rows: OnceLock::new(), state: Mutex::default() };
-        Self { copier, shared: tables.into_iter().map(share).collect(), tables: Mutex::new(others.into()) }
-    }
-
-    /// How many of `jobs` sessions have something to do.
-    pub(super) fn sessions(&self, jobs: usize) -> usize {
-        if self.shared.is_empty() { jobs.min(lock(&self.tables).len()) } else { jobs }
+        let shared = tables.into_iter().map(share).collect();
+        Self { copier, sessions, shared, tables: Mutex::new(others.into()) }
     }
 
     /// Copies tables until there are none left. Unless `must`, it leaves the work to others if the server has no session to give.

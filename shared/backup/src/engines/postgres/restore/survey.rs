@@ -23,22 +23,6 @@ pub(super) const MAY_END: &str = "EXISTS (
         AND (ours.rolsuper OR NOT theirs.rolsuper AND (pg_catalog.pg_has_role(theirs.oid, 'USAGE')
             OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))))";
 
-/// What is asked of the database that is to be replaced. Its settings have other names in each version.
-const TARGET: &str = "
-    SELECT d.oid, pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding),
-        d.datcollate, d.datctype, j->>'datlocprovider', coalesce(j->>'datlocale', j->>'daticulocale'), j->>'daticurules',
-        t.spcname, d.datconnlimit, d.datistemplate, d.datallowconn, pg_catalog.pg_database_size(d.oid),
-        pg_catalog.pg_has_role(d.datdba, 'USAGE'), pg_catalog.shobj_description(d.oid, 'pg_database'),
-        d.datacl IS NOT NULL,
-        used.sessions, used.lasting
-    FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.to_jsonb(d) j
-    CROSS JOIN LATERAL (SELECT count(*) AS sessions, count(*) FILTER (WHERE NOT {MAY_END}) AS lasting
-        FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL
-            AND coalesce((pg_catalog.to_jsonb(a)->>'backend_type'), 'client backend') IN ('client backend', 'walsender')) used
-    LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace AND d.dattablespace <>
-        (SELECT dattablespace FROM pg_catalog.pg_database WHERE datname = 'template0')
-    WHERE d.datname = ";
-
 /// What is in a database, other than what every new one has.
 const OBJECTS: &str = "
     SELECT (SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -130,7 +114,7 @@ pub(super) async fn survey(upstream: &Arc<Upstream>, name: &str) -> Result<Surve
         ))
         .await?;
     let tablespaces = control.column("SELECT spcname FROM pg_catalog.pg_tablespace").await?;
-    let found = control.rows(&format!("{}{}", TARGET.replace("{MAY_END}", MAY_END), literal(name))).await?;
+    let found = control.rows(&target(name)).await?;
     let mut beyond = BTreeSet::new();
     if let Some(Some(oid)) = found.first().and_then(|row| row.first()) {
         beyond = control.column(&settings::beyond(server.major(), oid)).await?;
@@ -185,6 +169,26 @@ pub(super) async fn from_elsewhere(
         "no_such_database",
         format!("there is no database to make others from: {why}; make one called postgres"),
     ))
+}
+
+/// What is asked of the database `name`, which is to be replaced. Its settings have other names in each version.
+fn target(name: &str) -> String {
+    format!(
+        "SELECT d.oid, pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding),
+            d.datcollate, d.datctype, j->>'datlocprovider', coalesce(j->>'datlocale', j->>'daticulocale'), j->>'daticurules',
+            t.spcname, d.datconnlimit, d.datistemplate, d.datallowconn, pg_catalog.pg_database_size(d.oid),
+            pg_catalog.pg_has_role(d.datdba, 'USAGE'), pg_catalog.shobj_description(d.oid, 'pg_database'),
+            d.datacl IS NOT NULL,
+            used.sessions, used.lasting
+        FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.to_jsonb(d) j
+        CROSS JOIN LATERAL (SELECT count(*) AS sessions, count(*) FILTER (WHERE NOT {MAY_END}) AS lasting
+            FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usesysid IS NOT NULL
+                AND coalesce((pg_catalog.to_jsonb(a)->>'backend_type'), 'client backend') IN ('client backend', 'walsender')) used
+        LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace AND d.dattablespace <>
+            (SELECT dattablespace FROM pg_catalog.pg_database WHERE datname = 'template0')
+        WHERE d.datname = {}",
+        literal(name)
+    )
 }
 
 impl Target {
