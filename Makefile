@@ -10,9 +10,11 @@ TOOLS := .tools/venv/bin
 export AWS_DEFAULT_REGION ?= eu-central-1
 export SAM_CLI_TELEMETRY := 0
 
-# What deploys, and the CLI. The Rust tests and the lints are built without optimization: to link each program of tests as the
-# functions are linked takes minutes, and more of them than building the dependencies twice.
-CARGO_PROFILE := --release
+# What deploys, and the CLI: `release`, or `dev` to build what the Rust tests and the lints are built of, and nothing twice. To link
+# each program of tests as the functions are linked takes minutes, and more of them than building the dependencies a second time.
+HOLDFAST_PROFILE ?= release
+CARGO_PROFILE := --profile $(HOLDFAST_PROFILE)
+export HOLDFAST_BUILT := target/$(if $(filter dev,$(HOLDFAST_PROFILE)),debug,$(HOLDFAST_PROFILE))
 
 .PHONY: help
 help: ## Say what there is
@@ -113,8 +115,8 @@ define function
 .PHONY: build-$(1)
 build-$(1):
 	cargo build $$(CARGO_PROFILE) --workspace --bins --locked
-	python3 checks/glibc.py target/release/$(2)
-	install -m 755 target/release/$(2) "$$(ARTIFACTS_DIR)/bootstrap"
+	python3 checks/glibc.py $$(HOLDFAST_BUILT)/$(2)
+	install -m 755 $$(HOLDFAST_BUILT)/$(2) "$$(ARTIFACTS_DIR)/bootstrap"
 endef
 
 $(eval $(call function,ApiFunction,holdfast-api))

@@ -8,6 +8,7 @@ ends with another code than 0. It may be repeated; the stack and its PostgreSQL 
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -26,7 +27,7 @@ from holdfast_cli import Holdfast  # noqa: E402
 from report import Failure, first_lines, heading, line, size, table  # noqa: E402
 from shop import APPLICATION, DATABASE, DATABASE_SERVICE, MEDIA_SERVICE, Shop  # noqa: E402
 
-PROGRAM = ROOT / "target" / "release" / "holdfast"
+PROGRAM = ROOT / os.environ.get("HOLDFAST_BUILT", "target/release") / "holdfast"
 RESTORED = "shop_restored"
 LISTED = 12
 

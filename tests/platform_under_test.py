@@ -1,8 +1,10 @@
 """A platform with applications on it: the deployed stack, a PostgreSQL server, and the command line a person would use."""
 
 import json
+import os
 import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,8 @@ from local.postgres import Postgres
 from local.stack import Stack
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / "target" / "release" / "holdfast"
+# `make` says where it has built it.
+PROGRAM = ROOT / os.environ.get("HOLDFAST_BUILT", "target/release") / "holdfast"
 # Generous: what is waited for takes seconds.
 PATIENCE = 120
 # What EventBridge Scheduler calls a function with.
@@ -140,11 +143,25 @@ class Platform:
         """How often a worker failed, or died, that was at the job."""
         return sum(kind in ("TaskFailed", "LambdaFunctionFailed") for kind in self.events(job))
 
+    def function(self, name: str) -> dict:
+        """The function that the template calls so, as Lambda describes it."""
+        functions = self.stack.client("lambda").list_functions()["Functions"]
+        return next(one for one in functions if f"{name}Function" in one["FunctionName"])
+
+    @contextmanager
+    def timeout(self, function: str, seconds: int):
+        """Gives the invocations of a function so many seconds."""
+        functions, found = self.stack.client("lambda"), self.function(function)
+        functions.update_function_configuration(FunctionName=found["FunctionName"], Timeout=seconds)
+        try:
+            yield
+        finally:
+            functions.update_function_configuration(FunctionName=found["FunctionName"], Timeout=found["Timeout"])
+
     def invoke(self, function: str, payload: dict) -> dict:
         """Calls a function as its schedule does, and waits for its answer."""
         functions = self.stack.client("lambda")
-        names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
-        name = next(name for name in names if f"{function}Function" in name)
+        name = self.function(function)["FunctionName"]
         answer = functions.invoke(FunctionName=name, Payload=json.dumps(payload))
         body = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, body
