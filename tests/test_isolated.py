@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from platform_under_test import EVENT, PATIENCE
-from stack_processes import functions
+from stack_processes import children, functions
 
 from local import rds
 from local.postgres import Postgres
@@ -188,6 +188,28 @@ def test_a_killed_worker_goes_on_with_the_same_copy(bank, tmp_path):
     assert backup["state"] == "succeeded", backup["failure"]
     bank.assert_nothing_left()
     # Not of a second snapshot, which would hold more.
+    bank.assert_is_of_one_moment(backup, tmp_path, most)
+
+
+def test_a_dump_that_is_longer_than_an_invocation_goes_on_in_the_next(bank, tmp_path):
+    stack = bank.platform.stack.running.pid
+    # Of which 15 are kept for the end, and a dump halts after three quarters of the rest.
+    with bank.platform.timeout("Worker", 27):
+        id = begin(bank, "patient-bank", tmp_path, {"instance": "bank-db"})
+        bank.until_restoring()
+        most = bank.written()
+        until(lambda: children("pg_dump", stack), "a dump has begun")
+        workers = functions("Worker", stack)
+        for signal_number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in workers:
+                os.kill(pid, signal_number)
+            if signal_number == signal.SIGSTOP:
+                time.sleep(9.2)
+        backup = bank.platform.ended("patient-bank", id)
+    assert backup["state"] == "succeeded", backup["failure"]
+    assert bank.platform.failed_calls(id) == 0
+    assert "the dump has halted" in bank.platform.logs()
+    bank.assert_nothing_left()
     bank.assert_is_of_one_moment(backup, tmp_path, most)
 
 

@@ -41,7 +41,8 @@ async fn answer(
 ) -> Result<Answer, Refusal> {
     let outcome = match &call {
         Call::Slice { job, range } => {
-            slice::slice(worker, job, range.as_ref(), time_left(worker, context.deadline)).await
+            let time = time_left(worker, context.deadline);
+            Box::pin(slice::slice(worker, job, range.as_ref(), time)).await
         }
         Call::Abort { job, error } => abort::abort(worker, job, error).await,
     };

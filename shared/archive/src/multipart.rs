@@ -79,6 +79,17 @@ pub struct StreamEnd {
     pub crc64nvme: Crc64Nvme,
 }
 
+/// Where a [`PartBuffer`] was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HaltedBuffer {
+    /// The part that is filling.
+    pub number: u32,
+    /// The checksum of all parts before it.
+    pub cut_crc64nvme: Crc64Nvme,
+    /// What it holds so far.
+    pub filling: Bytes,
+}
+
 /// Cuts a byte stream into segments of the layout.
 ///
 /// Bytes are copied once, into the part they belong to; [`PartBuffer::push_bytes`] saves that copy where a
@@ -102,6 +113,26 @@ impl PartBuffer {
             cut_bytes: 0,
             cut_crc64nvme: Crc64Nvme::EMPTY,
         }
+    }
+
+    /// A buffer at the place where `halted` was taken.
+    pub fn resume(halted: HaltedBuffer) -> Self {
+        let HaltedBuffer { number, cut_crc64nvme, filling } = halted;
+        let mut hasher = Crc64NvmeHasher::new();
+        hasher.update(&filling);
+        let mut memory = BytesMut::new();
+        if !filling.is_empty() {
+            memory.reserve(part_bytes(number).unwrap_or_default());
+            memory.extend_from_slice(&filling);
+        }
+        let cut_bytes = part_offset(number).unwrap_or(MAX_STREAM_BYTES);
+        Self { number, filling: memory, hasher, cut_bytes, cut_crc64nvme }
+    }
+
+    /// Stops in the middle of the stream, to go on elsewhere.
+    pub fn halt(self) -> HaltedBuffer {
+        let Self { number, filling, cut_crc64nvme, .. } = self;
+        HaltedBuffer { number, cut_crc64nvme, filling: filling.freeze() }
     }
 
     /// Adds the next bytes of the stream; returns the parts that they fill, in order. After an error the
@@ -239,6 +270,25 @@ mod tests {
         assert_eq!(segments.len(), 2);
         assert_eq!(segments[0].bytes.as_ptr(), piece.as_ptr());
         assert_eq!(segments[1].bytes.as_ptr(), piece[8 * MIB..].as_ptr());
+    }
+
+    #[rstest]
+    #[case::nothing(0)]
+    #[case::within_a_part(9 * MIB + 7)]
+    #[case::where_a_part_ends(16 * MIB)]
+    fn a_stream_goes_on_where_it_was_halted(#[case] before: usize) {
+        let stream: Vec<u8> = (0..20 * MIB).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let mut whole = PartBuffer::new();
+        let mut expected = whole.push(&stream).unwrap();
+        let mut halted = PartBuffer::new();
+        let mut segments = halted.push(&stream[..before]).unwrap();
+        let mut resumed = PartBuffer::resume(halted.halt());
+        segments.extend(resumed.push(&stream[before..]).unwrap());
+        let (end, expected_end) = (resumed.finish(), whole.finish());
+        assert_eq!(end, expected_end);
+        segments.extend(end.last);
+        expected.extend(expected_end.last);
+        assert_eq!(segments, expected);
     }
 
     #[test]

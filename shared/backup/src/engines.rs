@@ -3,6 +3,7 @@
 //! An engine never knows where its segments go, and [`crate::upload`] never knows what is in them. Between the two
 //! stands [`segments::channel`], which bounds the memory they use together.
 
+mod leg;
 pub mod media;
 pub mod mysql;
 pub mod postgres;
@@ -13,6 +14,8 @@ pub mod segments;
 mod temporary;
 mod trust;
 mod unreached;
+
+pub use leg::{Halt, Leg, LegEnd};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,6 +51,12 @@ pub trait Engine: Send + Sync {
     /// together are a whole artifact; after an error they are worthless. Ends soon after `out` is closed, and leaves no
     /// process or connection behind, however it ends.
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError>;
+
+    /// The same in legs, which together send each number once. An engine that reads in one go does so here as well.
+    async fn run_leg(&self, out: SegmentSender, leg: Leg) -> Result<LegEnd, SliceError> {
+        let _ = leg;
+        self.run(out).await.map(LegEnd::Ended)
+    }
 
     /// Compares what is stored as `object` with what the last run has sent, where there is more to compare than size
     /// and checksum.

@@ -25,8 +25,8 @@ pub use instances::{Endpoint, Instances, InstancesError, Kind, Leftover, NewCopy
 pub use media::{ListedObject, MediaObject, MediaPage, MediaSource};
 pub use media_target::{Described, MediaTarget, MediaUpload, ObjectHeaders, PROBE};
 pub use records::{
-    ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, Isolation, NewBackup, Page, PlanRecord,
-    Records, RecordsError, ServiceRun, Share, Versioned,
+    ApplicationRecord, Claim, Creation, Divided, IdempotencyKey, Isolation, Legs, NewBackup, Page,
+    PlanRecord, Records, RecordsError, ServiceRun, Share, Versioned,
 };
 pub use restores::{NewRestore, RestoreCreation};
 pub use secrets::{DatabaseCredentials, SecretError, Secrets};

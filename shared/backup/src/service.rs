@@ -1,14 +1,17 @@
 //! Backing up one service: who does it, how far it has come, and what came of it.
 
-use std::sync::Arc;
+mod legs;
+mod run;
 
-use async_trait::async_trait;
+use std::{sync::Arc, time::Duration};
+
 use chrono::{DateTime, Utc};
 use holdfast_domain::{
     application::{Isolated, Service},
     backup::{Artifact, Backup, Phase},
     id::{ApplicationId, BackupId},
 };
+use tokio::time::Instant;
 
 use crate::{
     engines::{
@@ -18,33 +21,42 @@ use crate::{
     error::SliceError,
     isolated::{self, Step},
     job::Answer,
-    ports::{Divided, Isolation, OpenUpload, Ports, RecordsError, ServiceRun, Versioned},
+    ports::{Divided, Ports, Versioned},
     seat,
     share::{self, Staged, StagedLines},
     slice::Worker,
-    upload::{self, Advance, Observer, Stored},
+    upload::{self, Stored},
 };
-
-/// How often a storage that changes meanwhile is planned in stretches, before it is said that it changes too much.
-const MAX_PLANS: u32 = 3;
+use run::Run;
 
 /// Backs up `service` from its beginning, unless it is finished already. What an earlier slice left open is given up. Done means
 /// that nothing is left to do for now: a database waits while as many of its server are dumped as may be, and one that is read from
-/// a copy has to be waited for.
-pub async fn back_up(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answer, SliceError> {
-    let outcome = in_turn(worker, backup, service).await;
+/// a copy has to be waited for, and is then read in as many slices of `time` as it takes.
+pub async fn back_up(
+    worker: &Worker,
+    backup: &Backup,
+    service: &Service,
+    time: Duration,
+) -> Result<Answer, SliceError> {
+    let until = Instant::now() + time * 3 / 4;
+    let outcome = in_turn(worker, backup, service, until).await;
     outcome.map_err(|error| error.of(&backup.application, service.name()))
 }
 
-async fn in_turn(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answer, SliceError> {
+async fn in_turn(
+    worker: &Worker,
+    backup: &Backup,
+    service: &Service,
+    until: Instant,
+) -> Result<Answer, SliceError> {
     let (ports, limit) = (&worker.ports, worker.dumps_per_server);
     let Some(server) = seat::server(service).filter(|_| limit > 0) else {
-        return run(worker, backup, service).await;
+        return run(worker, backup, service, until).await;
     };
     if let Some(seconds) = seat::take(ports, &server, limit, backup, service).await? {
         return Ok(Answer::Wait { seconds });
     }
-    let outcome = run(worker, backup, service).await;
+    let outcome = run(worker, backup, service, until).await;
     if let Err(error) = seat::leave(ports, &server, backup, service).await {
         // It is lent for a while only, and whoever tries again or gives up gives it back too.
         tracing::warn!(backup = %backup.id, %server, %error, "a seat could not be given back");
@@ -52,7 +64,12 @@ async fn in_turn(worker: &Worker, backup: &Backup, service: &Service) -> Result<
     outcome
 }
 
-async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answer, SliceError> {
+async fn run(
+    worker: &Worker,
+    backup: &Backup,
+    service: &Service,
+    until: Instant,
+) -> Result<Answer, SliceError> {
     let ports = &worker.ports;
     let began = ports.clock.now();
     let Some(mut run) = Run::take_over(ports, backup, service, began).await? else {
@@ -75,9 +92,11 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answ
         }
         Service::Postgres(_) | Service::Mysql(_) => {
             if let Some(of) = service.isolated() {
-                return read_from_copy(worker, &mut run, (backup, service, of), &key).await;
+                return read_from_copy(worker, &mut run, (backup, service, of), &key, until).await;
             }
-            Some(dump(worker, &mut run, service, &key).await?)
+            let engine = worker.engines.open(&run.application, service).await?;
+            run.record.progress.estimated_bytes = engine.prepare().await?;
+            Some(upload::store(ports.artifacts.as_ref(), engine.as_ref(), &key, &mut run).await?)
         }
     };
     // The next slice begins again.
@@ -85,17 +104,6 @@ async fn run(worker: &Worker, backup: &Backup, service: &Service) -> Result<Answ
     let artifact = artifact_of(&run, stored, began);
     run.finish(artifact).await?;
     Ok(Answer::Done)
-}
-
-async fn dump(
-    worker: &Worker,
-    run: &mut Run<'_>,
-    service: &Service,
-    key: &str,
-) -> Result<Stored, SliceError> {
-    let engine = worker.engines.open(&run.application, service).await?;
-    run.record.progress.estimated_bytes = engine.prepare().await?;
-    upload::store(run.ports.artifacts.as_ref(), engine.as_ref(), key, run).await
 }
 
 /// What was stored of a service since `began`.
@@ -116,6 +124,7 @@ async fn read_from_copy(
     run: &mut Run<'_>,
     (backup, service, of): (&Backup, &Service, &Isolated),
     key: &str,
+    until: Instant,
 ) -> Result<Answer, SliceError> {
     let (ports, began) = (run.ports, run.ports.clock.now());
     let isolation =
@@ -138,8 +147,15 @@ async fn read_from_copy(
         };
         run.record.isolation = Some(copy.isolation.clone());
         let there = service.clone().at(&endpoint.host, endpoint.port);
-        let stored = dump(worker, run, &there, key).await?;
-        copy.isolation.stored = Some(Artifact { taken_at, ..artifact_of(run, stored, began) });
+        let engine = worker.engines.open(&run.application, &there).await?;
+        run.record.progress.estimated_bytes = engine.prepare().await?;
+        let storing = Box::pin(legs::store(run, engine.as_ref(), key, until));
+        let Some(stored) = storing.await? else {
+            return Ok(Answer::Continue);
+        };
+        // Of all slices that have read it.
+        let since = run.record.progress.started_at.unwrap_or(began);
+        copy.isolation.stored = Some(Artifact { taken_at, ..artifact_of(run, stored, since) });
         run.isolate(&copy.isolation).await?;
     }
     if !isolated::delete(ports, &copy.isolation).await? {
@@ -219,126 +235,6 @@ fn file_name(service: &Service) -> &'static str {
     }
 }
 
-/// A slice's hold on a service: its record at the version this slice wrote last. Any write by somebody else ends it.
-struct Run<'a> {
-    ports: &'a Ports,
-    application: ApplicationId,
-    backup: BackupId,
-    record: ServiceRun,
-    version: u64,
-    /// How often the service was planned in stretches before.
-    plans: u32,
-}
-
-impl<'a> Run<'a> {
-    /// Takes the service over from whoever had it. None if it is finished.
-    async fn take_over(
-        ports: &'a Ports,
-        backup: &Backup,
-        service: &Service,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Self>, SliceError> {
-        let runs = ports.records.service_runs(backup.id).await?;
-        let before = runs.into_iter().find(|run| run.value.service == *service.name());
-        if before.as_ref().is_some_and(|run| run.value.artifact.is_some()) {
-            return Ok(None);
-        }
-        let expected = before.as_ref().map(|run| run.version);
-        let again = before.is_some();
-        let mut record = ServiceRun::pending(service.name().clone(), now);
-        let (attempt, divided, progress) = match before {
-            Some(Versioned { value: ServiceRun { attempt, divided, progress, isolation, .. }, .. }) => {
-                record.isolation = isolation;
-                (attempt, divided, progress)
-            }
-            None => (0, None, record.progress.clone()),
-        };
-        record.attempt = attempt + 1;
-        record.progress.phase = Phase::Preparing;
-        let plans = divided.as_ref().map_or(0, |divided| divided.plans);
-        match divided {
-            Some(Divided { void: Some(reason), plans, .. }) if plans >= MAX_PLANS => {
-                return Err(SliceError::permanent(
-                    "storage_unsettled",
-                    format!(
-                        "it changed too much during each of {plans} attempts, at last since {reason}; back up when less is \
-                             written to it, or divide it between several storage services"
-                    ),
-                ));
-            }
-            Some(divided) if divided.void.is_none() => {
-                record.progress = progress;
-                record.divided = Some(divided);
-            }
-            _ => {}
-        }
-        let goes_on = record.divided.is_some();
-        let version = ports.records.put_service_run(backup.id, &record, expected).await?;
-        if again && !goes_on {
-            let staged = share::all_staged(&backup.application, backup.id, service.name());
-            ports.artifacts.purge(&staged).await?;
-            upload::give_up(ports.artifacts.as_ref(), &format!("{}{}/", backup.prefix(), service.name()))
-                .await?;
-        }
-        Ok(Some(Self {
-            ports,
-            application: backup.application.clone(),
-            backup: backup.id,
-            record,
-            version,
-            plans,
-        }))
-    }
-
-    /// Writes down how far the copy of the service has come.
-    async fn isolate(&mut self, isolation: &Isolation) -> Result<(), SliceError> {
-        self.record.progress.phase = Phase::Isolating;
-        self.record.isolation = Some(isolation.clone());
-        self.write().await
-    }
-
-    /// Writes down that the service is done.
-    async fn finish(&mut self, artifact: Artifact) -> Result<(), SliceError> {
-        self.record.progress.phase = Phase::Done;
-        self.record.artifact = Some(artifact);
-        self.write().await
-    }
-
-    /// Where the plan of this attempt, and what belongs to it, is staged.
-    fn staged(&self, attempt: u32) -> String {
-        share::staged(&self.application, self.backup, &self.record.service, attempt)
-    }
-
-    fn all_staged(&self) -> String {
-        share::all_staged(&self.application, self.backup, &self.record.service)
-    }
-
-    /// Writes down that what was planned does not hold.
-    async fn void(&mut self, reason: &str) -> Result<(), SliceError> {
-        tracing::warn!(service = %self.record.service, reason, "a plan does not hold; the service begins again");
-        if let Some(divided) = &mut self.record.divided {
-            divided.void = Some(reason.to_owned());
-        }
-        self.write().await
-    }
-
-    async fn write(&mut self) -> Result<(), SliceError> {
-        self.record.progress.updated_at = self.ports.clock.now();
-        match self.ports.records.put_service_run(self.backup, &self.record, Some(self.version)).await {
-            Ok(version) => {
-                self.version = version;
-                Ok(())
-            }
-            Err(RecordsError::Conflict) => Err(SliceError::Fenced),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn check_wanted(&self) -> Result<(), SliceError> {
-        check_wanted(self.ports, &self.application, self.backup).await
-    }
-}
-
 /// Stops when somebody asked to cancel the backup, or it is being or has been brought to an end meanwhile: a branch
 /// whose record the abort did not see yet is stopped here.
 pub(crate) async fn check_wanted(
@@ -355,24 +251,5 @@ pub(crate) async fn check_wanted(
             }
         }
         _ => Err(SliceError::Fenced),
-    }
-}
-
-#[async_trait]
-impl Observer for Run<'_> {
-    async fn opened(&mut self, _upload: &OpenUpload) -> Result<(), SliceError> {
-        self.record.progress.phase = Phase::Copying;
-        let now = self.ports.clock.now();
-        self.record.progress.started_at.get_or_insert(now);
-        self.write().await
-    }
-
-    async fn advanced(&mut self, so_far: Advance) -> Result<(), SliceError> {
-        self.record.progress.phase = so_far.phase;
-        // Of an archive in stretches most is stored already.
-        self.record.progress.bytes = self.record.progress.bytes.max(so_far.bytes);
-        self.record.progress.segments = self.record.progress.segments.max(so_far.segments);
-        self.write().await?;
-        self.check_wanted().await
     }
 }

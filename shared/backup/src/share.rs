@@ -9,20 +9,25 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use holdfast_archive::checksum::Crc64Nvme;
 use holdfast_domain::{
     application::Service,
     backup::{self, Backup},
     id::{ApplicationId, BackupId, ServiceName},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
-    engines::media::{MediaEngine, Plan, StoredAs, StretchEngine, StretchLines},
+    engines::{
+        Halt,
+        media::{MediaEngine, Plan, StoredAs, StretchEngine, StretchLines},
+    },
     error::SliceError,
     job::Answer,
     ports::{
-        ArtifactStore, Divided, OpenUpload, Ports, RecordsError, ServiceRun, Share, StorageError, Versioned,
+        ArtifactStore, Divided, OpenUpload, Ports, RecordsError, ServiceRun, Share, StorageError, StoredPart,
+        Versioned,
     },
     service::check_wanted,
     slice::Worker,
@@ -31,6 +36,10 @@ use crate::{
 
 /// The folder beside an artifact for what waits until it is whole.
 const STAGED: &str = "stretches/";
+
+/// Where a dump has halted, and the bytes of it that are no part yet.
+const HALTED: &str = "halted.json";
+const BYTES: &str = "halted.bytes";
 
 /// Shares at the most; four branches run at a time, and one that ends early makes room for the next.
 const MOST_SHARES: u32 = 16;
@@ -292,7 +301,16 @@ fn contended() -> SliceError {
     SliceError::transient("record_contended", "the record of the service is written by too many at once")
 }
 
-/// What is staged for a plan.
+/// Where a dump has halted.
+#[derive(Serialize, Deserialize)]
+struct Halted {
+    parts: Vec<StoredPart>,
+    state: String,
+    /// Of the bytes beside it.
+    crc64nvme: Crc64Nvme,
+}
+
+/// What is staged for a plan, or where a dump has halted.
 pub(crate) struct Staged<'a> {
     pub(crate) artifacts: &'a dyn ArtifactStore,
     pub(crate) folder: String,
@@ -320,6 +338,29 @@ impl Staged<'_> {
         self.get(&self.stored_key(number)).await
     }
 
+    /// Stages where a dump has halted, and the parts that are stored so far.
+    pub(crate) async fn put_halted(&self, parts: &[StoredPart], halt: Halt) -> Result<(), SliceError> {
+        let Halt { state, bytes } = halt;
+        let halted = Halted { parts: parts.to_vec(), state, crc64nvme: Crc64Nvme::of(&bytes) };
+        let key = format!("{}{BYTES}", self.folder);
+        self.artifacts.put(&key, "application/octet-stream", bytes).await?;
+        self.put(&format!("{}{HALTED}", self.folder), &halted).await
+    }
+
+    /// What [`Staged::put_halted`] has staged.
+    pub(crate) async fn halted(&self) -> Result<(Vec<StoredPart>, Halt), SliceError> {
+        let gone = |key: &str| -> SliceError {
+            StorageError::NotFound(format!("object {key}, by which the backup goes on")).into()
+        };
+        let (key, bytes_key) = (format!("{}{HALTED}", self.folder), format!("{}{BYTES}", self.folder));
+        let Halted { parts, state, crc64nvme } = self.get(&key).await?.ok_or_else(|| gone(&key))?;
+        let bytes = self.artifacts.get(&bytes_key).await?.ok_or_else(|| gone(&bytes_key))?;
+        if Crc64Nvme::of(&bytes) != crc64nvme {
+            return Err(not_staged(&bytes_key, "its checksum is another one"));
+        }
+        Ok((parts, Halt { state, bytes }))
+    }
+
     fn plan_key(&self) -> String {
         format!("{}plan.json", self.folder)
     }
@@ -337,15 +378,13 @@ impl Staged<'_> {
     async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SliceError> {
         let Some(bytes) = self.artifacts.get(key).await? else { return Ok(None) };
         let document = serde_json::from_slice(&bytes);
-        document.map(Some).map_err(|error| {
-            SliceError::permanent(
-                "document_unreadable",
-                format!(
-                    "{key} is not what was staged ({error}); find out who else writes to the backup bucket"
-                ),
-            )
-        })
+        document.map(Some).map_err(|error| not_staged(key, &error.to_string()))
     }
+}
+
+fn not_staged(key: &str, why: &str) -> SliceError {
+    let advice = "find out who else writes to the backup bucket";
+    SliceError::permanent("document_unreadable", format!("{key} is not what was staged ({why}); {advice}"))
 }
 
 fn lines_key(folder: &str, number: usize) -> String {

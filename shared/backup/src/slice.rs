@@ -4,8 +4,9 @@
 //! A step with one service is done in one slice; a step with several fans out, a branch for each. A last slice, with
 //! every artifact stored and read back, makes the backup succeed.
 //!
-//! A database is done within one slice or not at all, unless it is read from a copy, which is waited for first: what does not fit fails with that reason before the invocation's
-//! end, and is not tried again. A storage that is too large for one slice is divided: a first slice plans its stretches,
+//! A database is done within one slice or not at all: what does not fit fails with that reason before the invocation's end, and is
+//! not tried again. One that is read from a copy is waited for first, and stands still then: its dump halts at the end of a slice, and
+//! the next one goes on. A storage that is too large for one slice is divided: a first slice plans its stretches,
 //! branches store them, as many in each slice as it has time for, and a last one joins them.
 
 use std::{sync::Arc, time::Duration};
@@ -103,7 +104,8 @@ pub async fn slice(
             let work = share::back_up(worker, &backup.value, service, *share, time);
             return within(time, &backup.value, service, work).await;
         }
-        return within(time, &backup.value, service, service::back_up(worker, &backup.value, service)).await;
+        return within(time, &backup.value, service, service::back_up(worker, &backup.value, service, time))
+            .await;
     }
     let runs = worker.ports.records.service_runs(*id).await?;
     let step: Vec<Range> =
@@ -117,7 +119,7 @@ pub async fn slice(
             let Some(only) = services.iter().find(|candidate| candidate.name() == service) else {
                 return Ok(Answer::Continue);
             };
-            let work = service::back_up(worker, &backup.value, only);
+            let work = service::back_up(worker, &backup.value, only, time);
             Ok(match within(time, &backup.value, only, work).await? {
                 // Of this service; there may be others.
                 Answer::Done => Answer::Continue,
@@ -148,17 +150,21 @@ async fn within<T>(
     work: impl Future<Output = Result<T, SliceError>>,
 ) -> Result<T, SliceError> {
     tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
-        let advice = if service.is_database() && service.isolated().is_none() {
-            "; if its server is on RDS and busy, register it as \"isolated\", to be read from a copy that nothing else uses \
-             (docs/isolated.md)"
-        } else {
-            ""
+        let advice = match service {
+            Service::Postgres(_) if service.isolated().is_none() => {
+                "; if its server is on RDS, register it as \"isolated\": a copy of it is dumped over as many invocations as it takes \
+                 (docs/isolated.md)"
+            }
+            Service::Postgres(_) => {
+                "; that is a table, or a part of one, for which the copy is too slow: give the copies a larger class with the \
+                 stack's parameter IsolatedInstanceClass"
+            }
+            _ => "; a service of this size cannot be backed up yet",
         };
         let error = SliceError::permanent(
             "slice_too_short",
             format!(
-                "it could not be read and stored within the {} seconds that one invocation of the worker has; a service \
-                 of this size cannot be backed up yet{advice}",
+                "it could not be read and stored within the {} seconds that one invocation of the worker has{advice}",
                 time.as_secs()
             ),
         );

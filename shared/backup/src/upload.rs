@@ -21,8 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     engines::{
-        Beside, Engine, EngineReport,
-        segments::{self, CopyOrder, HeldSegment, SegmentReceiver, Stopped},
+        Beside, Engine, EngineReport, Halt, Leg, LegEnd,
+        segments::{self, CopyOrder, HeldSegment, SegmentReceiver, SegmentSender, Stopped},
     },
     error::SliceError,
     ports::{ArtifactStore, OpenUpload, StorageError, StoredPart},
@@ -89,23 +89,53 @@ pub async fn store(
     observer: &mut dyn Observer,
 ) -> Result<Stored, SliceError> {
     let upload = artifacts.begin(key, engine.content_type()).await?;
-    let completed = complete(artifacts, engine, &upload, observer).await;
+    let completed = fill_and_complete(artifacts, engine, &upload, observer).await;
     match completed {
-        Ok(completed) => {
-            let object = verify(artifacts, key, completed.bytes, completed.whole).await?;
-            engine.read_back(artifacts, &object).await?;
-            if let Some(beside) = engine.beside() {
-                // Whoever has taken over meanwhile has cleaned up, and would not find it.
-                observer.advanced(completed.advance()).await?;
-                put_beside(artifacts, key, beside).await?;
-            }
-            Ok(Stored { object, report: completed.report })
-        }
+        Ok(completed) => look_back(artifacts, engine, key, completed, observer).await,
         Err(error) => {
             if let Err(left) = artifacts.abort(&upload).await {
                 tracing::warn!(%key, error = %left, "an upload could not be aborted; the abort step will try again");
             }
             Err(error)
+        }
+    }
+}
+
+/// What came of a leg.
+#[derive(Debug)]
+pub enum LegStored {
+    /// The engine has come to its end, and the object is there.
+    Whole(Box<Stored>),
+    /// It has halted, and all parts up to there are stored.
+    Halted {
+        /// Where it goes on.
+        halt: Halt,
+        /// All parts of the upload, those of the legs before too, in the order of their numbers.
+        parts: Vec<StoredPart>,
+    },
+}
+
+/// Runs a leg of `engine`, and stores what it yields as further parts of `upload`, which has `parts` of the legs before. Once the
+/// engine has come to its end, the object is made of them all. After an error the upload is as it was, so that the leg can be tried again.
+pub async fn store_leg(
+    artifacts: &dyn ArtifactStore,
+    engine: &dyn Engine,
+    (upload, parts): (&OpenUpload, Vec<StoredPart>),
+    leg: Leg,
+    observer: &mut dyn Observer,
+) -> Result<LegStored, SliceError> {
+    observer.opened(upload).await?;
+    let tally = Tally::of(&parts);
+    let (new, ended) =
+        copy_and_report(artifacts, |out| engine.run_leg(out, leg), upload, tally, observer).await?;
+    let mut all: Parts = parts.into_iter().map(|part| (part.number, part)).collect();
+    new.into_values().try_for_each(|part| insert(&mut all, part))?;
+    match ended {
+        LegEnd::Halted(halt) => Ok(LegStored::Halted { halt, parts: all.into_values().collect() }),
+        LegEnd::Ended(report) => {
+            let completed = complete(artifacts, upload, all, report, observer).await?;
+            let stored = look_back(artifacts, engine, &upload.key, completed, observer).await?;
+            Ok(LegStored::Whole(Box::new(stored)))
         }
     }
 }
@@ -119,7 +149,8 @@ pub async fn fill(
     observer: &mut dyn Observer,
 ) -> Result<Vec<StoredPart>, SliceError> {
     observer.opened(upload).await?;
-    let (parts, _) = copy_and_report(artifacts, engine, upload, observer).await?;
+    let run = |out| engine.run(out);
+    let (parts, _) = copy_and_report(artifacts, run, upload, Tally::default(), observer).await?;
     Ok(parts.into_values().collect())
 }
 
@@ -131,7 +162,7 @@ pub async fn finish(
     upload: &OpenUpload,
     observer: &mut dyn Observer,
 ) -> Result<Stored, SliceError> {
-    let completed = complete(artifacts, engine, upload, observer).await?;
+    let completed = fill_and_complete(artifacts, engine, upload, observer).await?;
     let object = verify(artifacts, &upload.key, completed.bytes, completed.whole).await?;
     Ok(Stored { object, report: completed.report })
 }
@@ -159,14 +190,25 @@ impl Completed {
     }
 }
 
-async fn complete(
+async fn fill_and_complete(
     artifacts: &dyn ArtifactStore,
     engine: &dyn Engine,
     upload: &OpenUpload,
     observer: &mut dyn Observer,
 ) -> Result<Completed, SliceError> {
     observer.opened(upload).await?;
-    let (parts, report) = copy_and_report(artifacts, engine, upload, observer).await?;
+    let run = |out| engine.run(out);
+    let (parts, report) = copy_and_report(artifacts, run, upload, Tally::default(), observer).await?;
+    complete(artifacts, upload, parts, report, observer).await
+}
+
+async fn complete(
+    artifacts: &dyn ArtifactStore,
+    upload: &OpenUpload,
+    parts: Parts,
+    report: EngineReport,
+    observer: &mut dyn Observer,
+) -> Result<Completed, SliceError> {
     let parts = in_order(parts)?;
     let segments = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let (whole, bytes) = StoredPart::joined(&parts);
@@ -177,6 +219,24 @@ async fn complete(
     Ok(completed)
 }
 
+/// Looks at the object that was made, and stores what stands beside it.
+async fn look_back(
+    artifacts: &dyn ArtifactStore,
+    engine: &dyn Engine,
+    key: &str,
+    completed: Completed,
+    observer: &mut dyn Observer,
+) -> Result<Stored, SliceError> {
+    let object = verify(artifacts, key, completed.bytes, completed.whole).await?;
+    engine.read_back(artifacts, &object).await?;
+    if let Some(beside) = engine.beside() {
+        // Whoever has taken over meanwhile has cleaned up, and would not find it.
+        observer.advanced(completed.advance()).await?;
+        put_beside(artifacts, key, beside).await?;
+    }
+    Ok(Stored { object, report: completed.report })
+}
+
 /// What has been stored so far, for whoever asks meanwhile.
 #[derive(Default)]
 struct Tally {
@@ -185,6 +245,14 @@ struct Tally {
 }
 
 impl Tally {
+    fn of(parts: &[StoredPart]) -> Self {
+        let tally = Self::default();
+        for part in parts {
+            tally.add(part);
+        }
+        tally
+    }
+
     fn add(&self, part: &StoredPart) {
         self.bytes.fetch_add(part.size, Ordering::Relaxed);
         self.segments.fetch_add(1, Ordering::Relaxed);
@@ -203,20 +271,20 @@ impl Tally {
 type Parts = BTreeMap<u32, StoredPart>;
 
 /// Copies while the observer is kept informed; an observer that says no stops the copying.
-async fn copy_and_report(
+async fn copy_and_report<'a, T: Send>(
     artifacts: &dyn ArtifactStore,
-    engine: &dyn Engine,
+    run: impl FnOnce(SegmentSender) -> BoxFuture<'a, Result<T, SliceError>> + Send,
     upload: &OpenUpload,
+    tally: Tally,
     observer: &mut dyn Observer,
-) -> Result<(Parts, EngineReport), SliceError> {
-    let tally = Tally::default();
+) -> Result<(Parts, T), SliceError> {
     let (copied, all_copied) = oneshot::channel::<()>();
     let (refuse, refused) = oneshot::channel::<()>();
     let (out, mut segments) = segments::channel(&upload.key);
     let questions = segments.questions();
 
     let copying = async {
-        let outcome = copy(artifacts, engine.run(out), upload, segments, &tally, refused).await;
+        let outcome = copy(artifacts, run(out), upload, segments, &tally, refused).await;
         drop(copied);
         outcome
     };
@@ -261,14 +329,14 @@ async fn copy_and_report(
 }
 
 /// Stores the segments of the engine that runs, side by side. Returns only when the engine has ended.
-async fn copy(
+async fn copy<T>(
     artifacts: &dyn ArtifactStore,
-    mut running: BoxFuture<'_, Result<EngineReport, SliceError>>,
+    mut running: BoxFuture<'_, Result<T, SliceError>>,
     upload: &OpenUpload,
     segments: SegmentReceiver,
     tally: &Tally,
     refused: oneshot::Receiver<()>,
-) -> Result<(Parts, EngineReport), SliceError> {
+) -> Result<(Parts, T), SliceError> {
     let mut storing = Box::pin(store_segments(artifacts, upload, segments, tally));
     let mut refused = pin!(async {
         // Its sender goes away without a word only after the copying, so that counts as never.

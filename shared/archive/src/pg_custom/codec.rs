@@ -156,6 +156,16 @@ impl Joint {
         Self { codec, adler: ADLER_OF_NOTHING }
     }
 
+    /// A block whose pieces so far have this [checksum](Joint::checksum).
+    pub fn resume(codec: Codec, checksum: u32) -> Self {
+        Self { codec, adler: checksum }
+    }
+
+    /// What is known of the pieces that went in, to go on elsewhere: their Adler-32 where they are deflated.
+    pub fn checksum(&self) -> u32 {
+        self.adler
+    }
+
     /// What stands before the first piece.
     pub fn head(&self) -> Vec<u8> {
         match self.codec {

@@ -10,6 +10,7 @@ mod dump;
 mod failure;
 #[cfg(test)]
 mod fake_server;
+mod halt;
 mod login;
 mod outline;
 mod process;
@@ -35,14 +36,17 @@ mod written;
 use std::{
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use holdfast_domain::{
     application::PostgresService,
     backup::{Contents, StoredObject},
 };
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
 pub use compression::{DumpCompression, InvalidCompression};
 pub use progress::{DumpAdvance, DumpProgress};
@@ -54,15 +58,19 @@ pub use restorer::PostgresRestorer;
 pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
 use crate::{
-    engines::{Beside, Engine, EngineReport, row_counts, segments::SegmentSender, trust::Trust},
+    engines::{Beside, Engine, EngineReport, Leg, LegEnd, row_counts, segments::SegmentSender, trust::Trust},
     error::SliceError,
     ports::{ArtifactStore, Clock, DatabaseCredentials},
 };
 use compression::Chosen;
 use connect::Server;
-use dump::Run;
+use dump::{Dumped, Run};
+use halt::{HaltedArchive, HaltedDump, MadeBy, moved};
 use login::Upstream;
 use written::Written;
+
+/// How long a server takes to count what a session has written that has ended, at most: half a second, before version 15.
+const STATISTICS_AFTER: Duration = Duration::from_secs(1);
 
 /// How a database is dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +136,41 @@ impl PostgresEngine {
         self.progress.clone()
     }
 
+    /// A dump, or a leg of it.
+    fn dump<'a>(
+        &self,
+        prepared: &'a Prepared,
+        from: Option<(HaltedArchive, Bytes)>,
+        until: Option<Instant>,
+    ) -> Run<'a> {
+        Run {
+            upstream: prepared.upstream.clone(),
+            program: &prepared.pg_dump,
+            major: prepared.server.major(),
+            compression: prepared.compression.clone(),
+            sessions: self.options.jobs.get(),
+            progress: self.progress.clone(),
+            from,
+            until,
+        }
+    }
+
+    /// What to say of what was written at last.
+    fn report(&self, prepared: &Prepared, written: Written, taken_at: DateTime<Utc>) -> EngineReport {
+        let (tables, rows) = (Some(written.tables.len() as u64), Some(written.rows()));
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(written));
+        EngineReport {
+            contents: Contents::PostgresCustom {
+                database: self.service.database.clone(),
+                server_version: prepared.server.version(),
+                pg_dump_version: prepared.pg_dump.version.clone(),
+                tables,
+                rows,
+            },
+            taken_at,
+        }
+    }
+
     fn written(&self) -> Option<Arc<Written>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -164,28 +207,47 @@ impl Engine for PostgresEngine {
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
         let prepared = self.prepared().await?;
         let taken_at = self.clock.now();
-        let run = Run {
-            upstream: prepared.upstream.clone(),
-            program: &prepared.pg_dump,
-            major: prepared.server.major(),
-            compression: prepared.compression.clone(),
-            sessions: self.options.jobs.get(),
-            progress: self.progress.clone(),
-        };
-        let written = run.to_segments(out).await?;
-        let (tables, rows) = (Some(written.tables.len() as u64), Some(written.rows()));
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(written));
-        Ok(EngineReport {
-            contents: Contents::PostgresCustom {
-                database: self.service.database.clone(),
-                server_version: prepared.server.version(),
-                pg_dump_version: prepared.pg_dump.version.clone(),
-                tables,
-                rows,
-            },
-            taken_at,
-        })
+        match self.dump(prepared, None, None).to_segments(out).await? {
+            Dumped::Whole(written) => Ok(self.report(prepared, written, taken_at)),
+            // Only a leg is told when to halt.
+            Dumped::Halted(..) => Err(SliceError::permanent("dump_failed", "the dump has halted unasked")),
+        }
     }
+
+    /// Goes on with the archive as long as the database stands still, as a copy of it does that nobody else uses. A range of rows
+    /// is read to its end.
+    async fn run_leg(&self, out: SegmentSender, Leg { from, until }: Leg) -> Result<LegEnd, SliceError> {
+        let prepared = self.prepared().await?;
+        let made_by = MadeBy {
+            pg_dump: prepared.pg_dump.version.clone(),
+            server: prepared.server.version_number,
+            compression: prepared.compression.option.clone(),
+        };
+        let standing = connect::standing(&prepared.upstream).await?;
+        let before = from.as_ref().map(HaltedDump::of).transpose()?;
+        if let Some(before) = &before {
+            before.check(&made_by, &standing)?;
+        }
+        let taken_at = before.as_ref().map_or_else(|| self.clock.now(), |before| before.taken_at);
+        let goes_on = before.is_some();
+        let from = before.zip(from).map(|(before, from)| (before.archive, from.bytes));
+        match self.dump(prepared, from, Some(until)).to_segments(out).await? {
+            Dumped::Halted(archive, bytes) => {
+                let halted = HaltedDump { made_by, taken_at, standing, archive: *archive };
+                Ok(LegEnd::Halted(halted.to_halt(bytes)?))
+            }
+            Dumped::Whole(written) => {
+                if goes_on {
+                    tokio::time::sleep(STATISTICS_AFTER).await;
+                    if connect::standing(&prepared.upstream).await? != standing {
+                        return Err(moved("rows were written, or tables were rewritten"));
+                    }
+                }
+                Ok(LegEnd::Ended(self.report(prepared, written, taken_at)))
+            }
+        }
+    }
+
     /// The table of contents, by which everything else is found.
     async fn read_back(&self, store: &dyn ArtifactStore, object: &StoredObject) -> Result<(), SliceError> {
         match self.written() {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use holdfast_archive::multipart::{PartBuffer, Segment, TooManyParts};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-pub use held_head::{HeldHead, SentHead};
+pub use held_head::{HaltedHead, HeldHead, SentHead};
 
 use crate::{
     error::SliceError,

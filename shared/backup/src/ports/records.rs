@@ -322,6 +322,20 @@ pub struct ServiceRun {
     /// The temporary copy that it is read from. Written down before anything of it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+    /// How far a dump of several slices is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legs: Option<Legs>,
+}
+
+/// A dump that has halted, to be gone on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Legs {
+    /// The upload that all legs fill.
+    pub upload: OpenUpload,
+    /// How often it has halted.
+    pub halted: u32,
+    /// The attempt that has halted last: what is staged is named after that.
+    pub staged: u32,
 }
 
 /// The temporary copy that a database is read from.
@@ -392,6 +406,7 @@ impl ServiceRun {
             artifact: None,
             divided: None,
             isolation: None,
+            legs: None,
         }
     }
 }

@@ -22,6 +22,7 @@ mod postgres_cut_off;
 mod postgres_everything;
 mod postgres_iam;
 mod postgres_large;
+mod postgres_legs;
 mod postgres_refused;
 mod postgres_rehearsal;
 mod postgres_restore;

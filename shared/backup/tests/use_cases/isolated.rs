@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_backup::{
     abort::abort,
     engines::{
-        Engine, EngineReport, Engines,
+        Engine, EngineReport, Engines, Halt, Leg, LegEnd,
         segments::{SegmentSender, SegmentWriter},
     },
     error::SliceError,
@@ -37,10 +37,12 @@ const SOURCE: &str = "shop-db";
 struct Readers {
     instances: Arc<FakeInstances>,
     clock: Arc<FakeClock>,
+    bytes_a_leg: usize,
 }
 
 struct Reader {
     host: String,
+    bytes_a_leg: usize,
     instances: Arc<FakeInstances>,
     clock: Arc<FakeClock>,
 }
@@ -51,6 +53,7 @@ impl Engines for Readers {
         let Service::Postgres(PostgresService { host, .. }) = service else { panic!("a database") };
         Ok(Box::new(Reader {
             host: host.clone(),
+            bytes_a_leg: self.bytes_a_leg,
             instances: self.instances.clone(),
             clock: self.clock.clone(),
         }))
@@ -67,11 +70,23 @@ impl Engine for Reader {
         Ok(None)
     }
 
-    async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
+    async fn run(&self, _: SegmentSender) -> Result<EngineReport, SliceError> {
+        panic!("a copy is read in legs")
+    }
+
+    /// What fits into no leg is sent by the last one.
+    async fn run_leg(&self, out: SegmentSender, Leg { from, .. }: Leg) -> Result<LegEnd, SliceError> {
         let held = self.instances.read(&self.host);
         let held = held.ok_or_else(|| SliceError::transient("host_unreachable", "nobody answers"))?;
+        let before = from.map(|halt| halt.bytes).unwrap_or_default();
+        let more = held.as_bytes()[before.len()..].iter().copied().take(self.bytes_a_leg);
+        let bytes: Vec<u8> = before.iter().copied().chain(more).collect();
+        if bytes.len() < held.len() {
+            let state = format!("{} bytes", bytes.len());
+            return Ok(LegEnd::Halted(Halt { state, bytes: bytes.into() }));
+        }
         let mut writer = SegmentWriter::new(out);
-        writer.write_bytes(held.into()).await?;
+        writer.write_bytes(bytes.into()).await?;
         writer.finish().await?;
         let contents = Contents::PostgresCustom {
             database: "shop".to_owned(),
@@ -80,7 +95,7 @@ impl Engine for Reader {
             tables: None,
             rows: None,
         };
-        Ok(EngineReport { contents, taken_at: self.clock.now() })
+        Ok(LegEnd::Ended(EngineReport { contents, taken_at: self.clock.now() }))
     }
 }
 
@@ -120,6 +135,14 @@ impl Case {
         Self::of_databases(World::new(), is_cluster, &["DEFAULT"]).await
     }
 
+    /// The dump halts after that many bytes.
+    async fn in_legs(is_cluster: bool, bytes_a_leg: usize) -> Self {
+        let mut case = Self::new(is_cluster).await;
+        let (instances, clock) = (case.world.instances.clone(), case.world.clock.clone());
+        case.worker.engines = Arc::new(Readers { instances, clock, bytes_a_leg });
+        case
+    }
+
     async fn of_databases(world: World, is_cluster: bool, names: &[&str]) -> Self {
         let mut record = world.register("shop").value;
         let Service::Postgres(model) = record.spec.services[0].clone() else { panic!("a database") };
@@ -131,7 +154,8 @@ impl Case {
         world.records.insert_application(record);
         let engine = if is_cluster { "aurora-postgresql" } else { "postgres" };
         world.instances.put_source(SOURCE, source(engine), "as it was");
-        let engines = Readers { instances: world.instances.clone(), clock: world.clock.clone() };
+        let (instances, clock) = (world.instances.clone(), world.clock.clone());
+        let engines = Readers { instances, clock, bytes_a_leg: usize::MAX };
         let worker = Worker { engines: Arc::new(engines), ..worker(&world) };
         let shop = builders::slug("shop");
         let asked = request::create(&world.ports, "anna", &shop, BackupRequest::default(), None).await;
@@ -207,6 +231,52 @@ async fn the_moment_of_the_snapshot_is_what_is_stored(#[values(false, true)] is_
 }
 
 #[tokio::test]
+async fn a_dump_goes_on_where_the_slice_before_has_halted() {
+    // Nine bytes.
+    for (bytes_a_leg, halts) in [(usize::MAX, 0), (9, 0), (8, 1), (4, 2), (1, 8)] {
+        let case = Case::in_legs(false, bytes_a_leg).await;
+        let mut halted = Vec::new();
+        loop {
+            let answer = case.slice().await.unwrap();
+            let runs = case.world.ports.records.service_runs(case.id).await.unwrap();
+            if let Some(legs) = runs.first().and_then(|run| run.value.legs.clone()) {
+                assert_eq!(answer, Answer::Continue);
+                assert_eq!(runs[0].value.progress.phase, Phase::Copying);
+                halted.push(legs.halted);
+                // Of the last leg, and of no other: where it has halted, and its bytes.
+                let staged = case.world.artifacts.object_keys();
+                let folder = format!("/DEFAULT/stretches/{}/halted.", legs.staged);
+                assert_eq!(staged.len(), 2, "{staged:?}");
+                assert!(staged.iter().all(|key| key.contains(&folder)), "{staged:?}");
+            }
+            if answer == Answer::Done {
+                break;
+            }
+        }
+        assert_eq!(halted, (1..=halts).collect::<Vec<u32>>());
+        let backup = case.world.backup(&case.shop, case.id);
+        case.assert_whole(&backup, "in legs");
+        let keys = case.world.artifacts.object_keys();
+        assert!(!keys.iter().any(|key| key.contains("stretches")), "{keys:?}");
+    }
+}
+
+/// As by a rule of the bucket, when nobody has gone on for a week.
+#[tokio::test]
+async fn a_dump_whose_upload_is_gone_begins_again() {
+    let case = Case::in_legs(false, 4).await;
+    let mut upload = None;
+    while upload.is_none() {
+        case.slice().await.unwrap();
+        let runs = case.world.ports.records.service_runs(case.id).await.unwrap();
+        upload = runs.first().and_then(|run| run.value.legs.clone()).map(|legs| legs.upload);
+    }
+    case.world.ports.artifacts.abort(&upload.unwrap()).await.unwrap();
+    let backup = case.drive().await;
+    case.assert_whole(&backup, "begun again");
+}
+
+#[tokio::test]
 async fn a_copy_is_as_small_and_as_private_as_can_be() {
     let case = Case::new(false).await;
     case.drive().await;
@@ -243,16 +313,21 @@ async fn a_copy_is_as_small_and_as_private_as_can_be() {
 #[case("instances.delete")]
 #[case("records.put_service_run")]
 #[case("records.backup")]
+#[case("artifacts.begin")]
+#[case("artifacts.open_uploads")]
+#[case("artifacts.put")]
+#[case("artifacts.get")]
 #[case("artifacts.put_part")]
 #[case("artifacts.complete")]
 #[case("artifacts.describe")]
+#[case("artifacts.purge")]
 #[tokio::test]
 async fn a_slice_that_dies_at_any_call_goes_on_with_the_same_copy(
     #[case] call: &str,
     #[values(Moment::Before, Moment::After)] moment: Moment,
 ) {
     for nth in 1.. {
-        let case = Case::new(true).await;
+        let case = Case::in_legs(true, 3).await;
         case.world.faults.on(call, nth, moment, Fault::Unavailable);
         let backup = case.drive().await;
         let what = format!("{call}, call {nth}, {moment:?}");
@@ -270,13 +345,14 @@ async fn a_slice_that_dies_at_any_call_goes_on_with_the_same_copy(
 #[case("instances.snapshot")]
 #[case("instances.restore")]
 #[case("instances.delete")]
+#[case("artifacts.put")]
 #[case("artifacts.complete")]
 #[tokio::test(start_paused = true)]
 async fn a_killed_worker_goes_on_with_the_same_copy(
     #[case] call: &str,
     #[values(Moment::Before, Moment::After)] moment: Moment,
 ) {
-    let case = Case::new(false).await;
+    let case = Case::in_legs(false, 3).await;
     case.world.faults.on(call, 1, moment, Fault::Hang);
     while tokio::time::timeout(Duration::from_mins(1), case.slice()).await.is_ok() {}
     let backup = case.drive().await;
@@ -290,7 +366,7 @@ async fn a_killed_worker_goes_on_with_the_same_copy(
 async fn an_abort_leaves_nothing_wherever_the_copy_stands(#[values(false, true)] is_cluster: bool) {
     let mut was_there = Vec::new();
     for slices in 0.. {
-        let case = Case::new(is_cluster).await;
+        let case = Case::in_legs(is_cluster, 3).await;
         let mut answer = Answer::Continue;
         for _ in 0..slices {
             answer = case.slice().await.unwrap();

@@ -1,7 +1,9 @@
 //! A short connection before the dump: it finds what is wrong early.
 
-use std::{str, time::Duration};
+use std::time::Duration;
 
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::{
@@ -24,6 +26,23 @@ pub(super) const SESSION_NAME: &str = "holdfast";
 /// What the server is asked.
 const QUESTION: &[u8] = b"SELECT pg_catalog.current_setting('server_version_num'),
     pg_catalog.pg_database_size(pg_catalog.current_database())";
+
+/// What is different once rows were written or a table was rewritten or emptied. Maintenance that leaves rows where they are,
+/// such as a plain `VACUUM`, does not count. The counts are kept by the [statistics
+/// system](https://www.postgresql.org/docs/current/monitoring-stats.html), and are zero in a copy that has just begun; others than the owner
+/// may see them.
+const STANDING: &[u8] = b"SET search_path = pg_catalog; SELECT
+    (SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_all_tables
+        WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') OR relname = 'pg_largeobject'),
+    (SELECT sum(relfilenode::int8) FROM pg_class
+        WHERE relkind IN ('r', 'm', 't') AND oid >= 16384)";
+
+/// A database that stands still says the same each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Standing {
+    written: String,
+    files: String,
+}
 
 /// What the server says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,26 +74,39 @@ impl Server {
 
 /// Connects once and asks the server about itself.
 pub(super) async fn ask(upstream: &Upstream) -> Result<Server, SliceError> {
+    let answer = question(upstream, QUESTION).await?;
+    let number = |index: usize| -> Option<u64> { answer.get(index)?.as_ref()?.parse().ok() };
+    match (number(0).and_then(|number| u32::try_from(number).ok()), number(1)) {
+        (Some(version_number), Some(database_bytes)) => Ok(Server { version_number, database_bytes }),
+        _ => Err(failure(
+            &upstream.service,
+            Fault::Refused,
+            "the server did not say its version and the size of the database",
+        )),
+    }
+}
+
+/// Connects once and asks what the database is like, to be compared with what it is like later.
+pub(super) async fn standing(upstream: &Upstream) -> Result<Standing, SliceError> {
+    let answer = question(upstream, STANDING).await?;
+    let text = |index: usize| answer.get(index).cloned().flatten().unwrap_or_default();
+    Ok(Standing { written: text(0), files: text(1) })
+}
+
+/// Connects once, for one question. Returns the first row of the answer.
+async fn question(upstream: &Upstream, question: &[u8]) -> Result<Vec<Option<String>>, SliceError> {
     let service = &upstream.service;
     let asking = async {
         let mut session = upstream.log_in(&startup(upstream, &service.database), None).await?;
-        let rows = session.ask(QUESTION).await.map_err(|error| match error {
+        let rows = session.ask(question).await.map_err(|error| match error {
             StatementError::Refused(refusal) => of_refusal(service, &refusal),
             StatementError::Lost(error) => failure(service, Fault::ConnectionLost, &error.to_string()),
         })?;
         // Whether it arrives or not, the session ends.
         let _ = session.wire.send(&message(b'X', &[])).await;
-        let number = |index: usize| -> Option<u64> {
-            str::from_utf8(rows.first()?.get(index)?.as_ref()?).ok()?.parse().ok()
-        };
-        match (number(0).and_then(|number| u32::try_from(number).ok()), number(1)) {
-            (Some(version_number), Some(database_bytes)) => Ok(Server { version_number, database_bytes }),
-            _ => Err(failure(
-                service,
-                Fault::Refused,
-                "the server did not say its version and the size of the database",
-            )),
-        }
+        let first = rows.into_iter().next().unwrap_or_default();
+        let text = |value: Option<Bytes>| value.map(|value| String::from_utf8_lossy(&value).into_owned());
+        Ok(first.into_iter().map(text).collect())
     };
     timeout(ASK_WITHIN, asking).await.unwrap_or_else(|_| {
         let words = format!("no answer within {} seconds", ASK_WITHIN.as_secs());

@@ -13,17 +13,19 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     process::Child,
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
-    assembly::{Assembled, Assembly},
+    assembly::{Assembled, Assembler, Assembly},
     compression::Chosen,
     failure::{Fault, failure, of_dump},
+    halt::HaltedArchive,
     login::Upstream,
     outline::{Outline, OutlineError, Pending},
     process,
@@ -57,13 +59,37 @@ pub(super) struct Run<'a> {
     /// How many sessions read, beside that of `pg_dump`.
     pub(super) sessions: usize,
     pub(super) progress: Arc<DumpProgress>,
+    /// Where another leg has halted, with the bytes of its stream.
+    pub(super) from: Option<(HaltedArchive, Bytes)>,
+    /// When to halt, if ever.
+    pub(super) until: Option<Instant>,
+}
+
+/// How far a dump came.
+pub(super) enum Dumped {
+    /// To its end.
+    Whole(Written),
+    /// To where another leg goes on, with the bytes of its stream.
+    Halted(Box<HaltedArchive>, Bytes),
+}
+
+/// Why a dump ends before its end.
+enum Broken {
+    Failed(SliceError),
+    Halted(Box<HaltedArchive>, Bytes),
+}
+
+impl From<SliceError> for Broken {
+    fn from(error: SliceError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Run<'_> {
-    /// Dumps the database into `out`. Ok means: `pg_dump` has ended well, every row that it would have read has been sent,
+    /// Dumps the database into `out`. Whole means: `pg_dump` has ended well, every row that it would have read has been sent,
     /// and so has the archive's beginning, with all positions, last of all. However it ends, `pg_dump` and all sessions have
     /// ended too; should this future be dropped, they are ended.
-    pub(super) async fn to_segments(&self, out: SegmentSender) -> Result<Written, SliceError> {
+    pub(super) async fn to_segments(&self, out: SegmentSender) -> Result<Dumped, SliceError> {
         let service = &self.upstream.service;
         let not_started = |error: io::Error| {
             failure(
@@ -80,15 +106,19 @@ impl Run<'_> {
         let guard = CancelOnDrop::new(sessions.clone());
         let mut tasks = JoinSet::new();
         let outcome = tokio::select! {
-            outcome = self.assemble(relay, &mut child, &sessions, &mut tasks, &out) => outcome,
-            () = out.closed() => Err(Stopped.into()),
+            outcome = Box::pin(self.assemble(relay, &mut child, &sessions, &mut tasks, &out)) => outcome,
+            () = out.closed() => Err(SliceError::from(Stopped).into()),
         };
         if outcome.is_err() {
             tokio::join!(process::end(&mut child), sessions.cancel());
             tasks.shutdown().await;
         }
         guard.ended();
-        outcome
+        match outcome {
+            Ok(written) => Ok(Dumped::Whole(written)),
+            Err(Broken::Halted(archive, bytes)) => Ok(Dumped::Halted(archive, bytes)),
+            Err(Broken::Failed(error)) => Err(error),
+        }
     }
 
     async fn assemble(
@@ -98,7 +128,7 @@ impl Run<'_> {
         sessions: &Arc<Sessions>,
         tasks: &mut JoinSet<Result<(), SliceError>>,
         out: &SegmentSender,
-    ) -> Result<Written, SliceError> {
+    ) -> Result<Written, Broken> {
         let (recorded_sender, recorded) = mpsc::unbounded_channel();
         let (locked_out_sender, locked_out) = mpsc::channel(1);
         let (batches_sender, batches) = mpsc::channel(self.sessions);
@@ -142,19 +172,25 @@ impl Run<'_> {
             items: items_sender,
             progress: progress.clone(),
             codec: codec_sender,
+            passed: self.from.as_ref().map_or(0, |(from, _)| from.items.count),
         };
-        let assembly = Assembly { window, progress: progress.clone(), codec };
+        let leg = (self.from.clone(), self.until);
+        let archive = Assembler::new(window, progress.clone(), codec, leg, out.clone())?;
 
         // Nothing of the beginning is sent before pg_dump has ended well.
         let reading = self.read(outline, child);
         let writing = async {
-            let assembled = assembly.write(items, out.clone()).await?;
-            drop(release);
-            Ok::<Assembled, SliceError>(assembled)
+            match archive.write(items).await? {
+                Assembly::Whole(assembled) => {
+                    drop(release);
+                    Ok(assembled)
+                }
+                Assembly::Halted(halted, bytes) => Err(Broken::Halted(halted, bytes)),
+            }
         };
         let working = async {
-            let (assembled, ()) = tokio::try_join!(writing, reading)?;
-            Ok::<Assembled, SliceError>(assembled)
+            let (assembled, ()) = tokio::try_join!(writing, async { Ok(reading.await?) })?;
+            Ok::<Box<Assembled>, Broken>(assembled)
         };
         let mut working = std::pin::pin!(working);
         let mut assembled = None;
@@ -167,14 +203,15 @@ impl Run<'_> {
                 })??,
                 done = &mut working, if assembled.is_none() => match done {
                     Ok(done) => assembled = Some(done),
-                    Err(error) => return Err(cause(tasks).await.unwrap_or(error)),
+                    Err(Broken::Failed(error)) => return Err(cause(tasks).await.unwrap_or(error).into()),
+                    Err(halted @ Broken::Halted(..)) => return Err(halted),
                 },
                 else => break,
             }
         }
         match assembled {
-            Some(assembled) => assembled.finish().await,
-            None => Err(Stopped.into()),
+            Some(assembled) => Ok(assembled.finish().await?),
+            None => Err(SliceError::from(Stopped).into()),
         }
     }
 

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use holdfast_archive::pg_custom::{
-    ArchiveReader, BlockKind, Codec, Compression, Entry, Event, Malformed, decompress,
+use holdfast_archive::{
+    checksum::Crc64Nvme,
+    pg_custom::{ArchiveReader, BlockKind, Codec, Compression, Entry, Event, Malformed, decompress},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -12,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    halt::Seen,
     progress::DumpProgress,
     ranges::{RANGES_SINCE, TableSize, divide},
     relay::{Reading, Recorded},
@@ -32,16 +34,43 @@ const LONGEST_RAW: usize = 256;
 
 /// What the archive is made of, in its order.
 pub(super) enum Item {
-    /// Bytes of `pg_dump`.
+    /// Its header, which has the time in it.
+    Header(Bytes),
+    /// An entry, or how many there are.
+    Entry(Bytes),
+    /// Bytes of `pg_dump` in a block.
     Bytes(Bytes),
     /// All entries have come; where their offset fields are, by dump id.
     EntriesEnd(HashMap<i32, u64>),
     /// A block begins, with these bytes.
     Block(i32, Bytes),
-    /// Rows of the block, and the bytes of the table that they stand for.
-    Rows(UnitIn, u64),
+    /// Rows of the block.
+    Rows(Rows),
     /// The block of a table ends.
     TableEnd(TableEnd),
+}
+
+/// Rows that one statement gives.
+pub(super) struct Rows {
+    /// Where they come from; nowhere if another leg has written them.
+    pub(super) unit: Option<UnitIn>,
+    /// The bytes of the table that they stand for.
+    pub(super) bytes: u64,
+    /// The checksum of the statement.
+    statement: Crc64Nvme,
+}
+
+impl Item {
+    /// Adds what it is known by again.
+    pub(super) fn see(&self, seen: &mut Seen) {
+        match self {
+            Self::Header(bytes) | Self::Entry(bytes) | Self::Bytes(bytes) => seen.item(&[bytes]),
+            Self::EntriesEnd(_) => seen.item(&[]),
+            Self::Block(dump_id, bytes) => seen.item(&[&dump_id.to_be_bytes(), bytes]),
+            Self::Rows(rows) => seen.item(&[rows.statement.to_string().as_bytes()]),
+            Self::TableEnd(end) => seen.item(&[&end.dump_id.to_be_bytes()]),
+        }
+    }
 }
 
 /// What `pg_dump` has made of a table that it takes for empty.
@@ -122,6 +151,8 @@ pub(super) struct Outline {
     pub(super) progress: Arc<DumpProgress>,
     /// The codec is known from the header on.
     pub(super) codec: tokio::sync::watch::Sender<Codec>,
+    /// How many items after the entries another leg has written: their rows are not read.
+    pub(super) passed: u64,
 }
 
 /// A table as its entry has it.
@@ -193,9 +224,9 @@ impl Outline {
                 state.compression = header.compression;
                 state.press = Some(Press::new(codec, self.window.clone()));
                 self.codec.send_replace(codec);
-                self.send(Item::Bytes(bytes)).await
+                self.send(Item::Header(bytes)).await
             }
-            Event::Entries(_) => self.send(Item::Bytes(bytes)).await,
+            Event::Entries(_) => self.send(Item::Entry(bytes)).await,
             Event::Entry { entry, offset_field } => {
                 state.offset_fields.insert(entry.dump_id, offset_field);
                 if entry.is_table_data() {
@@ -208,14 +239,14 @@ impl Outline {
                     };
                     state.tables.insert(dump_id, announced);
                 }
-                self.send(Item::Bytes(bytes)).await
+                self.send(Item::Entry(bytes)).await
             }
             Event::Block { kind, dump_id } => {
                 self.end_entries(state).await?;
                 if kind == BlockKind::Data && state.tables.contains_key(&dump_id) {
                     state.table = Some(Table { dump_id, chunks: Vec::new(), raw: Vec::new() });
                 }
-                self.send(Item::Block(dump_id, bytes)).await
+                self.send_item(state, Item::Block(dump_id, bytes)).await
             }
             Event::Chunk(chunk) if state.table.is_some() => {
                 if let Some(table) = &mut state.table {
@@ -233,7 +264,7 @@ impl Outline {
                 self.fill(state, table).await
             }
             Event::LargeObject(_) | Event::Chunk(_) | Event::EndOfData | Event::EndOfLargeObjects => {
-                self.send(Item::Bytes(bytes)).await
+                self.send_item(state, Item::Bytes(bytes)).await
             }
         }
     }
@@ -269,11 +300,17 @@ impl Outline {
         for (at, sql) in (0..).zip(statements) {
             // All of them together are the table, to the byte.
             let share = bytes / count + u64::from(at < bytes % count);
+            let statement = Crc64Nvme::of(&sql);
+            if state.items < self.passed {
+                self.send_item(state, Item::Rows(Rows { unit: None, bytes: share, statement })).await?;
+                continue;
+            }
             let (out, rows) = way(state.units);
             let (reading, press) = (reading.clone(), press.clone());
             let unit = Unit { number: state.units, entry: table.dump_id, sql, reading, press, out };
             state.units += 1;
-            self.send(Item::Rows(rows, share)).await?;
+            let rows = Rows { unit: Some(rows), bytes: share, statement };
+            self.send_item(state, Item::Rows(rows)).await?;
             // A part of a table is read alone, and so is what may be of any size.
             let weight = if count == 1 { size.map_or(u64::MAX, |size| size.bytes) } else { u64::MAX };
             if !self.pending.has_room(&unit, weight) {
@@ -282,7 +319,8 @@ impl Outline {
             self.pending.add(unit, weight);
         }
         let (Announced { schema, table: name, .. }, Table { dump_id, raw, .. }) = (announced, table);
-        self.send(Item::TableEnd(TableEnd { dump_id, schema, table: name, empty: raw.into(), trailer })).await
+        let end = TableEnd { dump_id, schema, table: name, empty: raw.into(), trailer };
+        self.send_item(state, Item::TableEnd(end)).await
     }
 
     /// The statement by which `pg_dump` has read the table: it asks in the order in which it writes, and has asked before
@@ -326,6 +364,12 @@ impl Outline {
         self.batches.send(units).await.map_err(|_| OutlineError::Stopped)
     }
 
+    /// Sends an item that comes after the entries.
+    async fn send_item(&mut self, state: &mut State, item: Item) -> Result<(), OutlineError> {
+        state.items += 1;
+        self.send(item).await
+    }
+
     async fn send(&mut self, item: Item) -> Result<(), OutlineError> {
         match self.items.try_send(item) {
             Ok(()) => Ok(()),
@@ -354,7 +398,9 @@ struct State {
     /// Entries whose rows are still to come.
     tables: HashMap<i32, Announced>,
     table: Option<Table>,
-    /// Units so far.
+    /// Items after the entries so far.
+    items: u64,
+    /// Units that are read so far.
     units: u64,
 }
 
@@ -368,6 +414,7 @@ impl Default for State {
             entries_ended: false,
             tables: HashMap::new(),
             table: None,
+            items: 0,
             units: 0,
         }
     }
@@ -443,6 +490,7 @@ mod tests {
             items,
             progress: Arc::default(),
             codec: tokio::sync::watch::channel(Codec::None).0,
+            passed: 0,
         };
         match (outline.read(&archive(data)[..]).await, words) {
             (Ok(()), None) => {}

@@ -1,10 +1,11 @@
 //! A stream whose beginning is sent last, because it says where everything else is.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use holdfast_archive::{
     checksum::Crc64Nvme,
-    multipart::{PartBuffer, Segment},
+    multipart::{HaltedBuffer, PartBuffer, Segment, part_bytes, part_offset},
 };
+use serde::{Deserialize, Serialize};
 
 use super::SegmentSender;
 use crate::error::SliceError;
@@ -16,6 +17,19 @@ pub struct SentHead {
     pub bytes: u64,
     /// Their checksum.
     pub crc64nvme: Crc64Nvme,
+}
+
+/// Where a stream was halted. Its bytes stand elsewhere: those of the segments that are held back, and of the one that fills.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaltedHead {
+    /// The segment that fills.
+    number: u32,
+    /// The checksum of all before it.
+    cut_crc64nvme: Crc64Nvme,
+    /// Where the head ends, once that is known.
+    head_end: Option<u64>,
+    /// How many segments are held back, from the first one on.
+    held: u32,
 }
 
 /// Cuts a stream into segments and sends them, all but those that hold its head.
@@ -36,6 +50,36 @@ impl HeldHead {
     /// A stream that has not begun.
     pub fn new(out: SegmentSender) -> Self {
         Self { parts: PartBuffer::new(), out, position: 0, cut: 0, head_end: None, held: Vec::new() }
+    }
+
+    /// A stream where `halted` was taken. None if `bytes` are not those that came with it.
+    pub fn resume(out: SegmentSender, halted: &HaltedHead, mut bytes: Bytes) -> Option<Self> {
+        let mut held = Vec::new();
+        for number in 1..=halted.held {
+            let (start, length) = (part_offset(number)?, part_bytes(number)?);
+            if bytes.len() < length {
+                return None;
+            }
+            let bytes = bytes.split_to(length);
+            held.push((start, Segment { number, crc64nvme: Crc64Nvme::of(&bytes), bytes }));
+        }
+        let HaltedHead { number, cut_crc64nvme, head_end, .. } = *halted;
+        let cut = part_offset(number)?;
+        let position = cut + bytes.len() as u64;
+        let parts = PartBuffer::resume(HaltedBuffer { number, cut_crc64nvme, filling: bytes });
+        Some(Self { parts, out, position, cut, head_end, held })
+    }
+
+    /// Stops in the middle of the stream, to go on elsewhere.
+    pub fn halt(self) -> (HaltedHead, Bytes) {
+        let HaltedBuffer { number, cut_crc64nvme, filling } = self.parts.halt();
+        let held = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        let mut bytes = BytesMut::with_capacity(filling.len());
+        for (_, segment) in self.held {
+            bytes.extend_from_slice(&segment.bytes);
+        }
+        bytes.extend_from_slice(&filling);
+        (HaltedHead { number, cut_crc64nvme, head_end: self.head_end, held }, bytes.freeze())
     }
 
     /// How many bytes were written.
@@ -152,6 +196,48 @@ mod tests {
         assert_eq!(sent(8 * MIB, 30 * MIB, vec![]).await.1, [2, 3, 4, 1]);
         assert_eq!(sent(100, 200, vec![]).await.1, [1]);
         assert_eq!(sent(0, 0, vec![]).await.1, [1]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_where_it_was_halted() {
+        let stream: Vec<u8> = (0..30 * MIB).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        // In the head, where it ends, and after it; within a segment, and where one ends.
+        for (head_end, halted_at) in
+            [(9 * MIB, MIB), (9 * MIB, 9 * MIB), (9 * MIB, 16 * MIB), (100, 20 * MIB)]
+        {
+            let (sender, mut receiver) = channel("a key");
+            let mut before = HeldHead::new(sender.clone());
+            before.write(&stream[..head_end.min(halted_at)]).await.unwrap();
+            if halted_at >= head_end {
+                before.hold_until_here();
+                before.write(&stream[head_end..halted_at]).await.unwrap();
+            }
+            let (halted, bytes) = before.halt();
+            let written = serde_json::to_string(&halted).unwrap();
+            let halted = serde_json::from_str(&written).unwrap();
+            assert!(
+                HeldHead::resume(sender.clone(), &halted, bytes.slice(..bytes.len() / 2)).is_none()
+                    || halted.held == 0
+            );
+            let mut after = HeldHead::resume(sender, &halted, bytes).unwrap();
+            assert_eq!(after.position(), halted_at as u64);
+            if halted_at < head_end {
+                after.write(&stream[halted_at..head_end]).await.unwrap();
+                after.hold_until_here();
+            }
+            after.write(&stream[halted_at.max(head_end)..]).await.unwrap();
+            let head = after.finish(&[]).await.unwrap();
+            let crc64nvme = Crc64Nvme::of(&stream[..head_end]);
+            assert_eq!(head, SentHead { bytes: head_end as u64, crc64nvme });
+            let mut segments = Vec::new();
+            while let Some(held) = receiver.next().await {
+                segments.push(held.segment);
+            }
+            segments.sort_by_key(|segment| segment.number);
+            assert_eq!(segments.iter().map(|segment| segment.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+            let sent: Vec<u8> = segments.iter().flat_map(|segment| segment.bytes.to_vec()).collect();
+            assert!(sent == stream);
+        }
     }
 
     #[tokio::test]

@@ -1,0 +1,34 @@
+//! A dump in legs: it halts before its invocation's time is over, and another one goes on.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::EngineReport;
+
+/// How far an engine is to go at once.
+#[derive(Debug, Clone)]
+pub struct Leg {
+    /// Where the leg before this one has halted; none for the first.
+    pub from: Option<Halt>,
+    /// When it is time to halt, at the next place where that can be done. Each leg comes further than the one before, however
+    /// little time it has.
+    pub until: Instant,
+}
+
+/// Where an engine has halted, for itself alone to understand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halt {
+    /// Where it goes on, as JSON.
+    pub state: String,
+    /// Bytes of the artifact that have been read and are no whole segment yet, or are held back until its end.
+    pub bytes: Bytes,
+}
+
+/// How a leg has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LegEnd {
+    /// At the end of the artifact.
+    Ended(EngineReport),
+    /// On the way.
+    Halted(Halt),
+}
