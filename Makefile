@@ -58,7 +58,8 @@ FIRST := 0
 
 .PHONY: simulate
 simulate: ## Play histories of the use cases in which everything goes wrong (HISTORIES=100000 FIRST=0)
-	cargo run --locked --package holdfast-backup --example simulate -- $(HISTORIES) $(FIRST)
+	cargo build $(CARGO_PROFILE) --workspace --locked --example simulate
+	$(HOLDFAST_BUILT)/examples/simulate $(HISTORIES) $(FIRST)
 
 .PHONY: chaos
 chaos: build ## Break jobs by SEEDS=50 seeds, and audit what is left (FLAGS="--first 1000", "--seed 17", …)

@@ -15,6 +15,7 @@ mod temporary;
 mod trust;
 mod unreached;
 
+use leg::moved;
 pub use leg::{Halt, Leg, LegEnd};
 
 use async_trait::async_trait;

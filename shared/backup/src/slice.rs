@@ -151,15 +151,15 @@ async fn within<T>(
 ) -> Result<T, SliceError> {
     tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
         let advice = match service {
-            Service::Postgres(_) if service.isolated().is_none() => {
+            Service::Postgres(_) | Service::Mysql(_) if service.isolated().is_none() => {
                 "; if its server is on RDS, register it as \"isolated\": a copy of it is dumped over as many invocations as it takes \
                  (docs/isolated.md)"
             }
-            Service::Postgres(_) => {
+            Service::Postgres(_) | Service::Mysql(_) => {
                 "; that is a table, or a part of one, for which the copy is too slow: give the copies a larger class with the \
                  stack's parameter IsolatedInstanceClass"
             }
-            _ => "; a service of this size cannot be backed up yet",
+            Service::Storage(_) => "; a service of this size cannot be backed up yet",
         };
         let error = SliceError::permanent(
             "slice_too_short",

@@ -21,9 +21,9 @@ use crate::{
 /// After this long nobody is at an ended backup any more: twice what an invocation may take.
 const SETTLED: TimeDelta = TimeDelta::minutes(30);
 
-/// Backups that ended longer ago were looked at in several nights, and are left alone: a night costs what has ended lately, and
-/// not what there is.
-const LATELY: TimeDelta = TimeDelta::days(3);
+/// Backups that ended longer ago were looked at in several nights, of which some may have failed, and are left alone: a night costs
+/// what has ended lately, and not what there is. By then a rule of the bucket has given up their uploads.
+const LATELY: TimeDelta = TimeDelta::days(7);
 
 /// Whether nights still look for what is left of a backup.
 pub(crate) fn is_looked_after(backup: &Backup, now: DateTime<Utc>) -> bool {

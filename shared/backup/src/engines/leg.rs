@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::EngineReport;
+use crate::error::SliceError;
 
 /// How far an engine is to go at once.
 #[derive(Debug, Clone)]
@@ -31,4 +32,15 @@ pub enum LegEnd {
     Ended(EngineReport),
     /// On the way.
     Halted(Halt),
+}
+
+/// What is read in several invocations is one database only if it stands still.
+pub(super) fn moved(what: &str) -> SliceError {
+    SliceError::permanent(
+        "copy_changed",
+        format!(
+            "the database was changed while it was dumped over several invocations ({what}), so that it would be of several \
+             moments; stop what writes to the temporary copy too, such as jobs of pg_cron or events of MySQL, then start a new backup"
+        ),
+    )
 }

@@ -9,6 +9,7 @@ mod failure;
 mod frames;
 mod grants;
 mod greeting;
+mod legs;
 mod process;
 mod programs;
 mod questions;
@@ -19,6 +20,8 @@ pub(crate) mod verify;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use holdfast_domain::{application::MysqlService, backup::Contents};
 use tokio::sync::OnceCell;
 
@@ -26,11 +29,16 @@ pub use programs::{InvalidMysqlDirs, MysqlPrograms};
 pub use restore::MysqlRestorer;
 
 use crate::{
-    engines::{Beside, Engine, EngineReport, row_counts, segments::SegmentSender},
+    engines::{
+        Beside, Engine, EngineReport, Leg, LegEnd, row_counts,
+        segments::{SegmentSender, SegmentWriter},
+    },
     error::SliceError,
     ports::{Clock, DatabaseCredentials},
 };
 use access::Access;
+use dump::Part;
+use legs::{BATCH_BYTES, Ended, HaltedDump, Legs};
 use questions::About;
 use rows::RowCounts;
 
@@ -41,6 +49,8 @@ pub struct MysqlEngine {
     programs: MysqlPrograms,
     clock: Arc<dyn Clock>,
     prepared: OnceCell<Prepared>,
+    /// What is dumped at a time where it can halt, in bytes of tables.
+    batch_bytes: u64,
     /// What the last run has counted.
     counted: Mutex<Option<RowCounts>>,
 }
@@ -59,7 +69,45 @@ impl MysqlEngine {
         programs: MysqlPrograms,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { service, credentials, programs, clock, prepared: OnceCell::new(), counted: Mutex::default() }
+        let (prepared, counted) = (OnceCell::new(), Mutex::default());
+        Self { service, credentials, programs, clock, prepared, batch_bytes: BATCH_BYTES, counted }
+    }
+
+    /// The same, which can halt after so many bytes of tables.
+    #[must_use]
+    pub fn with_batches(self, batch_bytes: u64) -> Self {
+        Self { batch_bytes, ..self }
+    }
+
+    /// What to say of what was written at last.
+    fn report(
+        &self,
+        Prepared { access, about }: &Prepared,
+        counts: Option<RowCounts>,
+        outside: Vec<String>,
+        taken_at: DateTime<Utc>,
+    ) -> EngineReport {
+        if counts.is_none() {
+            tracing::warn!(
+                database = self.service.database,
+                "the dump program has written rows in a way that is not understood: they are not counted"
+            );
+        }
+        let (tables, rows) =
+            (counts.as_ref().map(|counts| counts.0.len() as u64), counts.as_ref().map(RowCounts::rows));
+        *self.counted() = counts;
+        EngineReport {
+            contents: Contents::MysqlSql {
+                database: self.service.database.clone(),
+                server_version: about.version.clone(),
+                dump_version: access.programs.version.clone(),
+                outside_snapshot_count: outside.len() as u64,
+                outside_snapshot: outside.into_iter().take(Contents::OUTSIDE_SHOWN).collect(),
+                tables,
+                rows,
+            },
+            taken_at,
+        }
     }
 
     fn counted(&self) -> MutexGuard<'_, Option<RowCounts>> {
@@ -92,11 +140,12 @@ impl Engine for MysqlEngine {
     }
 
     async fn run(&self, out: SegmentSender) -> Result<EngineReport, SliceError> {
-        let Prepared { access, about } = self.prepared().await?;
+        let prepared = self.prepared().await?;
+        let access = &prepared.access;
         let columns = questions::columns(access).await?;
         let taken_at = self.clock.now();
         let outside = questions::outside_snapshot(access).await?;
-        let (whole, counts) = dump::to_segments(access, out).await?;
+        let (whole, counts) = dump::to_segments(access, Part::All, SegmentWriter::new(out)).await?;
         // Nothing of the last part is sent before this is known.
         columns.check_unchanged(access, &questions::columns(access).await?)?;
         whole.finish().await?;
@@ -108,26 +157,32 @@ impl Engine for MysqlEngine {
                 "tables without transactions are not of one moment with the others"
             );
         }
-        if counts.is_none() {
-            tracing::warn!(
-                database = self.service.database,
-                "the dump program has written rows in a way that is not understood: they are not counted"
-            );
-        }
-        let (tables, rows) =
-            (counts.as_ref().map(|counts| counts.0.len() as u64), counts.as_ref().map(RowCounts::rows));
-        *self.counted() = counts;
-        Ok(EngineReport {
-            contents: Contents::MysqlSql {
-                database: self.service.database.clone(),
-                server_version: about.version.clone(),
-                dump_version: access.programs.version.clone(),
-                outside_snapshot_count: outside.len() as u64,
-                outside_snapshot: outside.into_iter().take(Contents::OUTSIDE_SHOWN).collect(),
-                tables,
-                rows,
-            },
-            taken_at,
+        Ok(self.report(prepared, counts, outside, taken_at))
+    }
+
+    /// Halts between tables, where the database stands still, as a copy does that nobody else uses, and is too large for one go.
+    async fn run_leg(&self, out: SegmentSender, Leg { from, until }: Leg) -> Result<LegEnd, SliceError> {
+        let prepared = self.prepared().await?;
+        let access = &prepared.access;
+        let tables = questions::tables(access).await?;
+        let legs = tables.map(|tables| Legs { access, tables, batch_bytes: self.batch_bytes });
+        let Some(legs) = legs.filter(|legs| from.is_some() || legs.are_worth_it()) else {
+            return self.run(out).await.map(LegEnd::Ended);
+        };
+        let made_by = [prepared.about.version.clone(), access.programs.version.clone()];
+        let standing = questions::standing(access).await?;
+        let (dump, bytes) = match from {
+            Some(halt) => (HaltedDump::of(&halt, &made_by, &standing)?, halt.bytes),
+            None => {
+                let outside = questions::outside_snapshot(access).await?;
+                (HaltedDump::begun(made_by, self.clock.now(), outside, standing), Bytes::new())
+            }
+        };
+        Ok(match legs.go_on(dump, bytes, until, out).await? {
+            Ended::Halted(halt) => LegEnd::Halted(halt),
+            Ended::Whole(HaltedDump { counts, outside, taken_at, .. }) => {
+                LegEnd::Ended(self.report(prepared, counts, outside, taken_at))
+            }
         })
     }
 

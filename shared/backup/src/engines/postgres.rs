@@ -58,14 +58,16 @@ pub use restorer::PostgresRestorer;
 pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
 use crate::{
-    engines::{Beside, Engine, EngineReport, Leg, LegEnd, row_counts, segments::SegmentSender, trust::Trust},
+    engines::{
+        Beside, Engine, EngineReport, Leg, LegEnd, moved, row_counts, segments::SegmentSender, trust::Trust,
+    },
     error::SliceError,
     ports::{ArtifactStore, Clock, DatabaseCredentials},
 };
 use compression::Chosen;
 use connect::Server;
 use dump::{Dumped, Run};
-use halt::{HaltedArchive, HaltedDump, MadeBy, moved};
+use halt::{HaltedArchive, HaltedDump, MadeBy};
 use login::Upstream;
 use written::Written;
 

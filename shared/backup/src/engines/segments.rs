@@ -5,7 +5,11 @@ mod held_head;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_archive::multipart::{PartBuffer, Segment, TooManyParts};
+use holdfast_archive::{
+    checksum::Crc64Nvme,
+    multipart::{HaltedBuffer, PartBuffer, Segment, TooManyParts},
+};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use held_head::{HaltedHead, HeldHead, SentHead};
@@ -185,6 +189,15 @@ impl From<TooManyParts> for SliceError {
     }
 }
 
+/// Where a stream was halted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaltedStream {
+    /// The segment that fills.
+    number: u32,
+    /// The checksum of all before it.
+    cut_crc64nvme: Crc64Nvme,
+}
+
 /// Cuts a stream into segments and sends them.
 #[derive(Debug)]
 pub struct SegmentWriter {
@@ -196,6 +209,11 @@ impl SegmentWriter {
     /// A stream that has not begun.
     pub fn new(out: SegmentSender) -> Self {
         Self { parts: PartBuffer::new(), out }
+    }
+
+    /// Where its segments go.
+    pub fn sender(&self) -> &SegmentSender {
+        &self.out
     }
 
     /// Adds the next bytes.
@@ -214,6 +232,18 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// A stream where `halted` was taken, with the bytes that came with it.
+    pub fn resume(out: SegmentSender, halted: HaltedStream, filling: Bytes) -> Self {
+        let HaltedStream { number, cut_crc64nvme } = halted;
+        Self { parts: PartBuffer::resume(HaltedBuffer { number, cut_crc64nvme, filling }), out }
+    }
+
+    /// Stops in the middle of the stream, to go on elsewhere. Returns the bytes that are no whole segment yet, too.
+    pub fn halt(self) -> (HaltedStream, Bytes) {
+        let HaltedBuffer { number, cut_crc64nvme, filling } = self.parts.halt();
+        (HaltedStream { number, cut_crc64nvme }, filling)
+    }
+
     /// Ends the stream.
     pub async fn finish(self) -> Result<(), SliceError> {
         if let Some(last) = self.parts.finish().last {
@@ -227,7 +257,6 @@ impl SegmentWriter {
 mod tests {
     use std::time::Duration;
 
-    use holdfast_archive::checksum::Crc64Nvme;
     use tokio::time::timeout;
 
     use super::*;

@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod interference;
+mod legs;
 mod mariadb_server;
 mod media;
 mod media_restore;
 mod memory;
 mod mysql;
 mod mysql_cut_off;
+mod mysql_legs;
 mod mysql_refused;
 mod mysql_restore;
 mod mysql_restore_bad_days;

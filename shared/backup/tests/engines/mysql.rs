@@ -80,6 +80,20 @@ const STOCK: [&str; 8] = [
     "--single-transaction",
 ];
 
+/// The stock program makes the same of both databases.
+pub(crate) fn assert_same(server: &MariaDb, before: &str, after: &str) {
+    let stock = |database| {
+        let text = server.client("mariadb-dump", database, &STOCK, b"").stdout;
+        String::from_utf8(text).unwrap()
+    };
+    let (before, after) = (stock(before), stock(after));
+    assert!(before.lines().count() > 200);
+    for (before, after) in before.lines().zip(after.lines()) {
+        assert_eq!(before, after);
+    }
+    assert_eq!(before.lines().count(), after.lines().count());
+}
+
 /// Dumps with `engine`; gives what was stored, and the SQL that `zstd -d` would give.
 async fn dumped(engine: &MysqlEngine) -> (Stored, Vec<u8>) {
     let world = World::new();
@@ -100,16 +114,7 @@ async fn everything_there_is_comes_back() {
     server.create("restored", "");
     server.client("mariadb", "restored", &[], &sql);
 
-    let stock = |database| {
-        let text = server.client("mariadb-dump", database, &STOCK, b"").stdout;
-        String::from_utf8(text).unwrap()
-    };
-    let (before, after) = (stock("every thing"), stock("restored"));
-    assert!(before.lines().count() > 200);
-    for (before, after) in before.lines().zip(after.lines()) {
-        assert_eq!(before, after);
-    }
-    assert_eq!(before.lines().count(), after.lines().count());
+    assert_same(&server, "every thing", "restored");
     let sums = |database| {
         let tables = "numbers, texts, times, places, parts, `select`, `--help`, empty, parent, child, old, aria, audit";
         server.sql(database, &format!("CHECKSUM TABLE {tables}")).replace(&format!("{database}."), "")

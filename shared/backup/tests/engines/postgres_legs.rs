@@ -2,20 +2,15 @@
 
 use holdfast_archive::pg_custom::{ArchiveReader, Event};
 use holdfast_backup::{
-    engines::{
-        Halt, Leg,
-        postgres::{DumpCompression, DumpOptions, PostgresEngine},
-    },
-    error::SliceError,
-    ports::{OpenUpload, StoredPart},
-    upload::{LegStored, Stored, store, store_leg},
+    engines::postgres::{DumpCompression, DumpOptions},
+    upload::store,
 };
 use holdfast_testing::World;
 use rstest::rstest;
-use tokio::time::Instant;
 
 use crate::{
     KEY, assert_failure, failure,
+    legs::Legs,
     observer::Witness,
     postgres_everything::{as_text, assert_same, restored},
     server::Server,
@@ -35,51 +30,6 @@ const SHOP: &str = "
 /// The same with less in it.
 fn small_shop() -> String {
     SHOP.replace("0000)", "00)")
-}
-
-/// A dump that slices make, one leg each.
-struct Legs {
-    world: World,
-    upload: OpenUpload,
-    parts: Vec<StoredPart>,
-    halt: Option<Halt>,
-    halted: usize,
-}
-
-impl Legs {
-    async fn begin() -> Self {
-        let world = World::new();
-        let upload = world.ports.artifacts.begin(KEY, "application/octet-stream").await.unwrap();
-        Self { world, upload, parts: Vec::new(), halt: None, halted: 0 }
-    }
-
-    /// As little as there can be in a leg. Each is an engine's own, as each slice is a process.
-    async fn next(&mut self, engine: &PostgresEngine) -> Result<Option<Stored>, SliceError> {
-        let leg = Leg { from: self.halt.clone(), until: Instant::now() };
-        let upload = (&self.upload, self.parts.clone());
-        let artifacts = self.world.ports.artifacts.as_ref();
-        match store_leg(artifacts, engine, upload, leg, &mut Witness::default()).await? {
-            LegStored::Whole(stored) => Ok(Some(*stored)),
-            LegStored::Halted { halt, parts } => {
-                assert!(parts.len() >= self.parts.len());
-                (self.parts, self.halt) = (parts, Some(halt));
-                self.halted += 1;
-                Ok(None)
-            }
-        }
-    }
-
-    async fn finish(&mut self, engine: impl Fn() -> PostgresEngine) -> Result<Stored, SliceError> {
-        loop {
-            if let Some(stored) = self.next(&engine()).await? {
-                return Ok(stored);
-            }
-        }
-    }
-
-    fn archive(&self) -> Vec<u8> {
-        self.world.artifacts.bytes(KEY).unwrap().to_vec()
-    }
 }
 
 /// The archive without its header, which has the time in it.

@@ -161,7 +161,7 @@ async fn an_application_that_was_removed_is_forgotten_once_nothing_can_be_left()
     retain::run_all(&world.ports).await.unwrap();
     sweep(&world).await;
     assert_eq!(world.artifacts.version_count(&backup.prefix()), 0);
-    world.clock.advance(TimeDelta::days(3));
+    world.clock.advance(TimeDelta::days(7));
     retain::run_all(&world.ports).await.unwrap();
     assert!(!is_remembered().await);
 }

@@ -13,7 +13,7 @@ use super::{
     rows::{RowCounter, RowCounts},
 };
 use crate::{
-    engines::segments::{SegmentSender, SegmentWriter, Stopped},
+    engines::segments::{SegmentWriter, Stopped},
     error::SliceError,
 };
 
@@ -48,28 +48,59 @@ const ARGUMENTS_OF_MYSQL: [&str; 2] = [
     "--column-statistics=0",
 ];
 
-/// Dumps the database into `out`. Ok means: the program has ended well and written its last line. However it ends, the
+/// What of a database a run of the program dumps.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// All of it.
+    All,
+    /// These tables, with their rows and triggers.
+    Tables(&'a [String]),
+    /// Everything else: views, routines, events.
+    AllBut(&'a [String]),
+}
+
+impl Part<'_> {
+    /// The arguments that say so; the last ones there are.
+    fn arguments(self, database: &str) -> Vec<String> {
+        // The name ends the options, whatever it begins with.
+        let end = ["--".to_owned(), database.to_owned()];
+        match self {
+            Self::All => end.to_vec(),
+            Self::Tables(tables) => {
+                let options = ["--skip-routines".to_owned(), "--skip-events".to_owned()];
+                options.into_iter().chain(end).chain(tables.iter().cloned()).collect()
+            }
+            Self::AllBut(tables) => {
+                let ignored = tables.iter().map(|table| format!("--ignore-table={database}.{table}"));
+                ignored.chain(end).collect()
+            }
+        }
+    }
+}
+
+/// Dumps `part` of the database as what comes next of `out`. Ok means: the program has ended well and written its last line. However it ends, the
 /// program has ended too, and with it its session; should this future be dropped, it is killed.
 ///
 /// What is returned still holds back the end of the artifact; with it comes how many rows each table has, if that was understood.
 pub(super) async fn to_segments(
     access: &Access,
-    out: SegmentSender,
+    part: Part<'_>,
+    out: SegmentWriter,
 ) -> Result<(SegmentWriter, Option<RowCounts>), SliceError> {
+    let parted = part.arguments(&access.service.database);
     let mut arguments = ARGUMENTS.to_vec();
     if access.programs.family == Family::MySql {
         arguments.extend(ARGUMENTS_OF_MYSQL);
     }
-    // The name ends the options, whatever it begins with.
-    arguments.extend(["--", &access.service.database]);
+    arguments.extend(parted.iter().map(String::as_str));
     let program = &access.programs.dump;
     let mut child = process::start(program, access.settings(), &arguments).await.map_err(|error| {
         let words = format!("{} could not be started: {error}", program.display());
         failure(&access.service, Fault::DumpFailed, &words)
     })?;
-    let closing = out.clone();
+    let closing = out.sender().clone();
     let outcome = tokio::select! {
-        outcome = read(access, &mut child, SegmentWriter::new(out)) => outcome,
+        outcome = read(access, &mut child, out) => outcome,
         () = closing.closed() => Err(Stopped.into()),
     };
     if outcome.is_err() {

@@ -26,7 +26,7 @@ const DELIMITED: &[u8] = b"DELIMITER ;;\n";
 const UNDELIMITED: &[u8] = b"DELIMITER ;\n";
 
 /// How many rows each table has, by its name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct RowCounts(pub(super) BTreeMap<String, u64>);
 
 #[derive(Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    halt::{HaltedArchive, HaltedTable, Seen, moved, rows_of},
+    halt::{HaltedArchive, HaltedTable, Seen, rows_of},
     outline::{Item, Rows, TableEnd},
     progress::DumpProgress,
     unit::{Pressing, UnitIn},
@@ -21,7 +21,10 @@ use super::{
     written::{TableRows, Written},
 };
 use crate::{
-    engines::segments::{HeldHead, SegmentSender},
+    engines::{
+        moved,
+        segments::{HeldHead, SegmentSender},
+    },
     error::SliceError,
 };
 

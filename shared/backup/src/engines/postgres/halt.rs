@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{connect::Standing, written::TableRows};
 use crate::{
-    engines::{Halt, segments::HaltedHead},
+    engines::{Halt, moved, segments::HaltedHead},
     error::SliceError,
 };
 
@@ -149,15 +149,4 @@ impl HaltedDump {
 /// The rows of the tables that were written.
 pub(super) fn rows_of(tables: &[TableRows]) -> BTreeMap<i32, u64> {
     tables.iter().map(|table| (table.dump_id, table.rows)).collect()
-}
-
-/// What is read in several invocations is one database only if it stands still.
-pub(super) fn moved(what: &str) -> SliceError {
-    SliceError::permanent(
-        "copy_changed",
-        format!(
-            "the database was changed while it was dumped over several invocations ({what}), so that it would be of several \
-             moments; stop what writes to the temporary copy too, such as jobs of pg_cron, then start a new backup"
-        ),
-    )
 }

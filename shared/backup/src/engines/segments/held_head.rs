@@ -7,7 +7,7 @@ use holdfast_archive::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::SegmentSender;
+use super::{HaltedStream, SegmentSender};
 use crate::error::SliceError;
 
 /// The head of a stream, as it was sent.
@@ -22,10 +22,8 @@ pub struct SentHead {
 /// Where a stream was halted. Its bytes stand elsewhere: those of the segments that are held back, and of the one that fills.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HaltedHead {
-    /// The segment that fills.
-    number: u32,
-    /// The checksum of all before it.
-    cut_crc64nvme: Crc64Nvme,
+    /// Where it stands.
+    at: HaltedStream,
     /// Where the head ends, once that is known.
     head_end: Option<u64>,
     /// How many segments are held back, from the first one on.
@@ -63,7 +61,7 @@ impl HeldHead {
             let bytes = bytes.split_to(length);
             held.push((start, Segment { number, crc64nvme: Crc64Nvme::of(&bytes), bytes }));
         }
-        let HaltedHead { number, cut_crc64nvme, head_end, .. } = *halted;
+        let HaltedHead { at: HaltedStream { number, cut_crc64nvme }, head_end, .. } = *halted;
         let cut = part_offset(number)?;
         let position = cut + bytes.len() as u64;
         let parts = PartBuffer::resume(HaltedBuffer { number, cut_crc64nvme, filling: bytes });
@@ -79,7 +77,8 @@ impl HeldHead {
             bytes.extend_from_slice(&segment.bytes);
         }
         bytes.extend_from_slice(&filling);
-        (HaltedHead { number, cut_crc64nvme, head_end: self.head_end, held }, bytes.freeze())
+        let at = HaltedStream { number, cut_crc64nvme };
+        (HaltedHead { at, head_end: self.head_end, held }, bytes.freeze())
     }
 
     /// How many bytes were written.
