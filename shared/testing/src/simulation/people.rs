@@ -14,7 +14,7 @@ use holdfast_backup::{
 use holdfast_domain::{
     backup::{Backup, State},
     id::{ApplicationId, BackupId, RestoreId},
-    restore::{MediaMode, RestoreOptions},
+    restore::{MediaMode, Restore, RestoreOptions},
 };
 
 use super::{book::Book, dice::Dice, stage::Stage};
@@ -47,7 +47,7 @@ pub(super) fn wish(stage: &Stage, dice: &Dice) -> Option<Wish> {
         dice.pick(&found).map(|backup| backup.id)
     };
     let key = |what: &str| dice.happens(500).then(|| format!("{what}-{}", dice.below(4)));
-    Some(match dice.below(20) {
+    Some(match dice.below(24) {
         0..=4 => {
             let services = &stage.spec(&application).services;
             let one = dice.happens(200).then(|| dice.pick(services)).flatten();
@@ -87,8 +87,11 @@ pub(super) fn wish(stage: &Stage, dice: &Dice) -> Option<Wish> {
             Wish::CancelRestore(application, dice.pick(&open)?.id)
         }
         _ => {
-            let begun: Vec<_> = restores.iter().filter(|restore| restore.has_begun()).collect();
-            Wish::Undo(application, dice.pick(&begun)?.id, key("undo"))
+            // One that is open is refused; it is asked for all the same.
+            let is_ended = |restore: &Restore| restore.has_begun() && !restore.state.is_open();
+            let ended: Vec<Restore> = restores.iter().filter(|restore| is_ended(restore)).cloned().collect();
+            let restore = dice.pick(&ended).or_else(|| dice.pick(&restores))?;
+            Wish::Undo(application, restore.id, key("undo"))
         }
     })
 }
