@@ -2,7 +2,11 @@
 
 use std::io;
 
-use tokio::process::Child;
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncReadExt as _,
+    process::{Child, ChildStderr, ChildStdout},
+};
 
 use super::{
     access::Access,
@@ -10,26 +14,27 @@ use super::{
     frames,
     greeting::Family,
     process,
-    rows::{RowCounter, RowCounts},
+    rows::{RowCounter, RowCounts, RowSums},
 };
 use crate::{
     engines::segments::{SegmentSender, SegmentWriter, Stopped},
     error::SliceError,
 };
 
+/// What is read at once of what is only looked at, and how much of its end is kept, in bytes.
+const PIECE_BYTES: usize = 256 * 1024;
+const TAIL_BYTES: usize = 256;
+
 /// How the last line of a whole dump begins.
 const TRAILER: &str = "-- Dump completed";
 
 /// What both programs are told.
-const ARGUMENTS: [&str; 10] = [
+const ARGUMENTS: [&str; 7] = [
     // One snapshot of all tables that have transactions, and no locks.
     "--single-transaction",
     "--skip-lock-tables",
     // Rows as they come, not a table at a time in memory.
     "--quick",
-    "--routines",
-    "--triggers",
-    "--events",
     // Bytes as digits, so that the dump is text whatever is in it.
     "--hex-blob",
     // Every character there is; latin1 tables are converted and stay latin1.
@@ -39,6 +44,12 @@ const ARGUMENTS: [&str; 10] = [
     // A row may be as long as the protocol allows.
     "--max-allowed-packet=1G",
 ];
+
+/// What both are told besides for a backup.
+const OBJECTS: [&str; 3] = ["--routines", "--triggers", "--events"];
+
+/// What both are told besides where only rows are wanted.
+const ROWS_ONLY: [&str; 2] = ["--no-create-info", "--skip-triggers"];
 
 /// What `MySQL`'s is told besides.
 const ARGUMENTS_OF_MYSQL: [&str; 2] = [
@@ -56,17 +67,7 @@ pub(super) async fn to_segments(
     access: &Access,
     out: SegmentSender,
 ) -> Result<(SegmentWriter, Option<RowCounts>), SliceError> {
-    let mut arguments = ARGUMENTS.to_vec();
-    if access.programs.family == Family::MySql {
-        arguments.extend(ARGUMENTS_OF_MYSQL);
-    }
-    // The name ends the options, whatever it begins with.
-    arguments.extend(["--", &access.service.database]);
-    let program = &access.programs.dump;
-    let mut child = process::start(program, access.settings(), &arguments).await.map_err(|error| {
-        let words = format!("{} could not be started: {error}", program.display());
-        failure(&access.service, Fault::DumpFailed, &words)
-    })?;
+    let mut child = start(access, &OBJECTS, &access.service.database).await?;
     let closing = out.clone();
     let outcome = tokio::select! {
         outcome = read(access, &mut child, SegmentWriter::new(out)) => outcome,
@@ -78,31 +79,92 @@ pub(super) async fn to_segments(
     outcome
 }
 
-async fn read(
-    access: &Access,
-    child: &mut Child,
-    mut writer: SegmentWriter,
-) -> Result<(SegmentWriter, Option<RowCounts>), SliceError> {
-    let service = &access.service;
-    let broken = |error: io::Error| failure(service, Fault::DumpFailed, &error.to_string());
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(broken(io::Error::other("the output of the dump program is not there")));
-    };
-    let mut counter = RowCounter::new();
-    let compressed = frames::compress(stdout, &mut writer, |piece| counter.push(piece));
-    // In the same task, so that nothing of it is left when this is dropped.
-    let (tail, said) = tokio::try_join!(compressed, async { Ok(process::last_words(stderr).await) })?;
-    let status = child.wait().await.map_err(broken)?;
-    if !status.success() {
-        return Err(of_end(service, status, &said));
+/// Starts the dump program on `database`, with `more` arguments than it always has.
+async fn start(access: &Access, more: &[&str], database: &str) -> Result<Child, SliceError> {
+    let mut arguments = [&ARGUMENTS, more].concat();
+    if access.programs.family == Family::MySql {
+        arguments.extend(ARGUMENTS_OF_MYSQL);
     }
-    if !is_whole(&tail) {
+    // The name ends the options, whatever it begins with.
+    arguments.extend(["--", database]);
+    let program = &access.programs.dump;
+    process::start(program, access.settings(), &arguments).await.map_err(|error| {
+        let words = format!("{} could not be started: {error}", program.display());
+        failure(&access.service, Fault::DumpFailed, &words)
+    })
+}
+
+/// What the rows of each table of `database` add up to as a backup would have them, if that was understood. Dropped, the program is
+/// killed.
+pub(super) async fn sums(access: &Access, database: &str) -> Result<Option<RowSums>, SliceError> {
+    let mut child = start(access, &ROWS_ONLY, database).await?;
+    let mut counter = RowCounter::adding_up();
+    let looked = look(access, &mut child, |piece| counter.push(piece)).await;
+    if looked.is_err() {
+        process::end(&mut child).await;
+    }
+    looked.map(|()| counter.sums())
+}
+
+/// Shows `look` all that the program writes, which is a whole dump.
+async fn look(access: &Access, child: &mut Child, mut look: impl FnMut(&[u8])) -> Result<(), SliceError> {
+    let (mut stdout, stderr) = pipes(access, child)?;
+    let mut tail = Vec::new();
+    let reading = async {
+        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+        while stdout.read_buf(&mut piece).await? > 0 {
+            look(&piece);
+            tail.extend_from_slice(&piece[piece.len().saturating_sub(TAIL_BYTES)..]);
+            tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
+            piece.clear();
+        }
+        Ok(())
+    };
+    let (read, said) = tokio::join!(reading, process::last_words(stderr));
+    let ended: Result<(), io::Error> = read;
+    ended.map_err(|error| broken(access, &error))?;
+    check_end(access, child, &tail, &said).await
+}
+
+fn pipes(access: &Access, child: &mut Child) -> Result<(ChildStdout, ChildStderr), SliceError> {
+    match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), Some(stderr)) => Ok((stdout, stderr)),
+        _ => Err(broken(access, &io::Error::other("the output of the dump program is not there"))),
+    }
+}
+
+fn broken(access: &Access, error: &io::Error) -> SliceError {
+    failure(&access.service, Fault::DumpFailed, &error.to_string())
+}
+
+/// That the program has ended well, and that `tail` is what it has written last.
+async fn check_end(access: &Access, child: &mut Child, tail: &[u8], said: &str) -> Result<(), SliceError> {
+    let service = &access.service;
+    let status = child.wait().await.map_err(|error| broken(access, &error))?;
+    if !status.success() {
+        return Err(of_end(service, status, said));
+    }
+    if !is_whole(tail) {
         let words = format!("the dump program ended well without writing {TRAILER:?}: {said}");
         return Err(failure(service, Fault::DumpFailed, &words));
     }
     if !said.trim().is_empty() {
         tracing::warn!(said = said.trim(), "the dump program had something to say");
     }
+    Ok(())
+}
+
+async fn read(
+    access: &Access,
+    child: &mut Child,
+    mut writer: SegmentWriter,
+) -> Result<(SegmentWriter, Option<RowCounts>), SliceError> {
+    let (stdout, stderr) = pipes(access, child)?;
+    let mut counter = RowCounter::new();
+    let compressed = frames::compress(stdout, &mut writer, |piece| counter.push(piece));
+    // In the same task, so that nothing of it is left when this is dropped.
+    let (tail, said) = tokio::try_join!(compressed, async { Ok(process::last_words(stderr).await) })?;
+    check_end(access, child, &tail, &said).await?;
     Ok((writer, counter.finish()))
 }
 
