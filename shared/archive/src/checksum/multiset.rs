@@ -89,7 +89,9 @@ mod tests {
 
     fn sum_of(items: &[&[u8]]) -> MultisetSum {
         let mut hasher = MultisetHasher::default();
-        items.iter().for_each(|item| hasher.end(item));
+        for item in items {
+            hasher.end(item);
+        }
         hasher.finish().unwrap()
     }
 

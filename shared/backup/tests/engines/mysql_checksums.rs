@@ -22,14 +22,19 @@ use crate::{
 async fn compared(server: &MariaDb, backup: &Backup, database: &str) -> Result<Restored, SliceError> {
     let restorer = backup.rehearsal_with(server, database, true);
     match restorer.restore(None, SLICE, &mut Follower::quiet()).await? {
-        Outcome::Done(restored) => Ok(restored),
+        Outcome::Done(found) => Ok(found),
         Outcome::Paused { cursor } => panic!("it paused at {cursor}"),
     }
 }
 
 /// A dump of this server, which says `sql`.
 fn holding(server: &MariaDb, sql: &str) -> Backup {
-    Backup::holding(&format!("{sql}-- Dump completed\n"), &server.sql("mysql", "SELECT VERSION()"))
+    let version = server.sql("mysql", "SELECT VERSION()");
+    let mut backup = Backup::holding(&format!("{sql}-- Dump completed\n"), &version);
+    let Contents::MysqlSql { dump_version, .. } = &mut backup.artifact.contents else { panic!() };
+    // The programs come with the server.
+    *dump_version = format!("mariadb-dump Ver 10.19 Distrib {version}");
+    backup
 }
 
 /// Whatever a value is, it is the same when it comes back; and stopped while that is seen, nothing is left.

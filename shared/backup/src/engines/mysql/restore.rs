@@ -48,7 +48,7 @@ use self::{
     preflight::{Wanted, preflight},
     reading::Reading,
     survey::{Survey, missing_definers, survey},
-    values::Comparison,
+    values::{By, Comparison},
 };
 use super::{
     access::Access,
@@ -217,8 +217,13 @@ impl MysqlRestorer {
         if !self.compares_values {
             return Ok(restored);
         }
-        let versions = (self.dumped_from(), self.greeting().await?.version.as_str());
-        let comparison = Comparison { access, database, dumped, versions };
+        let program = match &self.artifact.contents {
+            Contents::MysqlSql { dump_version, .. } => dump_version,
+            _ => "",
+        };
+        let then = By { server: self.dumped_from(), program };
+        let now = By { server: &self.greeting().await?.version, program: &access.programs.version };
+        let comparison = Comparison { access, database, dumped, by: (then, now) };
         let comparing = timeout_at(deadline, comparison.run(restored, so_far, observer)).await;
         comparing.unwrap_or_else(|_| Err(self.too_short("restored and compared", time)))
     }
@@ -247,6 +252,11 @@ impl MysqlRestorer {
                 lock.keep(Box::pin(comparing)).await
             }
             Err(error) => Err(error),
+        };
+        // Whoever has the lock meanwhile removes what was tried: of that nothing can be said.
+        let tried = match tried {
+            Err(error @ (SliceError::Cancelled | SliceError::Fenced)) => Err(error),
+            tried => lock.check().await.and(tried),
         };
         let drop = || drop_beside(access, place.target, std::slice::from_ref(&place.new), &[]);
         let dropped = lock.keep(patiently(drop)).await;

@@ -330,7 +330,9 @@ mod tests {
 
     fn sum_of(rows: &[&str]) -> MultisetSum {
         let mut hasher = MultisetHasher::default();
-        rows.iter().for_each(|row| hasher.end(row.as_bytes()));
+        for row in rows {
+            hasher.end(row.as_bytes());
+        }
         hasher.finish().unwrap()
     }
 

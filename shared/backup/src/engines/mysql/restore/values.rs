@@ -28,8 +28,25 @@ pub(super) struct Comparison<'a> {
     pub(super) database: &'a str,
     /// What the rows of the dump added up to, if they were understood.
     pub(super) dumped: Option<RowSums>,
-    /// The versions of the server that was dumped, and of this one.
-    pub(super) versions: (&'a str, &'a str),
+    /// By whom values were written in the dump, and are written now.
+    pub(super) by: (By<'a>, By<'a>),
+}
+
+/// Who writes values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct By<'a> {
+    /// The version of the server, such as `10.11.19-MariaDB`.
+    pub(super) server: &'a str,
+    /// What the dump program says of itself.
+    pub(super) program: &'a str,
+}
+
+impl By<'_> {
+    /// Whether `self` and `other` write values in the same way.
+    fn writes_as(self, other: Self) -> bool {
+        let series_of = |by: Self| (series(by.server), series(version_in(by.program)));
+        series_of(self) == series_of(other)
+    }
 }
 
 impl Comparison<'_> {
@@ -48,14 +65,24 @@ impl Comparison<'_> {
         let found = loop {
             tokio::select! {
                 biased;
-                found = &mut summing => break found?,
+                found = &mut summing => break found.map_err(not_read)?,
                 _ = ticks.tick() => observer.advanced(so_far.clone()).await?,
             }
         };
         match found {
-            Some(found) => compared(restored, &dumped, &found, self.versions),
+            Some(found) => compared(restored, &dumped, &found, self.by),
             None => Ok(not_compared(restored)),
         }
+    }
+}
+
+fn not_read(error: SliceError) -> SliceError {
+    match error {
+        SliceError::Failed(mut failure) => {
+            failure.message = format!("what was restored could not be read again: {}", failure.message);
+            SliceError::Failed(failure)
+        }
+        other => other,
     }
 }
 
@@ -70,13 +97,13 @@ fn compared(
     mut restored: Restored,
     dumped: &RowSums,
     found: &RowSums,
-    (from, to): (&str, &str),
+    (then, now): (By<'_>, By<'_>),
 ) -> Result<Restored, SliceError> {
     let differing = found.differing(dumped);
     let all = restored.tables.unwrap_or_default();
     restored.values_compared = Some(all.saturating_sub(differing.len() as u64));
-    // Another version may write the same values in another way.
-    if series(from) == series(to) {
+    // Others may write the same values in another way.
+    if then.writes_as(now) {
         let words = |table: &&String| format!("{table} has other values than were dumped");
         return match row_counts::differing(differing.iter().map(words).collect()) {
             Some(differing) => Err(restored_differs(&differing)),
@@ -86,7 +113,9 @@ fn compared(
     let names: BTreeSet<String> = differing.into_iter().cloned().collect();
     if let Some(names) = row_counts::differing(names.into_iter().collect()) {
         restored.notes.push(format!(
-            "The values of {names} could not be compared: they are written differently by {from}, which was dumped, and {to}."
+            "The values of {names} could not be compared: they are written differently now, by another server or dump program \
+             ({}, {:?}) than when they were dumped ({}, {:?}).",
+            now.server, now.program, then.server, then.program
         ));
     }
     Ok(restored)
@@ -95,6 +124,12 @@ fn compared(
 /// The first two numbers of a version: within them, values are written in one way.
 fn series(version: &str) -> Vec<&str> {
     version.split(|character: char| !character.is_ascii_digit()).take(2).collect()
+}
+
+/// The version in what a dump program says of itself: that of its server, where it has another one of its own, as `MariaDB`'s have.
+fn version_in(said: &str) -> &str {
+    let after = |word| said.split_once(word).map(|(_, version)| version);
+    ["Distrib ", " from ", "Ver "].into_iter().find_map(after).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -113,15 +148,33 @@ mod tests {
         RowSums(rows.iter().map(|(table, row)| ((*table).to_owned(), sum(row))).collect())
     }
 
+    const THEN: By<'static> = By {
+        server: "10.11.19-MariaDB",
+        program: "mariadb-dump Ver 10.19 Distrib 10.11.19-MariaDB, for Linux (x86_64)",
+    };
+    const NOW: By<'static> = By {
+        server: "10.11.4-MariaDB-log",
+        program: "mysqldump Ver 10.19 Distrib 10.11.4-MariaDB, for debian-linux-gnu (aarch64)",
+    };
+    const OTHER_SERVER: By<'static> = By { server: "11.4.2-MariaDB", ..NOW };
+    const OTHER_PROGRAM: By<'static> =
+        By { program: "mariadb-dump from 11.4.2-MariaDB, client 10.11 for Linux (x86_64)", ..NOW };
+    const MYSQL: By<'static> =
+        By { server: "8.0.44", program: "mysqldump Ver 8.0.44 for Linux on x86_64 (Source distribution)" };
+    const OLD_MYSQL: By<'static> = By { server: "5.7.44", ..MYSQL };
+
     #[rstest]
-    #[case::as_it_was("1", "10.11.19-MariaDB", "10.11.4-MariaDB-log", Ok((3, 0)))]
-    #[case::another_value("2", "10.11.19-MariaDB", "10.11.4-MariaDB-log", Err(()))]
-    #[case::another_version("2", "10.6.1-MariaDB", "10.11.4-MariaDB", Ok((2, 1)))]
-    #[case::another_version_and_as_it_was("1", "5.7.44", "8.0.44", Ok((3, 0)))]
-    fn another_version_may_write_otherwise(
+    #[case::as_it_was("1", THEN, NOW, Ok((3, 0)))]
+    #[case::another_value("2", THEN, NOW, Err(()))]
+    #[case::another_value_in_mysql("2", MYSQL, MYSQL, Err(()))]
+    #[case::another_server("2", THEN, OTHER_SERVER, Ok((2, 1)))]
+    #[case::another_program("2", THEN, OTHER_PROGRAM, Ok((2, 1)))]
+    #[case::an_unknown_program("2", By { program: "", ..THEN }, NOW, Ok((2, 1)))]
+    #[case::another_server_and_as_it_was("1", OLD_MYSQL, MYSQL, Ok((3, 0)))]
+    fn others_may_write_otherwise(
         #[case] value: &str,
-        #[case] from: &str,
-        #[case] to: &str,
+        #[case] then: By<'_>,
+        #[case] now: By<'_>,
         #[case] expected: Result<(u64, usize), ()>,
     ) {
         let restored = Restored {
@@ -134,7 +187,7 @@ mod tests {
             notes: Vec::new(),
         };
         let (dumped, found) = (sums(&[("t", "1"), ("u", "1")]), sums(&[("t", value), ("u", "1")]));
-        let outcome = compared(restored, &dumped, &found, (from, to));
+        let outcome = compared(restored, &dumped, &found, (then, now));
         let outcome = outcome.map(|restored| (restored.values_compared.unwrap(), restored.notes.len()));
         assert_eq!(outcome.map_err(|_| ()), expected);
     }

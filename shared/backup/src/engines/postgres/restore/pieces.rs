@@ -235,7 +235,9 @@ mod tests {
         let long = vec![b'x'; PIECE_BYTES * 3];
         let (_, said) = rows([&long[..], b"\nshort\n\n", END].concat()).await;
         let mut expected = MultisetHasher::default();
-        [b"", &b"short"[..], &long].into_iter().for_each(|row| expected.end(row));
+        for row in [b"", &b"short"[..], &long] {
+            expected.end(row);
+        }
         assert_eq!(said.unwrap(), Read { rows: 3, sum: expected.finish() });
     }
 
