@@ -256,14 +256,15 @@ def test_a_backup_is_tried_beside_what_is_there(platform, tmp_path):
     shop.change()
     changed = shop.state()
 
-    verified = platform.ask("backup", "verify", "trial", "latest", "--restore")["verification"]
-    assert (verified["state"], verified["level"]) == ("passed", 2), verified
+    verified = platform.ask("backup", "verify", "trial", "latest", "--restore", "--checksums")["verification"]
+    assert (verified["state"], verified["level"]) == ("passed", 3), verified
     of = {one["service"]: one["rehearsed"] for one in verified["artifacts"]}
     # A materialized view has rows as well, which are made anew.
-    assert of == {"DEFAULT": {"tables": 2, "rows": 5200}, "MEDIA": {"files": len(FILES)}}
+    assert of == {"DEFAULT": {"tables": 2, "rows": 5200, "values_compared": 2}, "MEDIA": {"files": len(FILES)}}
     assert verified["rehearsal"]["seconds"] >= 0
     restore = platform.ask("restore", "show", "trial", verified["rehearsal"]["restore"])
-    assert restore["rehearsal"] and restore["state"] == "succeeded" and "undo" not in restore["links"]
+    assert restore["rehearsal"] and restore["checksums"] and restore["state"] == "succeeded"
+    assert "undo" not in restore["links"]
     assert restore["from"]["backup"] == backed_up["id"] and restore["safety_backup"] is None
     undone = platform.run("restore", "undo", "trial", restore["id"], "--yes")
     assert undone.code != 0 and "has changed nothing" in undone.err
@@ -292,3 +293,17 @@ def test_a_backup_is_tried_beside_what_is_there(platform, tmp_path):
     assert damaged.code != 0 and "later" in damaged.err and "has 1 rows, and had 2" in damaged.err
     assert shop.state() == changed and shop.left() == []
     assert platform.ask("backup", "show", "trial", "latest")["id"] == backed_up["id"] != purging["id"]
+
+    # A value that becomes another one: as many rows are there.
+    platform.server.run_sql(
+        """CREATE OR REPLACE FUNCTION purge() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+             IF current_database() LIKE 'holdfast%' THEN UPDATE public.later SET id = 3 WHERE id = 1; END IF; RETURN 1; END $$;""",
+        "trial",
+    )
+    shop.backup()
+    changed = shop.state()
+    counted = platform.ask("backup", "verify", "trial", "latest", "--restore")["verification"]
+    assert (counted["state"], counted["level"]) == ("passed", 2), counted
+    damaged = platform.run("backup", "verify", "trial", "latest", "--restore", "--checksums")
+    assert damaged.code != 0 and 'later" has other values' in damaged.err, damaged.err
+    assert shop.state() == changed and shop.left() == []

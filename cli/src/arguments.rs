@@ -229,6 +229,9 @@ pub(crate) enum Backup {
         /// Then restore it beside the application's services, compare that with what was backed up, and remove it again.
         #[arg(long)]
         restore: bool,
+        /// And compare the values that are in its tables then with those of the backup, by checksums of their rows.
+        #[arg(long, requires = "restore")]
+        checksums: bool,
     },
     /// Download what a backup holds; a broken download goes on where it broke off.
     Download(Download),

@@ -37,7 +37,9 @@ pub(crate) async fn run(command: Backup, client: &Client, terminal: &Terminal) -
         Backup::Hold { app, backup, reason } => keep::hold(&app, backup, &reason, client, terminal).await,
         Backup::Release { app, id } => keep::release(&app, id, client, terminal).await,
         Backup::Undelete { app, id } => keep::undelete(&app, id, client, terminal).await,
-        Backup::Verify { app, backup, restore } => verify::run(&app, backup, restore, client, terminal).await,
+        Backup::Verify { app, backup, restore, checksums } => {
+            verify::run(&app, backup, verify::level(restore, checksums), client, terminal).await
+        }
         Backup::Events { app, limit } => {
             events::run(format!("/v1/applications/{app}/events"), limit, client, terminal).await
         }

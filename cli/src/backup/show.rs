@@ -102,7 +102,14 @@ fn verified(last: &Verification) -> String {
                     sum(|artifact| artifact.rehearsed.as_ref()?.tables),
                     sum(|artifact| artifact.rehearsed.as_ref()?.files),
                 );
-                let tried = tried.collect::<Vec<_>>().join(", ");
+                let is_compared = |artifact: &Verified| {
+                    artifact.rehearsed.as_ref().is_some_and(|rehearsed| rehearsed.values_compared.is_some())
+                };
+                let compared = last.artifacts.iter().any(is_compared).then(|| {
+                    let tables = sum(|artifact| artifact.rehearsed.as_ref()?.values_compared);
+                    format!("the values of {tables} tables compared")
+                });
+                let tried = tried.chain(compared).collect::<Vec<_>>().join(", ");
                 let span = rehearsal
                     .seconds
                     .map_or_else(String::new, |seconds| format!(" in {}", moment::span(seconds)));

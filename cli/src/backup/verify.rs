@@ -17,19 +17,27 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Has a backup read again, and restored beside its services if that is wanted, and waits for what is found.
+/// The level that needs no asking for: everything is read.
+const LEAST_LEVEL: u8 = 1;
+
+/// How far a verification goes that restores or not, and then compares values or not.
+pub(super) fn level(restore: bool, checksums: bool) -> u8 {
+    LEAST_LEVEL + u8::from(restore) + u8::from(checksums)
+}
+
+/// Has a backup verified up to `level`, and waits for what is found.
 pub(super) async fn run(
     app: &ApplicationId,
     backup: Which,
-    restore: bool,
+    level: u8,
     client: &Client,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let id = id_of(app, backup, client).await?;
     let path = path_of(app, Which::Id(id));
     let mut call = Call::new(Method::POST, format!("{path}/verify"));
-    if restore {
-        call = call.body(json!({ "level": 2 }));
+    if level > LEAST_LEVEL {
+        call = call.body(json!({ "level": level }));
     }
     let answer = client.call(&call).await?;
     let bar = terminal.bar(&id.to_string());

@@ -85,6 +85,7 @@ pub(super) struct Rehearsal {
 pub(super) struct Rehearsed {
     pub(super) tables: Option<u64>,
     pub(super) rows: Option<u64>,
+    pub(super) values_compared: Option<u64>,
     pub(super) files: Option<u64>,
 }
 

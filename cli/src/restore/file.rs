@@ -57,6 +57,7 @@ pub(super) async fn run(options: FileRestore, terminal: &Terminal) -> Result<(),
         no_owner: options.no_owner,
         keep_old: options.keep_old,
         rehearsal: false,
+        checksums: false,
         checksum: options.checksum,
     };
     let restore = PostgresRestore::new(connection.service()?, credentials, tools, restore_options);

@@ -133,6 +133,8 @@ fn runs(view: &View) -> Table {
 /// What was restored, in words.
 fn words(restored: &Restored) -> String {
     let compared = if restored.rows_compared { ", as many as when they were dumped" } else { "" };
+    let values =
+        restored.values_compared.map(|tables| format!("the values of {tables} tables as they were dumped"));
     let database = match (restored.tables, restored.rows) {
         (Some(tables), Some(rows)) => Some(format!("{tables} tables, {rows} rows{compared}")),
         (Some(tables), None) => Some(format!("{tables} tables")),
@@ -143,7 +145,8 @@ fn words(restored: &Restored) -> String {
         (Some(files), _) => Some(format!("{files} files, as they were backed up")),
         (None, changes) => changes.map(|changes| format!("files: {}", changes.words())),
     };
-    let said: Vec<String> = database.into_iter().chain(files).chain(restored.notes.iter().cloned()).collect();
+    let said: Vec<String> =
+        database.into_iter().chain(values).chain(files).chain(restored.notes.iter().cloned()).collect();
     if said.is_empty() { "restored".to_owned() } else { said.join("; ") }
 }
 

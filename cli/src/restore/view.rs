@@ -107,6 +107,7 @@ pub(super) struct Restored {
     pub(super) tables: Option<u64>,
     pub(super) rows: Option<u64>,
     pub(super) rows_compared: bool,
+    pub(super) values_compared: Option<u64>,
     pub(super) changes: Option<Changes>,
     pub(super) files_compared: Option<u64>,
     pub(super) notes: Vec<String>,

@@ -19,8 +19,9 @@ use crate::{
 /// Reads every byte of every artifact again and compares it with what was stored: checksums, tables of contents, the rows of
 /// each table of a `PostgreSQL` dump, each file of a media archive. With the level 2, everything is then restored beside the
 /// services of the application, compared with what was written down when it was backed up, and removed again: as a restore that
-/// is a `rehearsal`, which can be followed and cancelled as any other. What was found is in the backup's `verification`. One
-/// that is found damaged counts for no policy any more. Repeating it while it is under way is harmless.
+/// is a `rehearsal`, which can be followed and cancelled as any other. With the level 3, the values in the tables of databases are
+/// compared besides, by checksums of their rows. What was found is in the backup's `verification`. One that is found damaged counts
+/// for no policy any more. Repeating it while it is under way is harmless.
 #[utoipa::path(
     post, path = "/v1/applications/{app}/backups/{id}/verify", operation_id = "verifyBackup", tag = "backups",
     params(BackupPath),

@@ -1,8 +1,8 @@
 //! Verifying a backup: every byte of it is read again, and must be what it was, and mean what it should.
 //!
-//! The record says who asked, then a job reads one artifact after the other, and the record keeps what was found. On level 2 it
-//! then has everything restored beside the services, by a restore of its own kind, and waits for what comes of that. A backup that
-//! is found damaged is left alone by every policy, and none is discarded because of it.
+//! The record says who asked, then a job reads one artifact after the other, and the record keeps what was found. On level 2 and 3
+//! it then has everything restored beside the services, by a restore of its own kind, and waits for what comes of that. A backup
+//! that is found damaged is left alone by every policy, and none is discarded because of it.
 
 mod reading;
 mod rehearsal;
@@ -50,8 +50,9 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VerificationRequest {
-    /// How far it goes: 1 reads every byte again; 2 besides restores everything beside the services, compares it, and removes it.
-    #[schema(value_type = u8, minimum = 1, maximum = 2, example = 2)]
+    /// How far it goes: 1 reads every byte again; 2 besides restores everything beside the services, compares it, and removes it;
+    /// 3 besides compares the values in the tables of databases.
+    #[schema(value_type = u8, minimum = 1, maximum = 3, example = 2)]
     pub level: VerificationLevel,
 }
 
@@ -79,12 +80,13 @@ pub async fn ask(
     let (asked_at, version) = if let Some(last) = under_way {
         if last.level < level {
             return Err(RequestError::Conflict(format!(
-                "a verification of the backup {id} is under way that restores nothing; ask again when it has ended"
+                "a verification of the backup {id} is under way that {}; ask again when it has ended",
+                less(last.level)
             )));
         }
         (last.at, version)
     } else {
-        if level == VerificationLevel::Restore {
+        if level >= VerificationLevel::Restore {
             rehearsal::refuse_homeless(ports, &backup).await?;
         }
         backup.verification = Some(Verification {
@@ -105,6 +107,14 @@ pub async fn ask(
         RequestError::Unavailable(format!("{error}; ask again to have the backup {id} verified"))
     })?;
     Ok(Versioned { value: backup, version })
+}
+
+/// What one of a lower level than another does not do.
+fn less(level: VerificationLevel) -> &'static str {
+    match level {
+        VerificationLevel::Read => "restores nothing",
+        VerificationLevel::Restore | VerificationLevel::Checksums => "compares no values",
+    }
 }
 
 /// Whether a verification goes on: it was asked for not long ago, or the restore that it waits for has not ended.
@@ -165,7 +175,9 @@ pub(crate) async fn slice(
     let Some(artifact) = backup.artifacts.iter().find(|artifact| !is_done(artifact)) else {
         return match last.level {
             VerificationLevel::Read => pass(&worker.ports, application, id, asked_at).await,
-            VerificationLevel::Restore => rehearsal::stand_by(&worker.ports, &backup, last).await,
+            VerificationLevel::Restore | VerificationLevel::Checksums => {
+                rehearsal::stand_by(&worker.ports, &backup, last).await
+            }
         };
     };
     let read = read(worker, artifact, last.cursor.as_deref(), time.saturating_sub(SPARE));

@@ -28,9 +28,10 @@ pub struct PlanSpec {
     /// After so many days the newest good backup is read again, from its first byte to its last, in the night; never without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_days: Option<u32>,
-    /// How far that verification goes: 1, which is the default, reads it; 2 restores it as well, beside the services.
+    /// How far that verification goes: 1, which is the default, reads it; 2 restores it as well, beside the services; 3 compares
+    /// the values in its tables besides.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u8>, minimum = 1, maximum = 2)]
+    #[schema(value_type = Option<u8>, minimum = 1, maximum = 3)]
     pub verify_level: Option<VerificationLevel>,
 }
 

@@ -36,6 +36,10 @@ pub struct Restore {
     /// up, and is removed again. Nothing of the application is changed.
     #[serde(default)]
     pub rehearsal: bool,
+    /// Of a rehearsal: whether the values in the tables of databases are compared with those of the archive, and not only how many
+    /// rows there are.
+    #[serde(default)]
+    pub checksums: bool,
     /// Who asked for it: an identity's ARN.
     pub requested_by: String,
     /// When it was asked for.
@@ -167,6 +171,7 @@ impl Restore {
             state: RestoreState::Queued,
             undoes: None,
             rehearsal: false,
+            checksums: false,
             requested_by,
             created_at,
             started_at: None,
@@ -200,5 +205,24 @@ impl Restore {
     /// Whether something of the application may have been changed.
     pub fn has_begun(&self) -> bool {
         !self.rehearsal && self.runs.iter().any(|run| run.doing.is_some() || run.restored.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records are read that were written before there was anything to try, or values to compare.
+    #[test]
+    fn a_restore_of_before_compares_no_values() {
+        let record = r#"{
+            "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "services": [], "options": {},
+            "from": {"application": "shop", "backup": "018bcfe5-6800-7707-8707-070707070708"}, "state": "queued",
+            "requested_by": "anna", "created_at": "2026-11-24T08:00:00Z", "attempt": 0, "preflight": [], "runs": []
+        }"#;
+        let restore: Restore = serde_json::from_str(record).unwrap();
+        assert_eq!((restore.rehearsal, restore.checksums), (false, false));
+        let restored: Restored = serde_json::from_str(r#"{"tables": 2, "rows": 30}"#).unwrap();
+        assert_eq!(restored.values_compared, None);
     }
 }

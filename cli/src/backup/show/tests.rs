@@ -78,10 +78,10 @@ fn a_backup_that_was_restored_to_verify_it_says_how_that_went() {
         "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "trigger": "on_demand",
         "state": "succeeded", "created_at": "2026-11-24T08:00:00Z",
         "verification": {
-            "state": "passed", "level": 2, "by": "schedule", "at": "2026-11-25T08:00:00Z", "finished_at": "2026-11-25T08:01:15Z",
+            "state": "passed", "level": 3, "by": "schedule", "at": "2026-11-25T08:00:00Z", "finished_at": "2026-11-25T08:01:15Z",
             "rehearsal": {"restore": "018bcfe5-6800-7707-8707-070707070709", "seconds": 70},
             "artifacts": [
-                {"service": "DEFAULT", "bytes": 1_048_576, "tables": 17, "rows": 5305, "rehearsed": {"tables": 16, "rows": 5300}},
+                {"service": "DEFAULT", "bytes": 1_048_576, "tables": 17, "rows": 5305, "rehearsed": {"tables": 16, "rows": 5300, "values_compared": 15}},
                 {"service": "MEDIA", "bytes": 1_048_576, "files": 119, "rehearsed": {"files": 120}},
             ],
         },
@@ -91,7 +91,7 @@ fn a_backup_that_was_restored_to_verify_it_says_how_that_went() {
     for said in [
         "5305 rows, 17 tables, 119 files",
         "restored in",
-        "0709: 5300 rows, 16 tables, 120 files",
+        "0709: 5300 rows, 16 tables, 120 files, the values of 15 tables compared",
         "by schedule",
     ] {
         assert!(text.contains(said), "{said}: {text}");

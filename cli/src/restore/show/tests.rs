@@ -51,15 +51,17 @@ fn one_that_was_only_tried_says_so() {
     let shown = text(&view(json!({
         "id": "018bcfe5-6800-7707-8707-070707070707", "application": "shop", "state": "succeeded", "rehearsal": true,
         "from": {"application": "shop", "backup": "018bcfe5-6800-7707-8707-070707070708"},
-        "services": [{"from": "MEDIA", "to": "MEDIA"}],
+        "services": [{"from": "DEFAULT", "to": "DEFAULT"}, {"from": "MEDIA", "to": "MEDIA"}],
         "created_at": "2026-11-24T08:00:00Z", "finished_at": "2026-11-24T08:00:05Z",
-        "runs": [{"service": "MEDIA", "bytes": 7, "doing": null,
+        "runs": [{"service": "DEFAULT", "bytes": 7, "doing": null,
+            "restored": {"tables": 17, "rows": 5305, "rows_compared": true, "values_compared": 16}}, {"service": "MEDIA", "bytes": 7, "doing": null,
             "restored": {"changes": {"added": 119, "replaced": 0, "unchanged": 0, "removed": 0}, "files_compared": 119}}],
         "links": {},
     })));
     for said in [
         "only tried",
         "beside the services, compared, and removed again",
+        "as many as when they were dumped; the values of 16 tables as they were dumped",
         "119 files, as they were backed up",
     ] {
         assert!(shown.contains(said), "{said}: {shown}");

@@ -317,10 +317,10 @@ async fn a_verification_says_how_far_it_goes() {
     let shop = client.world.register("shop").value.id;
     let backup = client.world.succeeded(&shop, builders::now(), false);
     let path = format!("/v1/applications/shop/backups/{}", backup.id);
-    for body in [json!({"level": 3}), json!({"level": "2"}), json!({"depth": 2})] {
+    for body in [json!({"level": 4}), json!({"level": "2"}), json!({"depth": 2})] {
         let answer = client.post(&format!("{path}/verify")).json(&body).send().await;
         assert_eq!(answer.status.as_u16(), 400, "{body}: {}", answer.json());
     }
-    let answer = client.post(&format!("{path}/verify")).json(&json!({"level": 2})).send().await;
-    assert_eq!((answer.status.as_u16(), &answer.json()["verification"]["level"]), (202, &json!(2)));
+    let answer = client.post(&format!("{path}/verify")).json(&json!({"level": 3})).send().await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["verification"]["level"]), (202, &json!(3)));
 }

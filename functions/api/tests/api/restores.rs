@@ -45,6 +45,7 @@ fn succeed(restore: &mut Restore, safety: BackupId) {
         tables: Some(17),
         rows: Some(5305),
         rows_compared: true,
+        values_compared: None,
         changes: None,
         files_compared: None,
         notes: Vec::new(),

@@ -1,9 +1,11 @@
-//! Checksums: S3's CRC64NVME for uploads, SHA-256 for the files of an archive.
+//! Checksums: S3's CRC64NVME for uploads, SHA-256 for the files of an archive, sums of SHA-256 for the rows of tables.
 
 mod crc64nvme;
+mod multiset;
 mod sha256;
 
 pub use crc64nvme::{Crc64Nvme, Crc64NvmeHasher};
+pub use multiset::{MultisetHasher, MultisetSum};
 pub use sha256::{Sha256, Sha256Hasher};
 
 /// A checksum that could not be read from text.

@@ -16,6 +16,11 @@ impl Sha256 {
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
+
+    /// The number that its first 128 bits are.
+    pub(super) fn leading(self) -> u128 {
+        self.0.first_chunk().copied().map_or(0, u128::from_be_bytes)
+    }
 }
 
 impl fmt::Display for Sha256 {

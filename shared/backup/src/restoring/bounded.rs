@@ -129,6 +129,7 @@ mod tests {
             tables: None,
             rows: None,
             rows_compared: false,
+            values_compared: None,
             changes: None,
             files_compared: None,
             notes,

@@ -1,9 +1,9 @@
-//! The second level of a verification: a restore beside the services, asked for, waited for, and taken into the record.
+//! The second and third level of a verification: a restore beside the services, asked for, waited for, and taken into the record.
 
 use holdfast_domain::{
     application::ApplicationSpec,
     audit::Action,
-    backup::{Backup, Failure, Rehearsal, Rehearsed, Verification, VerificationState},
+    backup::{Backup, Failure, Rehearsal, Rehearsed, Verification, VerificationLevel, VerificationState},
     id::{ApplicationId, RestoreId, ServiceName},
     restore::{Mapping, Origin, Restore, RestoreOptions, RestoreState},
 };
@@ -105,6 +105,7 @@ async fn ask(ports: &Ports, backup: &Backup, last: &Verification) -> Result<Answ
     let options = RestoreOptions { safety_backup: false, ..RestoreOptions::default() };
     let mut restore = Restore::queued(id, application.clone(), from, services, options, last.by.clone(), now);
     restore.rehearsal = true;
+    restore.checksums = last.level == VerificationLevel::Checksums;
     let purpose = format!("tries the backup {backup_id}, beside the services");
     let key = format!("verification of {backup_id} at {}", last.at.to_rfc3339());
     let new = NewRestore {
@@ -172,6 +173,7 @@ async fn pass(
             artifact.rehearsed = runs.find_map(|run| run.restored.as_ref()).map(|restored| Rehearsed {
                 tables: restored.tables,
                 rows: restored.rows,
+                values_compared: restored.values_compared,
                 files: restored.files_compared,
             });
         }

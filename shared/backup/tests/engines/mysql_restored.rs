@@ -105,11 +105,18 @@ impl Backup {
 
     /// The same, that only tries.
     pub(crate) fn rehearsal(&self, server: &MariaDb, database: &str) -> MysqlRestorer {
-        let restore = Restore { rehearsal: true, ..builders::restore_with(&RestoreOptions::default()) };
+        self.rehearsal_with(server, database, false)
+    }
+
+    /// The same, and compares values if `checksums`.
+    pub(crate) fn rehearsal_with(&self, server: &MariaDb, database: &str, checksums: bool) -> MysqlRestorer {
+        let restore =
+            Restore { rehearsal: true, checksums, ..builders::restore_with(&RestoreOptions::default()) };
         self.restorer_for(server, database, &restore, (USER, PASSWORD))
     }
 
-    fn restorer_for(
+    /// The same for any restore.
+    pub(crate) fn restorer_for(
         &self,
         server: &MariaDb,
         database: &str,

@@ -26,6 +26,7 @@ pub(crate) const OPTIONS: RestoreOptions = RestoreOptions {
     no_owner: false,
     keep_old: false,
     rehearsal: false,
+    checksums: false,
     checksum: None,
 };
 

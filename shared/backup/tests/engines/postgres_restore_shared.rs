@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Rows of a few KiB, among them some that are longer than what is sent at once, with all that is escaped in them; and a small table.
-const LARGE: &str = r"
+pub(crate) const LARGE: &str = r"
     CREATE TABLE large AS SELECT n, CASE WHEN n % 800 = 0 THEN repeat(E'\\.\n\t\\N ä' || n, 60000) ELSE text END AS text
         FROM generate_series(1, 12000) n,
         LATERAL (SELECT string_agg(md5(n || ' ' || m), E'\n') AS text FROM generate_series(1, 130) m) AS texts;

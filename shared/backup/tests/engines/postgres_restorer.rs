@@ -54,8 +54,13 @@ pub(crate) struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub(crate) async fn new(server: &'a Server, database: &'static str, sql: &str) -> Self {
+        server.create(&format!("{database}_source"), sql);
+        Self::of_source(server, database).await
+    }
+
+    /// The same, of the database `…_source` that is there.
+    pub(crate) async fn of_source(server: &'a Server, database: &'static str) -> Self {
         let (world, source) = (World::new(), format!("{database}_source"));
-        server.create(&source, sql);
         let (engine, mut witness) = (server.engine(&source), Witness::default());
         let stored = store(world.ports.artifacts.as_ref(), &engine, KEY, &mut witness).await.unwrap();
         let artifact = Artifact {
@@ -95,10 +100,20 @@ impl<'a> Case<'a> {
 
     /// One that only tries.
     pub(crate) async fn rehearsal(&self, service: PostgresService) -> Box<dyn Restorer> {
+        self.rehearsal_with(service, false).await
+    }
+
+    /// One that only tries, and compares values if `checksums`.
+    pub(crate) async fn rehearsal_with(
+        &self,
+        service: PostgresService,
+        checksums: bool,
+    ) -> Box<dyn Restorer> {
         let clients =
             Clients { postgres: self.server.clients().parse().unwrap(), mysql: "/usr/bin".parse().unwrap() };
         let (target, mapping) = (Service::Postgres(service), mapping(&[]));
-        let restore = Restore { rehearsal: true, ..builders::restore_with(&RestoreOptions::default()) };
+        let restore =
+            Restore { rehearsal: true, checksums, ..builders::restore_with(&RestoreOptions::default()) };
         open(&self.world.ports, &clients, &target, &self.artifact, &mapping, &restore).await.unwrap()
     }
 

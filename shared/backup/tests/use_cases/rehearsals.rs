@@ -31,9 +31,16 @@ use crate::{
 
 const RESTORED: VerificationRequest = VerificationRequest { level: VerificationLevel::Restore };
 
+const COMPARED: VerificationRequest = VerificationRequest { level: VerificationLevel::Checksums };
+
 /// A verification that restores, and has read everything.
 async fn asked(shop: &Shop) -> Job {
-    verify::ask(&shop.world.ports, ANNA, &shop.id, shop.backup.id, RESTORED).await.unwrap();
+    asked_for(shop, RESTORED).await
+}
+
+/// One that goes as far as `request` says, and has read everything.
+async fn asked_for(shop: &Shop, request: VerificationRequest) -> Job {
+    verify::ask(&shop.world.ports, ANNA, &shop.id, shop.backup.id, request).await.unwrap();
     let found = shop.world.records.backup(&shop.id, shop.backup.id).await.unwrap().unwrap();
     let Versioned { value: mut backup, version } = found;
     let last = backup.verification.as_mut().unwrap();
@@ -91,8 +98,8 @@ async fn what_can_be_restored_passes_and_nothing_is_changed() {
     let last = ended(&shop, &job).await;
     assert_eq!((last.state, last.level), (VerificationState::Passed, VerificationLevel::Restore));
     let rehearsed: Vec<Rehearsed> = last.artifacts.iter().filter_map(|artifact| artifact.rehearsed).collect();
-    let database = Rehearsed { tables: Some(2), rows: Some(30), files: None };
-    let storage = Rehearsed { tables: None, rows: None, files: Some(5) };
+    let database = Rehearsed { tables: Some(2), rows: Some(30), ..Rehearsed::default() };
+    let storage = Rehearsed { files: Some(5), ..Rehearsed::default() };
     assert_eq!(rehearsed, [database, storage]);
     shop.assert_untouched("restored beside them");
 
@@ -125,6 +132,53 @@ async fn what_is_something_else_when_it_is_restored_is_damage(#[case] service: &
     assert_eq!(failure.service, Some(builders::service_name(service)));
     assert!(Candidate::of(&shop.world.backup(&shop.id, shop.backup.id)).is_none(), "it counts for no policy");
     shop.assert_untouched("it differs");
+}
+
+#[tokio::test]
+async fn values_are_compared_where_that_is_asked_for() {
+    let shop = Shop::occupied();
+    let job = asked_for(&shop, COMPARED).await;
+    let last = ended(&shop, &job).await;
+    assert_eq!((last.state, last.level), (VerificationState::Passed, VerificationLevel::Checksums));
+    let rehearsed: Vec<Rehearsed> = last.artifacts.iter().filter_map(|artifact| artifact.rehearsed).collect();
+    let database =
+        Rehearsed { tables: Some(2), rows: Some(30), values_compared: Some(2), ..Rehearsed::default() };
+    let storage = Rehearsed { files: Some(5), ..Rehearsed::default() };
+    assert_eq!(rehearsed, [database, storage]);
+    let restore = shop.restore(last.rehearsal.unwrap().restore).await;
+    assert!(restore.rehearsal && restore.checksums);
+    shop.assert_untouched("compared");
+
+    // As many rows, and another value in one of them: only who asks for it learns of that.
+    shop.world.restorers.differ_in_values(&builders::service_name("DEFAULT"));
+    let job = asked_for(&shop, RESTORED).await;
+    let last = ended(&shop, &job).await;
+    assert_eq!(last.state, VerificationState::Passed);
+    assert_eq!(last.artifacts[0].rehearsed.unwrap().values_compared, None);
+    assert!(!shop.restore(last.rehearsal.unwrap().restore).await.checksums);
+    let job = asked_for(&shop, COMPARED).await;
+    let last = ended(&shop, &job).await;
+    assert_eq!(last.state, VerificationState::Damaged);
+    let failure = last.failure.unwrap();
+    assert!(failure.message.contains("another value"), "{}", failure.message);
+    assert_eq!(failure.service, Some(builders::service_name("DEFAULT")));
+    shop.assert_untouched("another value");
+}
+
+/// One that goes less far does not do for one that goes further, and the other way round it does.
+#[tokio::test]
+async fn one_that_compares_no_values_is_not_taken_for_one_that_does() {
+    let shop = Shop::new();
+    asked(&shop).await;
+    let ask = |request| verify::ask(&shop.world.ports, "bert", &shop.id, shop.backup.id, request);
+    let refused = ask(COMPARED).await.unwrap_err();
+    assert!(refused.to_string().contains("compares no values"), "{refused}");
+    ask(VerificationRequest::default()).await.unwrap();
+
+    let shop = Shop::new();
+    asked_for(&shop, COMPARED).await;
+    verify::ask(&shop.world.ports, "bert", &shop.id, shop.backup.id, RESTORED).await.unwrap();
+    assert_eq!(verification(&shop).level, VerificationLevel::Checksums);
 }
 
 #[rstest]

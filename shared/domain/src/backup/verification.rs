@@ -14,7 +14,7 @@ pub struct Verification {
     pub state: VerificationState,
     /// How far it goes.
     #[serde(default)]
-    #[schema(value_type = u8, minimum = 1, maximum = 2, example = 1)]
+    #[schema(value_type = u8, minimum = 1, maximum = 3, example = 1)]
     pub level: VerificationLevel,
     /// Who asked for it: an identity's ARN, or `schedule`.
     pub by: String,
@@ -27,7 +27,7 @@ pub struct Verification {
     /// Where the next slice goes on within the artifact that is being read; for the reader to understand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// The restore that it is tried with, of one of level 2, once everything was read.
+    /// The restore that it is tried with, of one of level 2 or 3, once everything was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rehearsal: Option<Rehearsal>,
     /// What was found to be wrong, or why it could not be looked at.
@@ -43,11 +43,15 @@ pub enum VerificationLevel {
     Read,
     /// 2: besides, everything is restored beside the services, compared, and removed again.
     Restore,
+    /// 3: besides, the values in the tables that were restored are compared with those of the archive.
+    Checksums,
 }
 
 /// That a level is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no level of verification: use 1 to have every byte read, or 2 to have it restored as well")]
+#[error(
+    "{0} is no level of verification: use 1 to have every byte read, 2 to have it restored as well, or 3 to have its values compared too"
+)]
 pub struct NoLevel(u8);
 
 impl TryFrom<u8> for VerificationLevel {
@@ -57,6 +61,7 @@ impl TryFrom<u8> for VerificationLevel {
         match level {
             1 => Ok(Self::Read),
             2 => Ok(Self::Restore),
+            3 => Ok(Self::Checksums),
             other => Err(NoLevel(other)),
         }
     }
@@ -67,6 +72,7 @@ impl From<VerificationLevel> for u8 {
         match level {
             VerificationLevel::Read => 1,
             VerificationLevel::Restore => 2,
+            VerificationLevel::Checksums => 3,
         }
     }
 }
@@ -137,6 +143,9 @@ pub struct Rehearsed {
     /// Of a database: rows in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// Of a database, on level 3: tables whose values were compared, and are those of the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values_compared: Option<u64>,
     /// Of a media archive: files and folders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
@@ -151,10 +160,12 @@ mod tests {
         let level = |text: &str| serde_json::from_str::<VerificationLevel>(text);
         assert_eq!(level("1").unwrap(), VerificationLevel::Read);
         assert_eq!(level("2").unwrap(), VerificationLevel::Restore);
-        for none in ["0", "3", "-1", "256", "\"2\"", "null"] {
+        assert_eq!(level("3").unwrap(), VerificationLevel::Checksums);
+        for none in ["0", "4", "-1", "256", "\"2\"", "null"] {
             assert!(level(none).is_err(), "{none}");
         }
         assert_eq!(serde_json::to_string(&VerificationLevel::Restore).unwrap(), "2");
         assert!(VerificationLevel::Read < VerificationLevel::Restore);
+        assert!(VerificationLevel::Restore < VerificationLevel::Checksums);
     }
 }

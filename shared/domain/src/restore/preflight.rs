@@ -72,6 +72,10 @@ pub struct Restored {
     /// Whether the rows were compared with those that were counted when they were dumped.
     #[serde(default)]
     pub rows_compared: bool,
+    /// Of a database that was rehearsed with `checksums`: tables whose values were compared, and are those of the archive. The
+    /// notes say what was not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values_compared: Option<u64>,
     /// What became of the files of a storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<MediaChanges>,

@@ -340,6 +340,7 @@ pub async fn a_restore_reads_back_with_everything_in_it(records: &dyn Records) {
         media: MediaMode::Mirror,
         into_prefix: Some("elsewhere/".to_owned()),
     };
+    (restore.rehearsal, restore.checksums) = (true, true);
     restore.undoes = Some(case.entropy.restore_id(now()));
     restore.safety_backup = Some(case.entropy.backup_id(now()));
     for moment in [
@@ -372,6 +373,7 @@ pub async fn a_restore_reads_back_with_everything_in_it(records: &dyn Records) {
             tables: Some(1),
             rows: Some(2),
             rows_compared: true,
+            values_compared: Some(4),
             changes: Some(changes),
             files_compared: Some(3),
             notes: vec!["good to know".to_owned()],

@@ -40,6 +40,7 @@ struct State {
     refusals: Vec<Refusal>,
     leaves_cursors: bool,
     differing: Vec<ServiceName>,
+    differing_in_values: Vec<ServiceName>,
 }
 
 /// What a database or the place of a storage holds: for each file, or for the database, the key of what it came from.
@@ -99,6 +100,11 @@ impl FakeRestorers {
         self.state.lock().unwrap().differing.push(service.clone());
     }
 
+    /// Lets what a rehearsal restores of a database have as many rows as were backed up, and another value in one of them.
+    pub fn differ_in_values(&self, service: &ServiceName) {
+        self.state.lock().unwrap().differing_in_values.push(service.clone());
+    }
+
     /// Lets databases be known by a cursor from just before the swap on, by which it can be asked whether that has happened.
     pub fn leave_cursors(&self) {
         self.state.lock().unwrap().leaves_cursors = true;
@@ -125,6 +131,7 @@ impl Restorers for FakeRestorers {
         let opened = FakeRestorer {
             place: if restore.rehearsal { format!("{TRIED}{}/{place}", restore.id) } else { place },
             is_rehearsal: restore.rehearsal,
+            checksums: restore.checksums,
             target: target.clone(),
             from: artifact.object.key.clone(),
             options: options.clone(),
@@ -146,6 +153,7 @@ fn place(service: &Service, prefix: Option<&str>) -> String {
 struct FakeRestorer {
     place: String,
     is_rehearsal: bool,
+    checksums: bool,
     target: Service,
     from: String,
     options: RestoreOptions,
@@ -194,16 +202,24 @@ impl FakeRestorer {
     /// Compares what was restored, and removes it.
     async fn end_rehearsal(&self) -> Result<Outcome, SliceError> {
         self.step("restorer.compare", |_| ()).await?;
-        let differs = self.state.lock().unwrap().differing.contains(self.target.name());
+        let (differs, differs_in_values) = {
+            let state = self.state.lock().unwrap();
+            let contains = |services: &[ServiceName]| services.contains(self.target.name());
+            (contains(&state.differing), contains(&state.differing_in_values))
+        };
         self.step("restorer.remove", remove).await?;
         if differs {
             return Err(restored_differs("it has a row less"));
+        }
+        if self.checksums && differs_in_values {
+            return Err(restored_differs("it has another value"));
         }
         let (is_database, files) = (self.target.is_database(), names(&self.target).len() as u64);
         Ok(Outcome::Done(Restored {
             tables: is_database.then_some(2),
             rows: is_database.then_some(30),
             rows_compared: is_database,
+            values_compared: (is_database && self.checksums).then_some(2),
             files_compared: (!is_database).then_some(files),
             ..restored(None)
         }))
@@ -340,6 +356,7 @@ fn restored(changes: Option<MediaChanges>) -> Restored {
         tables: None,
         rows: None,
         rows_compared: false,
+        values_compared: None,
         changes,
         files_compared: None,
         notes: Vec::new(),

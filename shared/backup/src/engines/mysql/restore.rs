@@ -21,6 +21,7 @@ mod preflight;
 mod reading;
 mod session;
 mod survey;
+mod values;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +32,10 @@ use holdfast_domain::{
     restore::{Mapping, Preflight, Refusal, Restore, RestoreOptions, Restored},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout, timeout_at},
+};
 
 use self::{
     counted::count,
@@ -44,11 +48,13 @@ use self::{
     preflight::{Wanted, preflight},
     reading::Reading,
     survey::{Survey, missing_definers, survey},
+    values::{By, Comparison},
 };
 use super::{
     access::Access,
     greeting::{self, Family, Greeting},
     programs::MysqlPrograms,
+    rows::{RowCounts, RowSums},
     verify,
 };
 use crate::{
@@ -82,6 +88,8 @@ pub struct MysqlRestorer {
     options: RestoreOptions,
     /// Whether nothing is to come of it.
     is_rehearsal: bool,
+    /// Whether values are compared then.
+    compares_values: bool,
     greeting: OnceCell<Greeting>,
     access: OnceCell<Access>,
 }
@@ -106,6 +114,7 @@ impl MysqlRestorer {
             only_tables: !mapping.tables.is_empty(),
             options: restore.options.clone(),
             is_rehearsal: restore.rehearsal,
+            compares_values: restore.rehearsal && restore.checksums,
             greeting: OnceCell::new(),
             access: OnceCell::new(),
         }
@@ -140,6 +149,7 @@ impl MysqlRestorer {
             overwrite: self.options.overwrite,
             without_definers: self.options.no_owner,
             rehearsal: self.is_rehearsal,
+            checksums: self.compares_values,
         };
         preflight(&wanted, family, survey)
     }
@@ -157,14 +167,14 @@ impl MysqlRestorer {
         lock.keep(place.exchange()).await
     }
 
-    /// Fills a new database.
+    /// Fills a new database; returns what its rows add up to, if that is going to be compared.
     async fn load(
         &self,
         place: &Place<'_>,
         lock: &mut Lock<'_>,
         time: Duration,
         observer: &mut dyn RestoreObserver,
-    ) -> Result<(), SliceError> {
+    ) -> Result<Option<RowSums>, SliceError> {
         place.make().await?;
         let object = &self.artifact.object;
         let load = Load {
@@ -173,16 +183,49 @@ impl MysqlRestorer {
             key: &object.key,
             size: object.size,
             without_definers: self.options.no_owner,
+            adds_up: self.compares_values,
         };
         let reading = Reading::of(&self.artifacts, object.clone());
-        lock.keep(Box::pin(timeout(time, load.run(reading, observer)))).await.unwrap_or_else(|_| {
-            let words = format!(
-                "it could not be restored within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",
-                time.as_secs()
-            );
-            Err(told(&self.target, "slice_too_short", false, &words))
-        })?;
-        lock.check().await
+        let loading = lock.keep(Box::pin(timeout(time, load.run(reading, observer)))).await;
+        let sums = loading.unwrap_or_else(|_| Err(self.too_short("restored", time)))?;
+        lock.check().await?;
+        Ok(sums)
+    }
+
+    fn too_short(&self, done: &str, time: Duration) -> SliceError {
+        let words = format!(
+            "it could not be {done} within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",
+            time.as_secs()
+        );
+        told(&self.target, "slice_too_short", false, &words)
+    }
+
+    /// Counts what was restored, and compares that with what was counted when it was dumped; and its values with those that were dumped,
+    /// if that is wanted.
+    async fn compare(
+        &self,
+        place: &Place<'_>,
+        (row_counts, dumped): (Option<&RowCounts>, Option<RowSums>),
+        (time, deadline): (Duration, Instant),
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<Restored, SliceError> {
+        let (access, database) = (place.access, place.new.as_str());
+        let bytes = self.artifact.object.size;
+        let so_far = Restoring { bytes, of_bytes: Some(bytes), doing: "comparing", cursor: None };
+        observer.advanced(so_far.clone()).await?;
+        let restored = count(access, database, row_counts).await?;
+        if !self.compares_values {
+            return Ok(restored);
+        }
+        let program = match &self.artifact.contents {
+            Contents::MysqlSql { dump_version, .. } => dump_version,
+            _ => "",
+        };
+        let then = By { server: self.dumped_from(), program };
+        let now = By { server: &self.greeting().await?.version, program: &access.programs.version };
+        let comparison = Comparison { access, database, dumped, by: (then, now) };
+        let comparing = timeout_at(deadline, comparison.run(restored, so_far, observer)).await;
+        comparing.unwrap_or_else(|_| Err(self.too_short("restored and compared", time)))
     }
 
     /// Fills a new database, counts what is in it, and drops it: the target is left alone.
@@ -191,6 +234,7 @@ impl MysqlRestorer {
         time: Duration,
         observer: &mut dyn RestoreObserver,
     ) -> Result<Outcome, SliceError> {
+        let deadline = Instant::now() + time;
         let family = self.greeting().await?.family;
         self.refused(&self.found(family, None))?;
         let access = self.access().await?;
@@ -202,15 +246,17 @@ impl MysqlRestorer {
         let row_counts = verify::told(&self.artifacts, &self.artifact.object).await?;
         let place = self.place(access, &names, &survey);
         let tried = match self.load(&place, &mut lock, time, observer).await {
-            Ok(()) => {
-                let bytes = self.artifact.object.size;
-                let so_far = Restoring { bytes, of_bytes: Some(bytes), doing: "comparing", cursor: None };
-                match observer.advanced(so_far).await {
-                    Ok(()) => lock.keep(count(access, &place.new, row_counts.as_ref())).await,
-                    Err(error) => Err(error),
-                }
+            Ok(dumped) => {
+                let dumped = (row_counts.as_ref(), dumped);
+                let comparing = self.compare(&place, dumped, (time, deadline), observer);
+                lock.keep(Box::pin(comparing)).await
             }
             Err(error) => Err(error),
+        };
+        // Whoever has the lock meanwhile removes what was tried: of that nothing can be said.
+        let tried = match tried {
+            Err(error @ (SliceError::Cancelled | SliceError::Fenced)) => Err(error),
+            tried => lock.check().await.and(tried),
         };
         let drop = || drop_beside(access, place.target, std::slice::from_ref(&place.new), &[]);
         let dropped = lock.keep(patiently(drop)).await;
@@ -264,7 +310,15 @@ impl MysqlRestorer {
                 missing.join(", ")
             ));
         }
-        Restored { tables, rows: None, rows_compared: false, changes: None, files_compared: None, notes }
+        Restored {
+            tables,
+            rows: None,
+            rows_compared: false,
+            values_compared: None,
+            changes: None,
+            files_compared: None,
+            notes,
+        }
     }
 
     /// What follows an exchange that has happened: until the record says so, what tells the next slice stays.

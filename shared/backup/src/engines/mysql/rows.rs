@@ -1,4 +1,4 @@
-//! How many rows of each table a dump has, counted as its SQL goes by.
+//! How many rows of each table a dump has, counted as its SQL goes by; and what they add up to, where that is wanted.
 //!
 //! The dump programs write rows in one way only (`dump_table` in `mysqldump.c`): a line begins with ``INSERT INTO `table` ``, then come
 //! columns in parentheses, for tables with generated ones, then `VALUES`, and rows in parentheses with commas between them, up to a
@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use holdfast_archive::checksum::{MultisetHasher, MultisetSum};
 use serde::{Deserialize, Serialize};
 
 use crate::engines::row_counts::{self, TableLine};
@@ -28,6 +29,18 @@ const UNDELIMITED: &[u8] = b"DELIMITER ;\n";
 /// How many rows each table has, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct RowCounts(pub(super) BTreeMap<String, u64>);
+
+/// What the rows of each table add up to as text, by its name: of those that have any.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct RowSums(pub(super) BTreeMap<String, MultisetSum>);
+
+impl RowSums {
+    /// The tables whose rows are not as in `others`.
+    pub(super) fn differing<'a>(&'a self, others: &'a Self) -> Vec<&'a String> {
+        let tables: BTreeSet<&String> = self.0.keys().chain(others.0.keys()).collect();
+        tables.into_iter().filter(|table| self.0.get(*table) != others.0.get(*table)).collect()
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -85,6 +98,14 @@ pub(super) struct RowCounter {
     /// Rows of the table that have ended.
     rows: u64,
     counts: BTreeMap<String, u64>,
+    adding_up: Option<AddingUp>,
+}
+
+/// What adds rows up.
+#[derive(Debug, Default)]
+struct AddingUp {
+    rows: MultisetHasher,
+    sums: BTreeMap<String, MultisetSum>,
 }
 
 /// Where in a dump it is.
@@ -124,12 +145,20 @@ impl RowCounter {
             table: String::new(),
             rows: 0,
             counts: BTreeMap::new(),
+            adding_up: None,
         }
+    }
+
+    /// The same, and adds the rows up.
+    pub(super) fn adding_up() -> Self {
+        Self { adding_up: Some(AddingUp::default()), ..Self::new() }
     }
 
     /// Takes the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) {
         let mut at = 0;
+        // Where a row begins that has not ended, as far as it is in this piece.
+        let mut row_start = self.is_in_row().then_some(0);
         while at < piece.len() {
             // What is long is passed over at once.
             let rest = &piece[at..];
@@ -143,9 +172,26 @@ impl RowCounter {
             .unwrap_or(rest.len());
             if let Some(byte) = piece.get(at) {
                 self.take(*byte);
+                match (row_start, self.is_in_row()) {
+                    (None, true) => row_start = Some(at + 1),
+                    (Some(start), false) => {
+                        row_start = None;
+                        if let Some(AddingUp { rows, .. }) = &mut self.adding_up {
+                            rows.end(&piece[start..at]);
+                        }
+                    }
+                    _ => {}
+                }
                 at += 1;
             }
         }
+        if let (Some(AddingUp { rows, .. }), Some(start)) = (&mut self.adding_up, row_start) {
+            rows.part(&piece[start..]);
+        }
+    }
+
+    fn is_in_row(&self) -> bool {
+        matches!(self.at, At::Row | At::Text | At::Escaped)
     }
 
     fn take(&mut self, byte: u8) {
@@ -182,6 +228,9 @@ impl RowCounter {
             (At::Rows, b' ' | b',' | b'\n') => At::Rows,
             (At::Rows, b'(') | (At::Text, b'\'') => At::Row,
             (At::Rows, b';') => {
+                if let Some(AddingUp { rows, sums }) = &mut self.adding_up {
+                    *sums.entry(self.table.clone()).or_default() += rows.take();
+                }
                 *self.counts.entry(self.table.clone()).or_default() += mem::take(&mut self.rows);
                 At::Rest
             }
@@ -216,7 +265,17 @@ impl RowCounter {
 
     /// How many rows each table has, if all of them were understood.
     pub(super) fn finish(self) -> Option<RowCounts> {
-        matches!(self.at, At::Line | At::Rest).then_some(RowCounts(self.counts))
+        self.is_understood().then_some(RowCounts(self.counts))
+    }
+
+    /// What the rows of each table add up to, if all of them were understood, and it has added them up.
+    pub(super) fn sums(self) -> Option<RowSums> {
+        let is_understood = self.is_understood();
+        self.adding_up.filter(|_| is_understood).map(|adding_up| RowSums(adding_up.sums))
+    }
+
+    fn is_understood(&self) -> bool {
+        matches!(self.at, At::Line | At::Rest)
     }
 }
 
@@ -261,6 +320,44 @@ mod tests {
     #[case::between("INSERT INTO `t` VALUES (1) ON DUPLICATE KEY UPDATE a = 2;\n")]
     fn what_is_written_otherwise_is_not_counted(#[case] sql: &str, #[values(1, 4096)] step: usize) {
         assert_eq!(counted(sql.as_bytes(), step), None);
+    }
+
+    fn sums(sql: &[u8], step: usize) -> Option<RowSums> {
+        let mut counter = RowCounter::adding_up();
+        sql.chunks(step).for_each(|piece| counter.push(piece));
+        counter.sums()
+    }
+
+    fn sum_of(rows: &[&str]) -> MultisetSum {
+        let mut hasher = MultisetHasher::default();
+        for row in rows {
+            hasher.end(row.as_bytes());
+        }
+        hasher.finish().unwrap()
+    }
+
+    #[rstest]
+    fn rows_are_added_up_whatever_statements_they_are_in(#[values(1, 2, 7, 4096)] step: usize) {
+        let rows = [r"3,'a\'),(\\','(;'", "1,NULL", "1,NULL", "0x2729"];
+        let sql = format!(
+            "CREATE TABLE `none` (\n  `a` int\n);\nINSERT INTO `t` VALUES ({}),({});\nINSERT INTO `u` VALUES (7);\n\
+             INSERT INTO `t` VALUES\n({}),\n({});\n",
+            rows[3], rows[1], rows[0], rows[2]
+        );
+        let expected = [("t".to_owned(), sum_of(&rows)), ("u".to_owned(), sum_of(&["7"]))];
+        assert_eq!(sums(sql.as_bytes(), step), Some(RowSums(expected.into())));
+        assert_eq!(sums(b"INSERT INTO `t` SELECT 1;\n", step), None);
+    }
+
+    #[rstest]
+    #[case::the_same("(1,'a'),(2,'b')", &[])]
+    #[case::another_value("(1,'a'),(2,'c')", &["t"])]
+    #[case::values_have_changed_places("(1,'b'),(2,'a')", &["t"])]
+    #[case::one_twice("(1,'a'),(2,'b'),(2,'b')", &["t"])]
+    fn tables_differ_by_their_rows(#[case] rows: &str, #[case] expected: &[&str]) {
+        let of = |rows: &str| sums(format!("INSERT INTO `t` VALUES {rows};\n").as_bytes(), 4096).unwrap();
+        assert_eq!(of(rows).differing(&of("(2,'b'),(1,'a')")), expected);
+        assert_eq!(RowSums::default().differing(&of(rows)), ["t"]);
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod source;
 mod sums;
 mod survey;
 mod tables;
+mod values;
 
 use std::{
     path::{Path, PathBuf},
@@ -136,6 +137,7 @@ impl PostgresRestore {
             program,
             options: self.options,
             progress,
+            sums: self.options.checksums.then(Arc::default),
         })
     }
 

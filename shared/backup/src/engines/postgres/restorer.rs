@@ -81,6 +81,7 @@ impl PostgresRestorer {
             no_owner: restore.options.no_owner,
             keep_old: false,
             rehearsal: is_rehearsal,
+            checksums: is_rehearsal && restore.checksums,
             checksum: None,
         };
         let restore = PostgresRestore::new(service.clone(), credentials, tools, options);
@@ -224,6 +225,7 @@ impl Cursor {
             tables: Some(tables),
             rows: Some(rows),
             rows_compared,
+            values_compared: None,
             changes: None,
             files_compared: None,
             notes,
@@ -233,12 +235,13 @@ impl Cursor {
 
 /// What came of a rehearsal.
 fn tried(counted: Counted, mut notes: Vec<String>) -> Restored {
-    let Counted { tables, rows, is_compared, notes: more } = counted;
+    let Counted { tables, rows, is_compared, values_compared, notes: more } = counted;
     notes.extend(more);
     Restored {
         tables: Some(tables),
         rows: Some(rows),
         rows_compared: is_compared,
+        values_compared,
         changes: None,
         files_compared: None,
         notes,

@@ -102,7 +102,7 @@ impl Session {
 
     /// After a refusal the server runs nothing more of the query, and is ready for the next one. A server that ends the
     /// session closes the connection instead, having said why.
-    async fn refused(&mut self, refusal: Refusal) -> StatementError {
+    pub(super) async fn refused(&mut self, refusal: Refusal) -> StatementError {
         while let Ok(message) = self.wire.message().await {
             if message.tag == b'Z' {
                 break;

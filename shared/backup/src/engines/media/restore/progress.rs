@@ -134,6 +134,7 @@ impl Progress {
             tables: None,
             rows: None,
             rows_compared: false,
+            values_compared: None,
             changes: Some(self.changes),
             files_compared: self.compared,
             notes,

@@ -51,6 +51,7 @@ pub(super) async fn count(
         tables: Some(counts.0.len() as u64),
         rows: Some(counts.rows()),
         rows_compared: told.is_some(),
+        values_compared: None,
         changes: None,
         files_compared: None,
         notes: if told.is_some() { vec![] } else { vec![NOT_TOLD.to_owned()] },

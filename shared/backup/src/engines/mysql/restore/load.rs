@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     engines::{
-        mysql::{access::Access, dump::is_whole},
+        mysql::{
+            access::Access,
+            dump::is_whole,
+            rows::{RowCounter, RowSums},
+        },
         restorer::{RestoreObserver, Restoring},
     },
     error::SliceError,
@@ -30,16 +34,18 @@ pub(super) struct Load<'a> {
     /// Its size in bytes.
     pub(super) size: u64,
     pub(super) without_definers: bool,
+    /// Whether to add up the rows of each table.
+    pub(super) adds_up: bool,
 }
 
 impl Load<'_> {
-    /// Loads all of `reading`. Ok means that the server has taken all of a whole dump. However it ends, the session has ended too,
-    /// unless the server has not noticed yet.
+    /// Loads all of `reading`. Ok means that the server has taken all of a whole dump; with it comes what its rows add up to, if that
+    /// is wanted and was understood. However it ends, the session has ended too, unless the server has not noticed yet.
     pub(super) async fn run(
         &self,
         reading: Reading,
         observer: &mut dyn RestoreObserver,
-    ) -> Result<(), SliceError> {
+    ) -> Result<Option<RowSums>, SliceError> {
         let stored = reading.stored();
         let session = Session::open(self.access, Some(self.database)).await?;
         let id = session.id.clone();
@@ -69,9 +75,17 @@ impl Load<'_> {
         outcome
     }
 
-    async fn feed(&self, mut reading: Reading, mut session: Session<'_>) -> Result<(), SliceError> {
+    async fn feed(
+        &self,
+        mut reading: Reading,
+        mut session: Session<'_>,
+    ) -> Result<Option<RowSums>, SliceError> {
         let mut lines = Lines::new(self.without_definers);
+        let mut counter = self.adds_up.then(RowCounter::adding_up);
         while let Some(piece) = reading.next().await? {
+            if let Some(counter) = &mut counter {
+                counter.push(&piece);
+            }
             session.feed(&lines.push(&piece)).await?;
         }
         let (rest, tail) = lines.finish();
@@ -79,6 +93,7 @@ impl Load<'_> {
             return Err(damaged(self.key, "it does not end as a whole dump does"));
         }
         session.feed(&rest).await?;
-        session.finish().await
+        session.finish().await?;
+        Ok(counter.and_then(RowCounter::sums))
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Wanted<'a> {
     pub(super) without_definers: bool,
     /// Whether it is only tried, beside the target.
     pub(super) rehearsal: bool,
+    /// Whether its values are compared then.
+    pub(super) checksums: bool,
 }
 
 /// What was found. There is no survey of a server of another family.
@@ -72,6 +74,9 @@ pub(super) fn preflight(wanted: &Wanted, family: Family, survey: Option<&Survey>
     ];
     if wanted.rehearsal {
         steps.push("count its tables and their rows".to_owned());
+        if wanted.checksums {
+            steps.push("compare the values in its tables with those of the dump".to_owned());
+        }
         steps.push("drop it".to_owned());
     } else if is_occupied {
         steps.push(format!("put its tables in the place of those of {database:?}, in one statement"));

@@ -10,8 +10,9 @@ use super::{
     control::KEEPALIVES,
     facts::{TableRows, Wants},
     failure::{lost, refused},
-    pieces::{Message, Pieces, read_rows},
+    pieces::{Message, Pieces, Read, read_rows},
     progress::RestoreProgress,
+    values::TableSums,
 };
 use crate::{
     engines::postgres::{
@@ -42,6 +43,8 @@ pub(super) struct Copier {
     database: String,
     settings: Vec<Bytes>,
     progress: Arc<RestoreProgress>,
+    /// Where it is kept what the rows of tables add up to, if that is wanted.
+    sums: Option<Arc<TableSums>>,
 }
 
 impl Copier {
@@ -55,7 +58,12 @@ impl Copier {
     ) -> Self {
         let settings = SETTINGS.iter().map(|setting| Bytes::from_static(setting.as_bytes()));
         let settings = settings.chain(wants.settings.iter().cloned()).collect();
-        Self { sessions, archive, database, settings, progress }
+        Self { sessions, archive, database, settings, progress, sums: None }
+    }
+
+    /// One that keeps in `sums` what the rows of each table add up to, if they are there.
+    pub(super) fn adding_up(self, sums: Option<Arc<TableSums>>) -> Self {
+        Self { sums, ..self }
     }
 
     /// Begins a session in which rows can be copied.
@@ -82,7 +90,12 @@ impl Copier {
 
     /// Begins to read the rows of a table.
     pub(super) fn read(&self, table: &TableRows) -> Pieces {
-        read_rows(&self.archive, table, self.progress.clone())
+        read_rows(&self.archive, table, self.progress.clone(), self.sums.is_some())
+    }
+
+    /// The same once more, which is no progress.
+    pub(super) fn read_again(&self, table: &TableRows) -> Pieces {
+        read_rows(&self.archive, table, Arc::default(), false)
     }
 
     /// Copies what it gets of the rows of a table, until there are no more. Returns how many the server says it took.
@@ -106,7 +119,7 @@ impl Copier {
 
     /// Compares how many rows of a table the server has taken with how many there are in the archive, and should be.
     pub(super) fn check(&self, table: &TableRows, rows: &Pieces, taken: u64) -> Result<(), SliceError> {
-        let read = rows.read().unwrap_or_default();
+        let Read { rows: read, sum } = rows.read().unwrap_or_default();
         let name = String::from_utf8_lossy(&table.name);
         if taken != read {
             let words = format!("{name} has {read} rows in the archive, and the server took {taken}");
@@ -115,6 +128,9 @@ impl Copier {
         if let Some(told) = table.rows.filter(|told| *told != read) {
             let words = format!("{name} has {read} rows, and {told} by the row counts beside it");
             return Err(self.archive.source.damaged(&words));
+        }
+        if let (Some(sums), Some(sum)) = (&self.sums, sum) {
+            sums.keep(table.dump_id, sum);
         }
         self.progress.finished_table(read);
         Ok(())

@@ -18,6 +18,8 @@ pub(in crate::engines::postgres) struct Counted {
     pub(in crate::engines::postgres) rows: u64,
     /// Whether each has as many as were written down when they were dumped.
     pub(in crate::engines::postgres) is_compared: bool,
+    /// How many tables have the values that they have in the archive, where that was asked for.
+    pub(in crate::engines::postgres) values_compared: Option<u64>,
     /// What is good to know.
     pub(in crate::engines::postgres) notes: Vec<String>,
 }

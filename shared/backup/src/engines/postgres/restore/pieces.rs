@@ -1,12 +1,15 @@
 //! The rows of a table, out of their block and as messages for the server.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read},
+    io::{self, BufRead as _, BufReader, Read as _},
     sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
-use holdfast_archive::pg_custom::{BlockData, BlockKind, Compression, block_head};
+use holdfast_archive::{
+    checksum::{MultisetHasher, MultisetSum},
+    pg_custom::{BlockData, BlockKind, Compression, block_head},
+};
 use tokio::sync::{Mutex, MutexGuard, mpsc};
 
 use super::{archive::Archive, facts::TableRows, progress::RestoreProgress};
@@ -31,8 +34,17 @@ pub(in crate::engines::postgres) const END: &[u8] = b"\\.\n\n\n";
 enum Piece {
     /// A `CopyData` message.
     Message(Message),
-    /// There are no more; this is how many there were.
-    End(u64),
+    /// There are no more; this is what there was.
+    End(Read),
+}
+
+/// What was read of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Read {
+    /// How many rows.
+    pub(super) rows: u64,
+    /// What they add up to, if that was asked for.
+    pub(super) sum: Option<MultisetSum>,
 }
 
 /// Some rows, as the server takes them.
@@ -47,13 +59,13 @@ pub(super) struct Message {
 #[derive(Debug)]
 pub(super) struct Pieces {
     coming: Mutex<mpsc::Receiver<io::Result<Piece>>>,
-    /// How many rows there were, once all were taken; none, if they could not be read.
-    read: OnceLock<Option<u64>>,
+    /// What was read, once all of it was taken; none, if it could not be.
+    read: OnceLock<Option<Read>>,
 }
 
 impl Pieces {
-    /// How many rows there were, once all of them were taken.
-    pub(super) fn read(&self) -> Option<u64> {
+    /// What was read, once all rows were taken.
+    pub(super) fn read(&self) -> Option<Read> {
         self.read.get().copied().flatten()
     }
 
@@ -66,7 +78,7 @@ impl Pieces {
 /// The turn to take messages, until one ends where a row does.
 pub(super) struct Turn<'a> {
     coming: MutexGuard<'a, mpsc::Receiver<io::Result<Piece>>>,
-    read: &'a OnceLock<Option<u64>>,
+    read: &'a OnceLock<Option<Read>>,
 }
 
 impl Turn<'_> {
@@ -80,8 +92,8 @@ impl Turn<'_> {
         }
         let error = match self.coming.recv().await {
             Some(Ok(Piece::Message(message))) => return Ok(Some(message)),
-            Some(Ok(Piece::End(rows))) => {
-                self.read.get_or_init(|| Some(rows));
+            Some(Ok(Piece::End(read))) => {
+                self.read.get_or_init(|| Some(read));
                 return Ok(None);
             }
             Some(Err(error)) => error,
@@ -92,13 +104,19 @@ impl Turn<'_> {
     }
 }
 
-/// Reads the rows of `table` on a thread of their own, which ends when nobody takes them any more.
-pub(super) fn read_rows(archive: &Archive, table: &TableRows, progress: Arc<RestoreProgress>) -> Pieces {
+/// Reads the rows of `table` on a thread of their own, which ends when nobody takes them any more; and adds them up, if `is_summed`.
+pub(super) fn read_rows(
+    archive: &Archive,
+    table: &TableRows,
+    progress: Arc<RestoreProgress>,
+    is_summed: bool,
+) -> Pieces {
     let (sender, coming) = mpsc::channel(PIECES);
     let from = archive.source.read(table.position..table.position + table.bytes);
     let (compression, dump_id) = (archive.contents.header.compression, table.dump_id);
     tokio::task::spawn_blocking(move || {
-        let end = read(compression, dump_id, from, &sender, &progress);
+        let hasher = is_summed.then(MultisetHasher::default);
+        let end = read(compression, dump_id, from, &sender, &progress, hasher);
         // Nobody takes it any more only when everything is being stopped.
         let _ = sender.blocking_send(end.map(Piece::End));
     });
@@ -108,10 +126,11 @@ pub(super) fn read_rows(archive: &Archive, table: &TableRows, progress: Arc<Rest
 fn read(
     compression: Compression,
     dump_id: i32,
-    from: impl Read,
+    from: impl io::Read,
     to: &mpsc::Sender<io::Result<Piece>>,
     progress: &RestoreProgress,
-) -> io::Result<u64> {
+    mut hasher: Option<MultisetHasher>,
+) -> io::Result<Read> {
     let mut from = BufReader::with_capacity(READ_BYTES, from);
     let mut data = BlockData::open(compression, dump_id, &mut from)?;
     progress.copied(block_head(BlockKind::Data, dump_id).len() as u64, 0);
@@ -130,6 +149,9 @@ fn read(
         held = piece.split_off(row_end.map_or(may_be_end, |end| HEAD_BYTES + end + 1));
         let raw = &piece[HEAD_BYTES..];
         rows += lines(raw);
+        if let Some(hasher) = &mut hasher {
+            hasher.lines(raw);
+        }
         progress.copied(data.taken() - taken, raw.len() as u64);
         taken = data.taken();
         if !raw.is_empty() {
@@ -149,7 +171,7 @@ fn read(
     if held != END {
         damaged("the rows have no end")
     } else if from.fill_buf()?.is_empty() {
-        Ok(rows)
+        Ok(Read { rows, sum: hasher.and_then(MultisetHasher::finish) })
     } else {
         damaged("something follows the rows")
     }
@@ -169,13 +191,14 @@ mod tests {
     use super::*;
 
     /// The rows of a block that holds `data`, and how many they are said to be.
-    async fn rows(data: Vec<u8>) -> (Vec<u8>, io::Result<u64>) {
+    async fn rows(data: Vec<u8>) -> (Vec<u8>, io::Result<Read>) {
         let mut block = block_head(BlockKind::Data, 7);
         block.extend(data.chunks(100_000).flat_map(chunk));
         block.extend(end_of_data());
         let (sender, mut messages) = mpsc::channel(PIECES);
         let reading = tokio::task::spawn_blocking(move || {
-            read(Compression::None, 7, &block[..], &sender, &RestoreProgress::default())
+            let hasher = Some(MultisetHasher::default());
+            read(Compression::None, 7, &block[..], &sender, &RestoreProgress::default(), hasher)
         });
         let mut out = Vec::new();
         while let Some(piece) = messages.recv().await {
@@ -202,7 +225,20 @@ mod tests {
         let text = b"x\n".repeat(count);
         let (out, said) = rows([&text[..], END].concat()).await;
         assert!(out == text);
-        assert_eq!(said.unwrap(), count as u64);
+        let Read { rows, sum } = said.unwrap();
+        assert_eq!((rows, sum.unwrap().items()), (count as u64, count as u64));
+    }
+
+    /// Whatever pieces it comes in.
+    #[tokio::test]
+    async fn a_row_longer_than_a_piece_is_one_row() {
+        let long = vec![b'x'; PIECE_BYTES * 3];
+        let (_, said) = rows([&long[..], b"\nshort\n\n", END].concat()).await;
+        let mut expected = MultisetHasher::default();
+        for row in [b"", &b"short"[..], &long] {
+            expected.end(row);
+        }
+        assert_eq!(said.unwrap(), Read { rows: 3, sum: expected.finish() });
     }
 
     #[tokio::test]
@@ -211,7 +247,7 @@ mod tests {
         block.extend([chunk(END), end_of_data(), vec![0]].concat());
         let (sender, _messages) = mpsc::channel(PIECES);
         let reading = tokio::task::spawn_blocking(move || {
-            read(Compression::None, 7, &block[..], &sender, &RestoreProgress::default())
+            read(Compression::None, 7, &block[..], &sender, &RestoreProgress::default(), None)
         });
         assert!(reading.await.unwrap().is_err());
     }

@@ -33,6 +33,8 @@ pub struct RestoreOptions {
     pub keep_old: bool,
     /// Only try it: the new database is never put in the place of another one. Its rows are counted, and it is dropped.
     pub rehearsal: bool,
+    /// Of one that is only tried: compare the values in its tables with those of the archive.
+    pub checksums: bool,
     /// What the checksum of the whole archive must be.
     pub checksum: Option<Crc64Nvme>,
 }

@@ -22,6 +22,7 @@ use super::{
     source::Source,
     survey::Survey,
     unless,
+    values::{Compared, Comparison, TableSums},
 };
 use crate::{
     engines::{
@@ -45,6 +46,8 @@ pub struct PreparedRestore {
     pub(super) program: PathBuf,
     pub(super) options: RestoreOptions,
     pub(super) progress: Arc<RestoreProgress>,
+    /// What the rows of tables add up to, if that is going to be compared.
+    pub(super) sums: Option<Arc<TableSums>>,
 }
 
 impl PreparedRestore {
@@ -136,11 +139,35 @@ impl PreparedRestore {
         }
         self.progress.enter(RestorePhase::Counting);
         let copier = self.copier(sessions, database);
-        unless(&mut stopped, count(&copier, &self.archive)).await.map(Some)
+        let mut counted = unless(&mut stopped, count(&copier, &self.archive)).await?;
+        if let Some(sums) = &self.sums {
+            let compared = self.compare_values(copier, sums.clone(), stopped).await?;
+            counted.values_compared = Some(compared.tables);
+            counted.notes.extend(compared.notes);
+        }
+        Ok(Some(counted))
     }
 
     fn copier(&self, sessions: &Arc<Sessions>, database: String) -> Copier {
-        Copier::new(sessions.clone(), self.archive.clone(), database, &self.wants, self.progress.clone())
+        let progress = self.progress.clone();
+        Copier::new(sessions.clone(), self.archive.clone(), database, &self.wants, progress)
+            .adding_up(self.sums.clone())
+    }
+
+    /// Compares the values of all tables with those that were read.
+    async fn compare_values(
+        &self,
+        copier: Copier,
+        sums: Arc<TableSums>,
+        stopped: Stopped,
+    ) -> Result<Compared, SliceError> {
+        let comparison = Arc::new(Comparison::new(copier, sums, &self.wants.tables, self.plan.jobs));
+        let mut comparing = JoinSet::new();
+        for number in 0..comparison.sessions {
+            comparing.spawn(comparison.clone().run(number == 0));
+        }
+        all(comparing, stopped).await?;
+        comparison.compared(&self.archive)
     }
 
     /// Restores the data that are not copied here: sequences, large objects, tables that `pg_restore` alone can read.
@@ -172,7 +199,7 @@ impl PreparedRestore {
         &self,
         sessions: &Arc<Sessions>,
         database: String,
-        mut stopped: Stopped,
+        stopped: Stopped,
     ) -> Result<(), SliceError> {
         let copier = self.copier(sessions, database);
         let copy = Arc::new(RowCopy::new(copier, self.wants.tables.clone(), self.plan.jobs));
@@ -180,14 +207,19 @@ impl PreparedRestore {
         for number in 0..copy.sessions {
             copying.spawn(copy.clone().run(number == 0));
         }
-        let outcome = unless(&mut stopped, async {
-            while let Some(ended) = copying.join_next().await {
-                ended.map_err(|error| broke_down(&error))??;
-            }
-            Ok(())
-        })
-        .await;
-        copying.shutdown().await;
-        outcome
+        all(copying, stopped).await
     }
+}
+
+/// Waits for all of them to end well. After an error, or when somebody wants it to stop, none of them is left.
+async fn all(mut sessions: JoinSet<Result<(), SliceError>>, mut stopped: Stopped) -> Result<(), SliceError> {
+    let outcome = unless(&mut stopped, async {
+        while let Some(ended) = sessions.join_next().await {
+            ended.map_err(|error| broke_down(&error))??;
+        }
+        Ok(())
+    })
+    .await;
+    sessions.shutdown().await;
+    outcome
 }

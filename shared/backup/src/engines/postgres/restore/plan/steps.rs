@@ -23,6 +23,9 @@ pub(super) fn steps(
     }
     if options.rehearsal {
         steps.push("count the rows that are in it, and compare them with those that were dumped".to_owned());
+        if options.checksums {
+            steps.push("compare the values that are in it with those of the archive".to_owned());
+        }
         steps.push("drop it".to_owned());
         return steps;
     }
