@@ -183,10 +183,10 @@ async fn restore_one(
             }
             restorer.clean_up().await?;
         }
-        // A database begins anew.
         let is_database = place.target.service(&name).is_some_and(Service::is_database);
+        // What was free when it was looked at may not be any more. A database is replaced at the very end, with all that has come into it
+        // between its slices; of files, those that an earlier slice has put would be in the way.
         if cursor.is_none() || is_database {
-            // What was free when it was looked at may not be any more.
             let found = restorer.preflight().await?;
             let refusals = found.refusals.iter().map(|refusal| (&name, refusal));
             refuse(&application, refusals)
@@ -214,7 +214,7 @@ async fn restore_one(
     }
 }
 
-/// Whether a slice was killed, or failed, in the middle of a service.
+/// Whether a slice was killed, or failed, in the middle of a service: unlike one that has paused, it may still be at it.
 fn is_half_done(run: &RestoreRun) -> bool {
     run.restored.is_none() && run.doing.as_ref().is_some_and(|doing| doing != checkpoint::PAUSED)
 }

@@ -5,7 +5,7 @@ mod multiset;
 mod sha256;
 
 pub use crc64nvme::{Crc64Nvme, Crc64NvmeHasher};
-pub use multiset::{MultisetHasher, MultisetSum};
+pub use multiset::{InvalidMultisetSum, MultisetHasher, MultisetSum};
 pub use sha256::{Sha256, Sha256Hasher};
 
 /// A checksum that could not be read from text.

@@ -1,4 +1,4 @@
-use std::{mem, ops::AddAssign};
+use std::{fmt, mem, ops::AddAssign, str::FromStr};
 
 use super::{Sha256, Sha256Hasher};
 
@@ -23,6 +23,29 @@ impl MultisetSum {
     fn add(&mut self, item: Sha256) {
         self.items += 1;
         self.sum = self.sum.wrapping_add(item.leading());
+    }
+}
+
+/// How many items, and the sum in 32 hexadecimal digits: `3:00…2a`.
+impl fmt::Display for MultisetSum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:032x}", self.items, self.sum)
+    }
+}
+
+/// That it is no sum as [`MultisetSum`] writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a sum of items is written as their number and 32 hexadecimal digits, with a colon between them")]
+pub struct InvalidMultisetSum;
+
+impl FromStr for MultisetSum {
+    type Err = InvalidMultisetSum;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMultisetSum> {
+        let (items, sum) = text.split_once(':').ok_or(InvalidMultisetSum)?;
+        let is_digits = sum.len() == 32 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let sum = u128::from_str_radix(sum, 16).ok().filter(|_| is_digits).ok_or(InvalidMultisetSum)?;
+        Ok(Self { items: items.parse().map_err(|_| InvalidMultisetSum)?, sum })
     }
 }
 
@@ -101,6 +124,23 @@ mod tests {
         let added = 0xe3b0_c442_98fc_1c14_9afb_f4c8_996f_b924_u128
             .wrapping_add(0xba78_16bf_8f01_cfea_4141_40de_5dae_2223);
         assert_eq!(sum_of(&[b"", b"abc"]), MultisetSum { items: 2, sum: added });
+    }
+
+    #[test]
+    fn it_is_read_as_it_is_written() {
+        for sum in [MultisetSum::default(), sum_of(&[b"", b"abc"])] {
+            assert_eq!(sum.to_string().parse(), Ok(sum));
+        }
+        for text in [
+            "",
+            "1",
+            "1:",
+            "1:2a",
+            "x:00000000000000000000000000000000",
+            "1:+0000000000000000000000000000000",
+        ] {
+            assert_eq!(text.parse::<MultisetSum>(), Err(InvalidMultisetSum), "{text}");
+        }
     }
 
     #[rstest]

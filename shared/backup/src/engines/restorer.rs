@@ -63,8 +63,9 @@ pub trait Restorer: Send + Sync {
     async fn preflight(&self) -> Result<Preflight, SliceError>;
 
     /// Restores, from where an earlier slice has stopped if there is a `cursor`, for at most `time`. A restorer that cannot
-    /// stop and go on begins anew, whatever the cursor, and ends with the permanent error `slice_too_short` when its time is up, with the target as it was. So it is
-    /// after every error, unless the preflight has said that it cannot be; and it has refused what the preflight refuses.
+    /// stop and go on begins anew, whatever the cursor. What has all of its time, and cannot be divided, ends with the permanent error
+    /// `slice_too_short`, with the target as it was. So it is after every error, unless the preflight has said that it cannot be; and it
+    /// has refused what the preflight refuses. A database is as it was until the end: half of a new one is beside it while it pauses.
     async fn restore(
         &self,
         cursor: Option<&str>,
@@ -78,11 +79,12 @@ pub trait Restorer: Send + Sync {
         Ok(None)
     }
 
-    /// Removes what a restore into this target has left that was killed: half a database, open uploads. Harmless when there is
-    /// nothing, and when it is repeated.
+    /// Removes what a restore into this target has left that was killed: half a database, open uploads. What this restore can go on
+    /// with stays, and so does what another one has left that has paused. Whoever was killed changes nothing more. Harmless when there
+    /// is nothing, and when it is repeated.
     async fn clean_up(&self) -> Result<(), SliceError>;
 
-    /// The same, where nobody is going to go on: of a rehearsal, also what was restored so far is removed.
+    /// The same, where nobody is going to go on: half a database is removed as well, and of a rehearsal what was restored so far.
     async fn give_up(&self) -> Result<(), SliceError> {
         self.clean_up().await
     }

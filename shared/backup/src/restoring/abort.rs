@@ -110,8 +110,10 @@ async fn clean_up(worker: &Worker, restore: &Restore) -> Result<Left, SliceError
         Ok(place) => place,
         Err(error) => {
             let error = resign(worker, restore, error)?;
-            let half_done = begun.iter().filter(|(run, _)| super::is_half_done(run));
-            left.uncleaned = half_done.map(|(run, _)| (run.service.clone(), error.clone())).collect();
+            // Files that were put stay; half a database is there while it pauses, too.
+            let has_left = |run: &RestoreRun| super::is_half_done(run) || !report::is_storage(restore, run);
+            let begun = begun.iter().filter(|(run, _)| has_left(run));
+            left.uncleaned = begun.map(|(run, _)| (run.service.clone(), error.clone())).collect();
             return Ok(left);
         }
     };

@@ -55,6 +55,11 @@ fn tried(left: &Left) -> String {
     std::iter::once("Nothing of the application was changed".to_owned()).chain(uncleaned).collect()
 }
 
+/// Whether a service is a storage. What was looked at says so, also where nothing can be asked any more.
+pub(super) fn is_storage(restore: &Restore, run: &RestoreRun) -> bool {
+    restore.preflight.iter().any(|found| found.service == run.service && found.changes.is_some())
+}
+
 fn state(restore: &Restore, run: &RestoreRun, left: &Left) -> String {
     let RestoreRun { service, doing, restored, .. } = run;
     if restored.is_some() {
@@ -63,10 +68,8 @@ fn state(restore: &Restore, run: &RestoreRun, left: &Left) -> String {
     if doing.is_none() {
         return format!("{service} is as it was");
     }
-    // Its files come one by one. What was looked at says so, also where nothing can be asked any more.
-    let is_storage =
-        restore.preflight.iter().any(|found| found.service == *service && found.changes.is_some());
-    let what = match (is_storage, left.is_certain) {
+    // Its files come one by one.
+    let what = match (is_storage(restore, run), left.is_certain) {
         (true, _) => format!("{service} has some of the backup's files already"),
         (false, true) => format!("{service} is as it was, but for what the preflight has named"),
         (false, false) => {

@@ -34,6 +34,7 @@ mod postgres_restore_bad_days;
 mod postgres_restore_shared;
 mod postgres_restore_tables;
 mod postgres_restorer;
+mod postgres_slices;
 mod postgres_tls;
 mod server;
 mod store;

@@ -7,9 +7,11 @@ use holdfast_archive::pg_custom::Contents;
 use holdfast_backup::{
     engines::{
         Clients,
+        postgres::PostgresRestorer,
         restorer::{Outcome, RestoreObserver, Restorer, Restoring, open},
     },
     error::SliceError,
+    ports::DatabaseCredentials,
     upload::store,
 };
 use holdfast_domain::{
@@ -21,6 +23,7 @@ use holdfast_testing::{
     World, builders,
     faults::{Fault, Moment},
 };
+use secrecy::SecretString;
 
 use crate::{
     KEY, assert_failure, failure,
@@ -30,7 +33,7 @@ use crate::{
     server::{HeldLock, PASSWORD, Server},
 };
 
-const OVERWRITE: RestoreOptions = RestoreOptions {
+pub(crate) const OVERWRITE: RestoreOptions = RestoreOptions {
     dry_run: false,
     overwrite: true,
     safety_backup: true,
@@ -115,6 +118,18 @@ impl<'a> Case<'a> {
         let restore =
             Restore { rehearsal: true, checksums, ..builders::restore_with(&RestoreOptions::default()) };
         open(&self.world.ports, &clients, &target, &self.artifact, &mapping, &restore).await.unwrap()
+    }
+
+    /// One for `restore`, whose slices pause after so many tables and entries.
+    pub(crate) fn in_steps(&self, restore: &Restore, steps: usize) -> PostgresRestorer {
+        let credentials = DatabaseCredentials {
+            username: "postgres".to_owned(),
+            password: SecretString::from(PASSWORD.to_owned()),
+        };
+        let from = (self.world.ports.artifacts.clone(), self.artifact.object.clone());
+        let (service, clients) = (self.server.service(self.database), self.server.clients());
+        PostgresRestorer::new(service, credentials, clients.parse().unwrap(), from, vec![], restore)
+            .with_steps(steps)
     }
 
     async fn preflight(&self, options: &RestoreOptions) -> Preflight {
@@ -230,20 +245,29 @@ async fn whoever_follows_it_can_stop_it() {
     }
 }
 
-/// An index that takes longer to make than there is time.
+/// Neither the schema nor an index that takes longer to make than there is time can be divided.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slice_that_is_too_short() {
     let server = Server::shared();
     let slow = format!(
         "{SHOP} CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
              'BEGIN IF current_database() LIKE ''holdfast%'' THEN PERFORM pg_sleep(1); END IF; RETURN n; END';
-         CREATE INDEX ON product (slow(id))"
+         CREATE INDEX ever_so_slow ON product (slow(id))"
     );
     let case = Case::new(&server, "hurried", &slow).await;
-    let mut listener = Listener::default();
     let restorer = case.restorer(&OVERWRITE).await;
-    let outcome = restorer.restore(None, Duration::from_secs(6), &mut listener).await;
-    assert_failure(&failure(outcome), "slice_too_short", false, &["6 seconds", "nothing was changed"]);
+    let (mut cursor, mut slices) = (None, 0);
+    let refused = loop {
+        let time = Duration::from_secs(16);
+        match restorer.restore(cursor.as_deref(), time, &mut Listener::default()).await {
+            Ok(Outcome::Paused { cursor: next }) => cursor = Some(next),
+            outcome => break failure(outcome),
+        }
+        slices += 1;
+    };
+    assert!(slices >= 2, "one that makes the rest, and one that comes no further");
+    let words = ["16 seconds", "nothing was changed", "INDEX ever_so_slow"];
+    assert_failure(&refused, "slice_too_short", false, &words);
     case.assert_as_it_was();
     let outcome = restorer.restore(None, Duration::ZERO, &mut Listener::default()).await;
     assert_failure(&failure(outcome), "slice_too_short", false, &[]);
@@ -261,7 +285,9 @@ async fn what_a_killed_restore_has_left_is_cleaned_up() {
         let mut listener = Listener::default();
         let restoring = restorer.restore(None, LONG, &mut listener);
         let _ = tokio::time::timeout(Duration::from_millis(milliseconds), restoring).await;
+        // Whoever goes on would find it still there.
         restorer.clean_up().await.unwrap();
+        restorer.give_up().await.unwrap();
         assert_nothing_left(&server, "swept");
     }
     for kind in ["restore", "replaced"] {

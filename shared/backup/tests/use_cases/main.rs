@@ -16,6 +16,7 @@ mod restore_killed;
 mod restore_requests;
 mod restoring;
 mod restoring_safety;
+mod restoring_slices;
 mod retention;
 mod retention_chaos;
 mod schedule;

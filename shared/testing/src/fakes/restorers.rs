@@ -22,6 +22,9 @@ use crate::faults::Faults;
 const FILES: usize = 5;
 const FILES_A_SLICE: usize = 2;
 
+/// The cursor of a database that has paused: half of it is made.
+const HALF: &str = "half";
+
 /// What the places of rehearsals begin with.
 const TRIED: &str = "tried/";
 
@@ -39,6 +42,7 @@ struct State {
     places: BTreeMap<String, Held>,
     refusals: Vec<Refusal>,
     leaves_cursors: bool,
+    pauses_databases: bool,
     differing: Vec<ServiceName>,
     differing_in_values: Vec<ServiceName>,
 }
@@ -108,6 +112,11 @@ impl FakeRestorers {
     /// Lets databases be known by a cursor from just before the swap on, by which it can be asked whether that has happened.
     pub fn leave_cursors(&self) {
         self.state.lock().unwrap().leaves_cursors = true;
+    }
+
+    /// Lets databases take two slices: each makes half of one.
+    pub fn pause_databases(&self) {
+        self.state.lock().unwrap().pauses_databases = true;
     }
 
     /// Lets every preflight from now on find this in the way.
@@ -274,7 +283,13 @@ impl Restorer for FakeRestorer {
         if self.target.is_database() {
             observer.advanced(Restoring { doing: "schema", ..Restoring::default() }).await?;
             let cleaned = self.with(|held| held.cleaned);
-            self.own("restorer.step", cleaned, |held| held.scratch = 1).await?;
+            let pauses = self.state.lock().unwrap().pauses_databases;
+            if !pauses || cursor != Some(HALF) || self.with(|held| held.scratch == 0) {
+                self.own("restorer.step", cleaned, |held| held.scratch = 1).await?;
+                if pauses {
+                    return Ok(Outcome::Paused { cursor: HALF.to_owned() });
+                }
+            }
             observer.advanced(Restoring { bytes: 4000, doing: "rows", ..Restoring::default() }).await?;
             self.own("restorer.step", cleaned, |_| ()).await?;
             if self.is_rehearsal {
@@ -333,8 +348,10 @@ impl Restorer for FakeRestorer {
     }
 
     async fn clean_up(&self) -> Result<(), SliceError> {
+        // What has paused is gone on with.
+        let goes_on = self.state.lock().unwrap().pauses_databases;
         let clean_up = |held: &mut Held| {
-            held.scratch = 0;
+            held.scratch = if goes_on { held.scratch } else { 0 };
             held.swapped = None;
             held.cleaned += 1;
         };
@@ -343,6 +360,7 @@ impl Restorer for FakeRestorer {
 
     async fn give_up(&self) -> Result<(), SliceError> {
         self.clean_up().await?;
+        self.with(|held| held.scratch = 0);
         if self.is_rehearsal { self.step("restorer.remove", remove).await } else { Ok(()) }
     }
 }

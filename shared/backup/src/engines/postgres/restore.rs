@@ -9,9 +9,11 @@
 //! What is to be done is planned first, in `plan.rs`. Then everything goes into a new database (`prepared.rs`), which takes the
 //! place of the one that is restored in one transaction (`filled.rs`, `place.rs`); until then that one is as it was. The
 //! archive is a file, or an object in the bucket of which only the ranges are read that are needed (`source.rs`).
+//! A job's slices do it one after the other; how far it is stands in the new database (`slice.rs`, `ledger.rs`, `after_data.rs`).
 //! Single tables go into the database that is there, in one transaction (`tables.rs`). `docs/postgres-restore.md` says what is
 //! checked.
 
+mod after_data;
 mod archive;
 mod control;
 mod copier;
@@ -22,6 +24,7 @@ mod failure;
 mod file;
 mod filled;
 mod kind;
+mod ledger;
 mod left;
 mod object;
 mod outline;
@@ -35,6 +38,7 @@ mod roles;
 mod row_counts;
 mod rows;
 mod settings;
+mod slice;
 mod source;
 mod sums;
 mod survey;
@@ -58,10 +62,11 @@ pub use plan::{ArchiveSummary, Refusal, Replaced, RestoreOptions, RestorePlan};
 pub use prepared::PreparedRestore;
 pub use progress::{RestoreAdvance, RestorePhase, RestoreProgress};
 pub(super) use row_counts::RowCounts;
+pub(super) use slice::{Filling, Halt, PausedRestore, RestoreSlice};
 pub(super) use tables::FilledTables;
 pub use tables::PreparedTables;
 
-use self::{archive::Archive, facts::Wants, object::ArchiveObject, survey::Survey};
+use self::{archive::Archive, facts::Wants, left::Whose, object::ArchiveObject, survey::Survey};
 use super::{login::Upstream, tools::ClientTools};
 use crate::{
     engines::trust::Trust,
@@ -159,9 +164,15 @@ impl PostgresRestore {
         Ok((upstream, survey, program))
     }
 
-    /// Drops what restores into this database have left that were killed. Waits for the server to notice that they are gone.
-    pub async fn clean_up(&self) -> Result<(), SliceError> {
-        left::clean_up(&self.upstream()?, &self.service.database).await
+    /// Drops what restores into this database have left that were killed. Waits for the server to notice that they are gone. What
+    /// `restore` can go on with stays, and so does what another one over several slices has left that has paused.
+    pub(super) async fn clean_up(&self, restore: &str) -> Result<(), SliceError> {
+        left::clean_up(&self.upstream()?, &self.service.database, Whose::GoesOn(restore)).await
+    }
+
+    /// The same, where nobody goes on with `restore`.
+    pub(super) async fn give_up(&self, restore: &str) -> Result<(), SliceError> {
+        left::clean_up(&self.upstream()?, &self.service.database, Whose::GivenUp(restore)).await
     }
 
     fn upstream(&self) -> Result<Arc<Upstream>, SliceError> {

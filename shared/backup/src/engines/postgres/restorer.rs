@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use holdfast_domain::{
     application::PostgresService,
     backup::StoredObject,
+    id::RestoreId,
     restore::{Preflight, Refusal, Restore, Restored},
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use self::stage::{LastStep, Prepared};
+use self::stage::{LastStep, Prepared, Stage};
 use super::restore::{
-    Counted, PostgresRestore, RestoreAdvance, RestoreOptions, RestorePhase, RestorePlan, RestoreProgress,
-    RestoreReport,
+    Counted, Halt, PausedRestore, PostgresRestore, RestoreAdvance, RestoreOptions, RestorePhase, RestorePlan,
+    RestoreProgress, RestoreReport, RestoreSlice,
 };
 use crate::{
     engines::restorer::{Outcome, RestoreObserver, Restorer, Restoring},
@@ -50,8 +51,12 @@ pub struct PostgresRestorer {
     restore: PostgresRestore,
     store: Arc<dyn ArtifactStore>,
     object: StoredObject,
+    /// What the restore is known by.
+    id: RestoreId,
     /// Whether nothing is to come of it.
     is_rehearsal: bool,
+    /// After how many tables and entries each slice pauses, if its time has not come before.
+    steps: Option<usize>,
 }
 
 /// Where a restore is that is about to do what cannot be taken back, and what is restored then.
@@ -61,6 +66,15 @@ struct Cursor {
     tables: u64,
     rows: u64,
     rows_compared: bool,
+}
+
+/// Where a restore is that has paused. How far it is, its new database says itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Paused {
+    /// What the server knows the new database by: for people who look for it. It is found by its mark.
+    new_database: String,
+    /// Whether the slice has finished nothing, so that what comes next gets all sessions of the next one.
+    alone: bool,
 }
 
 impl PostgresRestorer {
@@ -74,7 +88,7 @@ impl PostgresRestorer {
         tables: Vec<String>,
         restore: &Restore,
     ) -> Self {
-        let is_rehearsal = restore.rehearsal;
+        let (id, is_rehearsal) = (restore.id, restore.rehearsal);
         let options = RestoreOptions {
             jobs: JOBS,
             overwrite: restore.options.overwrite,
@@ -85,7 +99,13 @@ impl PostgresRestorer {
             checksum: None,
         };
         let restore = PostgresRestore::new(service.clone(), credentials, tools, options);
-        Self { service, tables, restore, store, object, is_rehearsal }
+        Self { service, tables, restore, store, object, id, is_rehearsal, steps: None }
+    }
+
+    /// The same, but each slice pauses when it has done so many tables and entries, for tests.
+    #[must_use]
+    pub fn with_steps(self, steps: usize) -> Self {
+        Self { steps: Some(steps), ..self }
     }
 
     async fn prepare(&self) -> Result<Prepared, SliceError> {
@@ -158,26 +178,41 @@ impl Restorer for PostgresRestorer {
 
     async fn restore(
         &self,
-        _cursor: Option<&str>,
+        cursor: Option<&str>,
         time: Duration,
         observer: &mut dyn RestoreObserver,
     ) -> Result<Outcome, SliceError> {
         let time_kept = time.saturating_sub(TO_CLEAN_UP.min(time / 2));
         let deadline = Instant::now() + time_kept;
-        let prepared = timeout_at(deadline, self.prepare()).await.unwrap_or_else(|_| Err(too_short(time)))?;
+        let not_prepared = || Err(too_short(time, "what is asked of the archive and the server"));
+        let prepared = timeout_at(deadline, self.prepare()).await.unwrap_or_else(|_| not_prepared())?;
         let (progress, plan) = (prepared.progress(), prepared.plan().clone());
         let of_bytes = plan.archive.data_bytes;
-        let mut why = None;
-        let filled = prepared.fill(async {
-            why = Some(tokio::select! {
-                error = watch(observer, &progress, of_bytes) => error,
-                () = sleep_until(deadline) => too_short(time),
-            });
+        let paused = cursor.and_then(|cursor| serde_json::from_str::<Paused>(cursor).ok());
+        let alone = paused.is_some_and(|paused| paused.alone);
+        let slice = RestoreSlice { restore: self.id.to_string(), alone, steps: self.steps };
+        let (mut why, mut is_late) = (None, false);
+        let stage = prepared.fill(slice, async {
+            tokio::select! {
+                error = watch(observer, &progress, of_bytes) => {
+                    why = Some(error);
+                    Halt::GiveUp
+                }
+                () = sleep_until(deadline) => {
+                    is_late = true;
+                    Halt::Pause
+                }
+            }
         });
-        let filled = filled.await;
-        let filled = match (filled, why) {
-            (Ok(filled), None) => filled,
-            (Ok(filled), Some(why)) => return Err(filled.give_up(why).await),
+        let stage = stage.await;
+        if is_late && !self.tables.is_empty() {
+            why = Some(too_short(time, "the restore of single tables, which cannot be divided,"));
+        }
+        let filled = match (stage, why) {
+            (Ok(Stage::Filled(filled)), None) => filled,
+            (Ok(Stage::Filled(filled)), Some(why)) => return Err(filled.give_up(why).await),
+            (Ok(Stage::Paused(paused)), None) => return pause(*paused, alone, time).await,
+            (Ok(Stage::Paused(paused)), Some(why)) => return Err(paused.give_up(why).await),
             // What could not be dropped is dropped by whoever cleans up after us.
             (Err(SliceError::Cancelled), Some(why))
             | (Err(_), Some(why @ (SliceError::Cancelled | SliceError::Fenced))) => return Err(why),
@@ -207,14 +242,18 @@ impl Restorer for PostgresRestorer {
     async fn has_done(&self, cursor: &str) -> Result<Option<Restored>, SliceError> {
         let Ok(cursor) = serde_json::from_str::<Cursor>(cursor) else { return Ok(None) };
         // Once this has the lock, whoever was killed changes nothing any more. What it has restored is known by the database itself.
-        self.restore.clean_up().await?;
+        self.clean_up().await?;
         let prepared = self.prepare().await?;
         let has_done = prepared.has_done(&cursor.last_step).await?;
         Ok(has_done.then(|| cursor.restored(prepared.plan().notes.clone())))
     }
 
     async fn clean_up(&self) -> Result<(), SliceError> {
-        self.restore.clean_up().await
+        self.restore.clean_up(&self.id.to_string()).await
+    }
+
+    async fn give_up(&self) -> Result<(), SliceError> {
+        self.restore.give_up(&self.id.to_string()).await
     }
 }
 
@@ -274,10 +313,25 @@ fn told(progress: &RestoreProgress, of_bytes: u64) -> Restoring {
     }
 }
 
-fn too_short(time: Duration) -> SliceError {
+/// Leaves what is there to the next slice, unless that would come no further: what gets all of a slice's time, and of the next one
+/// all sessions as well, has to be done by then.
+async fn pause(paused: PausedRestore, was_alone: bool, time: Duration) -> Result<Outcome, SliceError> {
+    if !paused.can_go_on || was_alone && !paused.has_advanced {
+        let why = too_short(time, &paused.next);
+        return Err(paused.give_up(why).await);
+    }
+    let cursor = Paused { new_database: paused.oid().to_owned(), alone: !paused.has_advanced };
+    paused.leave().await;
+    let cursor = serde_json::to_string(&cursor)
+        .map_err(|error| SliceError::permanent("restore_refused", error.to_string()))?;
+    Ok(Outcome::Paused { cursor })
+}
+
+/// `what` did not come to its end.
+fn too_short(time: Duration, what: &str) -> SliceError {
     let message = format!(
-        "the restore did not end within {} seconds, and cannot be divided; nothing was changed: download the archive and \
-         restore it with holdfast restore, which takes as long as it needs",
+        "{what} did not come to its end within the {} seconds of a slice; nothing was changed: download the archive and restore it with \
+         holdfast restore, which takes as long as it needs",
         time.as_secs()
     );
     SliceError::permanent("slice_too_short", message)

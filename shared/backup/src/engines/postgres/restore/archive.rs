@@ -9,6 +9,7 @@ use holdfast_archive::{
     checksum::Crc64Nvme,
     pg_custom::{Block, BlockKind, Compression, Contents, Offset, find_blocks},
 };
+use holdfast_domain::backup::StoredObject;
 
 use super::{file::ArchiveFile, object::ArchiveObject, row_counts::RowCounts, source::Source};
 use crate::{engines::row_counts, error::SliceError};
@@ -81,6 +82,30 @@ impl Archive {
                     }
                     None => Err(self.source.damaged("not all of its bytes were read")),
                 }
+            }
+        }
+    }
+
+    /// The checksum of the block of an entry, once all of it was read out of the bucket.
+    pub(super) fn sum_of(&self, dump_id: i32) -> Option<Crc64Nvme> {
+        let (Source::Object(object), block) = (&self.source, self.blocks.get(&dump_id)?) else { return None };
+        object.sums.of(block.position, block.bytes)
+    }
+
+    /// The block of an entry was read before, and had this checksum.
+    pub(super) fn was_read(&self, dump_id: i32, crc64nvme: Crc64Nvme) {
+        if let (Source::Object(object), Some(block)) = (&self.source, self.blocks.get(&dump_id)) {
+            object.sums.add_known(block.position, block.bytes, crc64nvme);
+        }
+    }
+
+    /// What it is known by: no other archive is called the same.
+    pub(super) fn identity(&self) -> String {
+        match &self.source {
+            Source::File(file) => file.path.display().to_string(),
+            Source::Object(object) => {
+                let StoredObject { key, version_id, crc64nvme, size, .. } = &object.object;
+                format!("{key} {} {size} {crc64nvme}", version_id.as_deref().unwrap_or_default())
             }
         }
     }

@@ -10,6 +10,7 @@ use super::{
     control::KEEPALIVES,
     facts::{TableRows, Wants},
     failure::{lost, refused},
+    ledger::Done,
     pieces::{Message, Pieces, Read, read_rows},
     progress::RestoreProgress,
     values::TableSums,
@@ -77,12 +78,13 @@ impl Copier {
 
     /// Copies the rows of one table. Those that are to be frozen go as what everybody may see, so that nobody has to look for that
     /// later: the table must have been made or emptied in the same transaction.
+    /// Returns how many there were.
     pub(super) async fn copy(
         &self,
         session: &mut Session,
         table: &TableRows,
         freeze: bool,
-    ) -> Result<(), SliceError> {
+    ) -> Result<u64, SliceError> {
         let rows = self.read(table);
         let taken = self.take(session, table, &rows, freeze).await?;
         self.check(table, &rows, taken)
@@ -117,8 +119,9 @@ impl Copier {
         })
     }
 
-    /// Compares how many rows of a table the server has taken with how many there are in the archive, and should be.
-    pub(super) fn check(&self, table: &TableRows, rows: &Pieces, taken: u64) -> Result<(), SliceError> {
+    /// Compares how many rows of a table the server has taken with how many there are in the archive, and should be. Returns how many
+    /// that are.
+    pub(super) fn check(&self, table: &TableRows, rows: &Pieces, taken: u64) -> Result<u64, SliceError> {
         let Read { rows: read, sum } = rows.read().unwrap_or_default();
         let name = String::from_utf8_lossy(&table.name);
         if taken != read {
@@ -133,7 +136,13 @@ impl Copier {
             sums.keep(table.dump_id, sum);
         }
         self.progress.finished_table(read);
-        Ok(())
+        Ok(read)
+    }
+
+    /// What is written down of a table whose `rows` were copied.
+    pub(super) fn done(&self, table: &TableRows, rows: u64) -> Done {
+        let sum = self.sums.as_ref().and_then(|sums| sums.of(table.dump_id));
+        Done { rows: Some(rows), crc64nvme: self.archive.sum_of(table.dump_id), sum }
     }
 
     /// Runs a statement.

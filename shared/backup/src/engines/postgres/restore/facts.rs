@@ -7,11 +7,14 @@ use holdfast_archive::pg_custom::{Contents, Entry, Offset};
 
 use super::{archive::Archive, roles};
 
+/// `SECTION_PRE_DATA` in `pg_backup.h`.
+pub(super) const SECTION_PRE_DATA: i32 = 2;
+
 /// `SECTION_DATA` in `pg_backup.h`.
-const SECTION_DATA: i32 = 3;
+pub(super) const SECTION_DATA: i32 = 3;
 
 /// `SECTION_POST_DATA` in `pg_backup.h`.
-const SECTION_POST_DATA: i32 = 4;
+pub(super) const SECTION_POST_DATA: i32 = 4;
 
 /// What a `COPY` that `pg_dump` writes down ends with (`dumpTableData` in `pg_dump.c`).
 const FROM_STDIN: &[u8] = b"FROM stdin;";
@@ -218,7 +221,7 @@ pub(super) fn dependencies(entry: &Entry) -> impl Iterator<Item = i32> {
 }
 
 /// An identifier as SQL.
-fn quoted(identifier: &[u8]) -> Vec<u8> {
+pub(super) fn quoted(identifier: &[u8]) -> Vec<u8> {
     let mut out = vec![b'"'];
     for byte in identifier {
         out.extend(std::iter::repeat_n(*byte, 1 + usize::from(*byte == b'"')));

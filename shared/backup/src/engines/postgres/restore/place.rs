@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     control::{Control, identifier, literal},
-    left::{self, Names},
+    left::{self, Names, Paused, Whose},
     settings,
     survey::{MAY_END, Survey, Target},
 };
@@ -43,22 +43,50 @@ pub(super) struct Place {
     pub(super) oid: String,
     /// A name for the one that is replaced.
     away: String,
+    /// The restore that may go on with it in other slices; the database is marked with that.
+    restore: Option<String>,
+    /// What an earlier slice has left of it.
+    paused: Option<Paused>,
     control: Control,
 }
 
+/// The way into a new database.
+pub(super) struct Entrance {
+    upstream: Arc<Upstream>,
+    pub(super) database: String,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+impl Entrance {
+    /// A session in the database. It has to be ended before that is renamed.
+    pub(super) async fn open(&self) -> Result<Control, SliceError> {
+        Control::open(&self.upstream, &self.database, self.peer).await
+    }
+}
+
 impl Place {
-    /// Names a new database for `target`, and drops what a restore that was killed has left. Nobody else restores `target` as
-    /// long as this is there.
+    /// Names a new database for `target`, and drops what a restore that was killed has left, but for what one over several slices
+    /// goes on with: `restore`, or another one, which keeps this one out. Nobody else restores `target` as long as this is there.
     pub(super) async fn choose(
         upstream: Arc<Upstream>,
         survey: Survey,
         target: &str,
         keep_old: bool,
+        restore: Option<&str>,
     ) -> Result<Self, SliceError> {
         let mut control = Control::open(&upstream, &survey.elsewhere, None).await?;
-        left::lock(&mut control, target).await?;
+        if restore.is_some() {
+            // The slice before may have ended this very moment.
+            left::lock_soon(&mut control, target).await?;
+        } else {
+            left::lock(&mut control, target).await?;
+        }
         let names = Names::of(&mut control, target).await?;
-        left::drop_left(&mut control, &names).await?;
+        let whose = restore.map_or(Whose::Nobodys, Whose::GoesOn);
+        let kept = left::drop_left(&mut control, &names, whose).await?;
+        if let Some(other) = kept.of_others {
+            return Err(left::paused(target, &other));
+        }
         let row = control
             .row(
                 "SELECT substr(md5(random()::text || clock_timestamp()::text), 1, 12),
@@ -69,7 +97,45 @@ impl Place {
         let (random, now) = (value(0), value(1));
         let away = if keep_old { kept_name(target, &now) } else { format!("{}{random}", names.replaced) };
         let name = format!("{}{random}", names.new);
-        Ok(Self { upstream, survey, target: target.to_owned(), name, oid: String::new(), away, control })
+        Ok(Self {
+            upstream,
+            survey,
+            target: target.to_owned(),
+            name,
+            oid: String::new(),
+            away,
+            restore: restore.map(str::to_owned),
+            paused: kept.own,
+            control,
+        })
+    }
+
+    /// Takes over what an earlier slice has left of this restore. Says whether there was anything. Whoever was on it is not any more,
+    /// and nobody comes to it who only knows what it was called: a slice that was taken for dead.
+    pub(super) async fn take_over(&mut self) -> Result<bool, SliceError> {
+        let Some(Paused { name, oid }) = self.paused.take() else { return Ok(false) };
+        self.rename_from_under(&name, &self.name.clone(), &oid, true).await?;
+        self.oid = oid;
+        self.mark().await?;
+        Ok(true)
+    }
+
+    /// Drops the database, to make it anew.
+    pub(super) async fn discard(&mut self) -> Result<(), SliceError> {
+        self.control.run(&format!("DROP DATABASE {} WITH (FORCE)", identifier(&self.name))).await
+    }
+
+    /// Marks the database as that of its restore, if that may go on with it.
+    pub(super) async fn mark(&mut self) -> Result<(), SliceError> {
+        match &self.restore {
+            Some(restore) => left::mark(&mut self.control, &self.name, restore).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The way into the database.
+    pub(super) fn entrance(&self) -> Entrance {
+        Entrance { upstream: self.upstream.clone(), database: self.name.clone(), peer: self.control.peer }
     }
 
     /// Makes the database: with encoding, locale and owner of the one that it is to replace, else as the archive says.
@@ -81,12 +147,16 @@ impl Place {
         self.control.run(&format!("CREATE DATABASE {} {options}", identifier(&self.name))).await?;
         let oid = format!("SELECT oid FROM pg_catalog.pg_database WHERE datname = {}", literal(&self.name));
         self.oid = self.control.value(&oid).await?.unwrap_or_default();
-        Ok(())
+        self.mark().await
     }
 
     /// Puts the database in its place. No session may be on it. After an error nothing has changed.
     pub(super) async fn swap(&mut self, overwrite: bool, keep_old: bool) -> Result<Old, SliceError> {
         let target = self.survey.target.clone();
+        if self.restore.is_some() {
+            // From here on nobody can go on with it.
+            self.control.run(&format!("COMMENT ON DATABASE {} IS NULL", identifier(&self.name))).await?;
+        }
         let outcome = match &target {
             Some(target) => self.swap_names(target, overwrite).await,
             None => self.rename(&self.name.clone(), &self.target.clone()).await,
@@ -114,22 +184,9 @@ impl Place {
             self.control.run(&sql).await?;
         }
         let (name, away, place) = (self.name.clone(), self.away.clone(), self.target.clone());
-        let mut ending = Control::open(&self.upstream, &self.survey.elsewhere, self.control.peer).await?;
         self.control.run("BEGIN").await?;
-        {
-            // From here on nobody comes to the database any more, and the server waits for those who are there to go.
-            let renaming = self.rename(&place, &away);
-            tokio::pin!(renaming);
-            let others = ending_others(&target.oid);
-            loop {
-                tokio::select! {
-                    biased;
-                    renamed = &mut renaming => break renamed?,
-                    () = tokio::time::sleep(END_EVERY), if overwrite => ending.run(&others).await?,
-                }
-            }
-        }
-        ending.end().await;
+        // From here on nobody comes to the database any more.
+        self.rename_from_under(&place, &away, &target.oid, overwrite).await?;
         let oid = format!("SELECT oid FROM pg_catalog.pg_database WHERE datname = {}", literal(&away));
         if self.control.value(&oid).await?.as_ref() != Some(&target.oid) {
             let message = format!("{place:?} is another database than before; restore again");
@@ -137,6 +194,31 @@ impl Place {
         }
         self.rename(&name, &place).await?;
         self.control.run("COMMIT").await
+    }
+
+    /// Renames a database while others may be on it: the server waits for them to go, and if they are to be ended, they are.
+    async fn rename_from_under(
+        &mut self,
+        from: &str,
+        to: &str,
+        oid: &str,
+        end_others: bool,
+    ) -> Result<(), SliceError> {
+        let mut ending = Control::open(&self.upstream, &self.survey.elsewhere, self.control.peer).await?;
+        let others = ending_others(oid);
+        {
+            let renaming = self.rename(from, to);
+            tokio::pin!(renaming);
+            loop {
+                tokio::select! {
+                    biased;
+                    renamed = &mut renaming => break renamed?,
+                    () = tokio::time::sleep(END_EVERY), if end_others => ending.run(&others).await?,
+                }
+            }
+        }
+        ending.end().await;
+        Ok(())
     }
 
     async fn rename(&mut self, from: &str, to: &str) -> Result<(), SliceError> {
@@ -183,11 +265,6 @@ impl Place {
             left::lock_of(&self.target)
         );
         self.control.run(&lock).await
-    }
-
-    /// Where the server is.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.control.peer
     }
 
     /// Ends the session.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
+use holdfast_archive::pg_custom::Contents;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
@@ -13,12 +14,14 @@ use super::{
     excerpt::Excerpt,
     facts::Wants,
     filled::{FilledRestore, RestoreReport, given_up},
+    ledger::{Done, Entries},
     outline::outlined,
-    place::Place,
+    place::{Entrance, Place},
     plan::{RestoreOptions, RestorePlan},
     program::{Input, PgRestore, Section},
     progress::{RestorePhase, RestoreProgress},
     rows::RowCopy,
+    slice::{Filling, Halt, RestoreSlice, Sliced},
     source::Source,
     survey::Survey,
     unless,
@@ -74,35 +77,86 @@ impl PreparedRestore {
         self,
         stop: impl Future<Output = ()>,
     ) -> Result<FilledRestore, SliceError> {
+        let halt = async {
+            stop.await;
+            Halt::GiveUp
+        };
+        match self.fill_in(None, halt).await? {
+            Filling::Whole(filled) => Ok(*filled),
+            // Only slices pause.
+            Filling::Paused(paused) => Err(paused.give_up(SliceError::Cancelled).await),
+        }
+    }
+
+    /// The same, or as much of it as `slice` comes to: it goes on with what earlier slices have left, if anything, and pauses when `halt`
+    /// says so.
+    pub(in crate::engines::postgres) async fn fill_slice(
+        self,
+        slice: RestoreSlice,
+        halt: impl Future<Output = Halt>,
+    ) -> Result<Filling, SliceError> {
+        self.fill_in(Some(Sliced::new(slice)), halt).await
+    }
+
+    async fn fill_in(
+        self,
+        sliced: Option<Sliced>,
+        halt: impl Future<Output = Halt>,
+    ) -> Result<Filling, SliceError> {
         if let Some(refusal) = self.plan.refusals.first() {
             return Err(SliceError::permanent(refusal.code, format!("{}; {}", refusal.what, refusal.fix)));
         }
         let (upstream, survey) = (self.upstream.clone(), self.survey.clone());
-        let mut place = Place::choose(upstream, survey, &self.plan.database, self.options.keep_old).await?;
+        let (database, restore) = (&self.plan.database, sliced.as_ref().map(Sliced::restore));
+        let mut place = Place::choose(upstream, survey, database, self.options.keep_old, restore).await?;
         let (stop_sender, stopped) = watch::channel(false);
-        let filled = {
-            let mut filling = std::pin::pin!(self.make(&mut place, stopped));
+        let mut halted = None;
+        let made = {
+            let mut making = Box::pin(self.make(&mut place, sliced.as_ref(), stopped));
             tokio::select! {
-                filled = &mut filling => filled,
-                () = stop => {
-                    stop_sender.send_replace(true);
-                    filling.await.and(Err(SliceError::Cancelled))
+                made = &mut making => made,
+                halt = halt => {
+                    halted = Some(halt);
+                    let is_ending = sliced.as_ref().is_some_and(Sliced::is_ending);
+                    if halt == Halt::GiveUp || !is_ending {
+                        stop_sender.send_replace(true);
+                    }
+                    making.await
                 }
             }
         };
-        match filled {
-            Ok(counted) => Ok(FilledRestore::new(self, place, counted)),
-            Err(error) => Err(given_up(place, error).await),
+        match (made, sliced, halted) {
+            (Ok(Made::Whole(counted)), _, None | Some(Halt::Pause)) => {
+                Ok(Filling::Whole(Box::new(FilledRestore::new(self, place, counted))))
+            }
+            (Ok(Made::Part), Some(sliced), None | Some(Halt::Pause))
+            | (Err(SliceError::Cancelled), Some(sliced), Some(Halt::Pause)) => {
+                sliced.pause(&self, place).await
+            }
+            (Ok(_), ..) => Err(given_up(place, SliceError::Cancelled).await),
+            (Err(error), ..) => Err(given_up(place, error).await),
         }
     }
 
-    /// Makes the new database and everything in it, and counts that if it is a rehearsal. However it ends, nobody is on it any
-    /// more, but for sessions that the server has not noticed to be gone.
-    async fn make(&self, place: &mut Place, mut stopped: Stopped) -> Result<Option<Counted>, SliceError> {
-        unless(&mut stopped, place.make(self.wants.database_options.as_deref())).await?;
-        let sessions = Arc::new(Sessions::at(self.upstream.clone(), place.peer()));
+    /// Makes the new database and everything in it, and counts that if it is a rehearsal; or what of it is left and a slice does.
+    /// However it ends, nobody is on it any more, but for sessions that the server has not noticed to be gone.
+    async fn make(
+        &self,
+        place: &mut Place,
+        sliced: Option<&Sliced>,
+        mut stopped: Stopped,
+    ) -> Result<Made, SliceError> {
+        let done = match sliced {
+            Some(sliced) => unless(&mut stopped, sliced.find(self, place)).await?,
+            None => None,
+        };
+        if done.is_none() {
+            unless(&mut stopped, place.make(self.wants.database_options.as_deref())).await?;
+        }
+        let entrance = place.entrance();
+        let sessions = Arc::new(Sessions::at(self.upstream.clone(), entrance.peer));
         let guard = CancelOnDrop::new(sessions.clone());
-        let outcome = self.restore(&sessions, place.name.clone(), stopped).await;
+        let outcome = self.restore(&sessions, &entrance, sliced, done, stopped).await;
         if outcome.is_err() {
             sessions.cancel().await;
         }
@@ -113,29 +167,54 @@ impl PreparedRestore {
     async fn restore(
         &self,
         sessions: &Arc<Sessions>,
-        database: String,
+        entrance: &Entrance,
+        sliced: Option<&Sliced>,
+        done: Option<Entries>,
         mut stopped: Stopped,
-    ) -> Result<Option<Counted>, SliceError> {
+    ) -> Result<Made, SliceError> {
+        let database = entrance.database.clone();
         let outline = outlined(&self.archive.contents, &self.plan.leave_out);
-        let outline = temporary(&outline.to_bytes())?;
+        let is_alone = sliced.is_some_and(Sliced::is_alone);
         let pg_restore = PgRestore {
             program: self.program.clone(),
             sessions: sessions.clone(),
             database: database.clone(),
-            jobs: self.plan.jobs,
+            jobs: if is_alone { 1 } else { self.plan.jobs },
             stopped: stopped.clone(),
         };
-        pg_restore.restore(Section::PreData, Input::File(outline.path())).await?;
+        let goes_on = done.is_some();
+        let done = match done {
+            Some(done) => done,
+            None => self.restore_schema(&pg_restore, &outline, entrance, sliced).await?,
+        };
         self.progress.enter(RestorePhase::Rows);
-        if !self.wants.others.is_empty() {
-            self.restore_others(&pg_restore).await?;
+        let mut left: Vec<_> =
+            self.wants.tables.iter().filter(|table| !done.contains_key(&table.dump_id)).cloned().collect();
+        let steps = sliced.map_or(usize::MAX, Sliced::steps);
+        let is_part = left.len() > steps;
+        left.truncate(steps);
+        let steps = steps - left.len();
+        if !left.is_empty() {
+            let copier = self.copier(sessions, database.clone());
+            let ledger = sliced.map(|sliced| sliced.ledger.clone());
+            let copy = RowCopy::new(copier, left, self.plan.jobs, ledger, is_alone);
+            copy_rows(copy, goes_on, stopped.clone()).await?;
         }
-        self.copy_rows(sessions, database.clone(), stopped.clone()).await?;
+        if is_part {
+            return Ok(Made::Part);
+        }
         self.archive.check_read()?;
         self.progress.enter(RestorePhase::Indexes);
-        pg_restore.restore(Section::PostData, Input::File(outline.path())).await?;
+        if let Some(sliced) = sliced {
+            if !sliced.restore_after_data(self, &pg_restore, &outline, &done, entrance, steps).await? {
+                return Ok(Made::Part);
+            }
+        } else {
+            let outline = temporary(&outline.to_bytes())?;
+            pg_restore.restore(Section::PostData, Input::File(outline.path())).await?;
+        }
         if !self.options.rehearsal {
-            return Ok(None);
+            return Ok(Made::Whole(None));
         }
         self.progress.enter(RestorePhase::Counting);
         let copier = self.copier(sessions, database);
@@ -145,7 +224,7 @@ impl PreparedRestore {
             counted.values_compared = Some(compared.tables);
             counted.notes.extend(compared.notes);
         }
-        Ok(Some(counted))
+        Ok(Made::Whole(Some(counted)))
     }
 
     fn copier(&self, sessions: &Arc<Sessions>, database: String) -> Copier {
@@ -170,9 +249,39 @@ impl PreparedRestore {
         comparison.compared(&self.archive)
     }
 
+    /// Restores what rows need, and the data that are no rows; says which entries with blocks are done then.
+    async fn restore_schema(
+        &self,
+        pg_restore: &PgRestore,
+        outline: &Contents,
+        entrance: &Entrance,
+        sliced: Option<&Sliced>,
+    ) -> Result<Entries, SliceError> {
+        let outline = temporary(&outline.to_bytes())?;
+        pg_restore.restore(Section::PreData, Input::File(outline.path())).await?;
+        self.progress.enter(RestorePhase::Rows);
+        if !self.wants.others.is_empty() {
+            self.restore_others(pg_restore).await?;
+        }
+        let Some(sliced) = sliced else { return Ok(Entries::new()) };
+        let copied = self.copied();
+        let others = self.archive.blocks.keys().filter(|dump_id| !copied.contains(dump_id));
+        let done = others.map(|dump_id| {
+            (*dump_id, Done { rows: None, crc64nvme: self.archive.sum_of(*dump_id), sum: None })
+        });
+        let done = done.collect();
+        unless(&mut pg_restore.stopped.clone(), sliced.open(self, entrance, &done)).await?;
+        Ok(done)
+    }
+
+    /// The entries whose rows are copied here.
+    fn copied(&self) -> BTreeSet<i32> {
+        self.wants.tables.iter().map(|table| table.dump_id).collect()
+    }
+
     /// Restores the data that are not copied here: sequences, large objects, tables that `pg_restore` alone can read.
     async fn restore_others(&self, pg_restore: &PgRestore) -> Result<(), SliceError> {
-        let copied: BTreeSet<i32> = self.wants.tables.iter().map(|table| table.dump_id).collect();
+        let copied = self.copied();
         let restored = match &self.archive.source {
             Source::File(file) => {
                 let ids = self.archive.contents.entries.iter().map(|entry| entry.dump_id);
@@ -194,21 +303,26 @@ impl PreparedRestore {
             error => error,
         })
     }
+}
 
-    async fn copy_rows(
-        &self,
-        sessions: &Arc<Sessions>,
-        database: String,
-        stopped: Stopped,
-    ) -> Result<(), SliceError> {
-        let copier = self.copier(sessions, database);
-        let copy = Arc::new(RowCopy::new(copier, self.wants.tables.clone(), self.plan.jobs));
-        let mut copying = JoinSet::new();
-        for number in 0..copy.sessions {
-            copying.spawn(copy.clone().run(number == 0));
-        }
-        all(copying, stopped).await
+/// What has come of making a database.
+enum Made {
+    /// It is whole; of a rehearsal, this was counted in it.
+    Whole(Option<Counted>),
+    /// As much of it as there is is done, as the slice was to do.
+    Part,
+}
+
+async fn copy_rows(copy: RowCopy, goes_on: bool, mut stopped: Stopped) -> Result<(), SliceError> {
+    if goes_on {
+        unless(&mut stopped, copy.empty_shared()).await?;
     }
+    let copy = Arc::new(copy);
+    let mut copying = JoinSet::new();
+    for number in 0..copy.sessions {
+        copying.spawn(copy.clone().run(number == 0));
+    }
+    all(copying, stopped).await
 }
 
 /// Waits for all of them to end well. After an error, or when somebody wants it to stop, none of them is left.

@@ -9,6 +9,7 @@ use std::{
 use super::{
     copier::{Copier, end},
     facts::TableRows,
+    ledger::Ledger,
     pieces::Pieces,
 };
 use crate::{engines::postgres::login::Session, error::SliceError};
@@ -19,6 +20,10 @@ const SHARED_BYTES: u64 = 16 * 1024 * 1024;
 /// What the sessions share.
 pub(super) struct RowCopy {
     copier: Copier,
+    /// Where it is written down which tables are done, in the transactions in which they are.
+    ledger: Option<Ledger>,
+    /// Whether a table has the sessions for itself.
+    is_alone: bool,
     /// How many sessions have something to do.
     pub(super) sessions: usize,
     shared: Vec<SharedTable>,
@@ -41,14 +46,35 @@ struct Shared {
 }
 
 impl RowCopy {
-    /// Copies `tables` in `jobs` sessions at the most.
-    pub(super) fn new(copier: Copier, mut tables: Vec<TableRows>, jobs: usize) -> Self {
+    /// Copies `tables` in `jobs` sessions at the most; if they are to be `alone`, one after the other, all sessions at one where that
+    /// is worth it.
+    pub(super) fn new(
+        copier: Copier,
+        mut tables: Vec<TableRows>,
+        jobs: usize,
+        ledger: Option<Ledger>,
+        is_alone: bool,
+    ) -> Self {
         tables.sort_by_key(|table| (!table.is_fresh, std::cmp::Reverse(table.bytes)));
-        let others = tables.split_off(shared(&tables, jobs));
+        let count = if is_alone { worth_sharing(&tables) } else { shared(&tables, jobs) };
+        let others = tables.split_off(count);
         let sessions = if tables.is_empty() { jobs.min(others.len()) } else { jobs };
         let share = |table| SharedTable { table, rows: OnceLock::new(), state: Mutex::default() };
         let shared = tables.into_iter().map(share).collect();
-        Self { copier, sessions, shared, tables: Mutex::new(others.into()) }
+        Self { copier, ledger, is_alone, sessions, shared, tables: Mutex::new(others.into()) }
+    }
+
+    /// Empties those tables that all sessions copy: an earlier slice may have left some of their rows.
+    pub(super) async fn empty_shared(&self) -> Result<(), SliceError> {
+        if self.shared.is_empty() {
+            return Ok(());
+        }
+        let mut session = self.copier.begin().await?;
+        for SharedTable { table, .. } in &self.shared {
+            self.copier.ask(&mut session, &[b"TRUNCATE TABLE ONLY ", &table.name[..]].concat()).await?;
+        }
+        end(session).await;
+        Ok(())
     }
 
     /// Copies tables until there are none left. Unless `must`, it leaves the work to others if the server has no session to give.
@@ -63,7 +89,9 @@ impl RowCopy {
         for shared in &self.shared {
             self.share(&mut session, shared).await?;
         }
-        while let Some(table) = self.next() {
+        while (must || !self.is_alone)
+            && let Some(table) = self.next()
+        {
             self.copy(&mut session, &table).await?;
         }
         end(session).await;
@@ -92,17 +120,27 @@ impl RowCopy {
             state.taken += taken;
             (state.sessions == 0).then_some(state.taken)
         };
-        all.map_or(Ok(()), |taken| self.copier.check(table, rows, taken))
+        let Some(taken) = all else { return Ok(()) };
+        let rows = self.copier.check(table, rows, taken)?;
+        match self.record(table, rows) {
+            Some(record) => self.copier.ask(session, record.as_bytes()).await,
+            None => Ok(()),
+        }
     }
 
-    /// Copies the rows of one table, those of a new one in the transaction in which it was emptied.
+    /// Copies the rows of one table in a transaction, those of a new one in that in which it was emptied.
     async fn copy(&self, session: &mut Session, table: &TableRows) -> Result<(), SliceError> {
-        if !table.is_fresh {
-            return self.copier.copy(session, table, false).await;
-        }
-        self.copier.ask(session, &[b"BEGIN; TRUNCATE TABLE ONLY ", &table.name[..]].concat()).await?;
-        self.copier.copy(session, table, true).await?;
-        self.copier.ask(session, b"COMMIT").await
+        let begin = [b"BEGIN; TRUNCATE TABLE ONLY ", &table.name[..]].concat();
+        self.copier.ask(session, if table.is_fresh { &begin } else { b"BEGIN" }).await?;
+        let rows = self.copier.copy(session, table, table.is_fresh).await?;
+        let end = self.record(table, rows).map_or("COMMIT".to_owned(), |record| format!("{record}; COMMIT"));
+        self.copier.ask(session, end.as_bytes()).await
+    }
+
+    /// The statement that writes down that a table is done.
+    fn record(&self, table: &TableRows, rows: u64) -> Option<String> {
+        let done = self.copier.done(table, rows);
+        self.ledger.as_ref().map(|ledger| ledger.entry(table.dump_id, &done))
     }
 }
 
@@ -116,13 +154,18 @@ fn shared(tables: &[TableRows], jobs: usize) -> usize {
     let total: u64 = tables.iter().map(|table| table.bytes).sum();
     let jobs = jobs.max(1);
     let even = total / jobs as u64;
-    let may_be = tables.iter().take_while(|table| table.is_fresh && table.bytes >= SHARED_BYTES).count();
+    let may_be = worth_sharing(tables);
     let (mut count, mut before) = (0, 0);
     while count < may_be && before / jobs as u64 + longest(&tables[count..], jobs) > even + even / 10 {
         before += tables[count].bytes;
         count += 1;
     }
     count
+}
+
+/// How many of `tables`, the first of them, are so large that several sessions may copy them.
+fn worth_sharing(tables: &[TableRows]) -> usize {
+    tables.iter().take_while(|table| table.is_fresh && table.bytes >= SHARED_BYTES).count()
 }
 
 /// How much the busiest of `jobs` sessions copies, in bytes, when each takes the next of `tables` as soon as it is free.

@@ -24,22 +24,41 @@ impl Sums {
         self.ranges().insert(start, range);
     }
 
+    /// The `bytes` at `start` were read before, and had this checksum.
+    pub(super) fn add_known(&self, start: u64, bytes: u64, crc64nvme: Crc64Nvme) {
+        self.ranges().insert(start, Range { bytes, crc64nvme });
+    }
+
+    /// The checksum of the `bytes` at `start`, if each of them was read.
+    pub(super) fn of(&self, start: u64, bytes: u64) -> Option<Crc64Nvme> {
+        joined(self.ranges().range(start..start + bytes), start, bytes)
+    }
+
     /// The checksum of the first `length` bytes, if each of them was read, and nothing else.
     pub(super) fn whole(&self, length: u64) -> Option<Crc64Nvme> {
-        let (mut at, mut whole) = (0, Crc64Nvme::EMPTY);
-        for (start, Range { bytes, crc64nvme }) in &*self.ranges() {
-            if *start != at {
-                return None;
-            }
-            whole = Crc64Nvme::combine(whole, *crc64nvme, *bytes);
-            at += bytes;
-        }
-        (at == length).then_some(whole)
+        joined(self.ranges().iter(), 0, length)
     }
 
     fn ranges(&self) -> MutexGuard<'_, BTreeMap<u64, Range>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The checksum of what `ranges` are together, if that is the `length` bytes at `start`, and nothing else.
+fn joined<'a>(
+    ranges: impl Iterator<Item = (&'a u64, &'a Range)>,
+    start: u64,
+    length: u64,
+) -> Option<Crc64Nvme> {
+    let (mut at, mut whole) = (start, Crc64Nvme::EMPTY);
+    for (start, Range { bytes, crc64nvme }) in ranges {
+        if *start != at {
+            return None;
+        }
+        whole = Crc64Nvme::combine(whole, *crc64nvme, *bytes);
+        at += bytes;
+    }
+    (at == start + length).then_some(whole)
 }
 
 #[cfg(test)]
@@ -54,6 +73,17 @@ mod tests {
         }
         assert_eq!(sums.whole(12), Some(Crc64Nvme::of(b"hello, world")));
         assert_eq!(sums.whole(13), None);
+    }
+
+    #[test]
+    fn ranges_that_were_read_before_are_of_the_whole() {
+        let sums = Sums::default();
+        sums.add(5, b"o");
+        sums.add(6, b", world");
+        assert_eq!(sums.of(5, 8), Some(Crc64Nvme::of(b"o, world")));
+        assert_eq!((sums.of(5, 7), sums.of(4, 9), sums.of(0, 5)), (None, None, None));
+        sums.add_known(0, 5, Crc64Nvme::of(b"hello"));
+        assert_eq!(sums.whole(13), Some(Crc64Nvme::of(b"helloo, world")));
     }
 
     #[test]

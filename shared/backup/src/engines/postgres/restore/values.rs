@@ -53,7 +53,8 @@ impl TableSums {
         lock(&self.0).insert(dump_id, sum);
     }
 
-    fn of(&self, dump_id: i32) -> Option<MultisetSum> {
+    /// What they add up to, if they were read.
+    pub(super) fn of(&self, dump_id: i32) -> Option<MultisetSum> {
         lock(&self.0).get(&dump_id).copied()
     }
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engines::postgres::restore::{
-        Counted, FilledRestore, FilledTables, PreparedRestore, PreparedTables, RestorePlan, RestoreProgress,
-        RestoreReport,
+        Counted, FilledRestore, FilledTables, Filling, Halt, PausedRestore, PreparedRestore, PreparedTables,
+        RestorePlan, RestoreProgress, RestoreReport, RestoreSlice,
     },
     error::SliceError,
 };
@@ -22,6 +22,12 @@ pub(super) enum Prepared {
 pub(super) enum Filled {
     Whole(Box<FilledRestore>),
     Tables(Box<FilledTables>),
+}
+
+/// How far a slice came.
+pub(super) enum Stage {
+    Filled(Filled),
+    Paused(Box<PausedRestore>),
 }
 
 /// What is about to be done that cannot be taken back, as the server knows it: whether it was done can be asked later.
@@ -60,10 +66,23 @@ impl Prepared {
         }
     }
 
-    pub(super) async fn fill(self, stop: impl Future<Output = ()> + Send) -> Result<Filled, SliceError> {
+    /// Restores as much as `slice` comes to; single tables all at once.
+    pub(super) async fn fill(
+        self,
+        slice: RestoreSlice,
+        halt: impl Future<Output = Halt> + Send,
+    ) -> Result<Stage, SliceError> {
         match self {
-            Self::Whole(prepared) => prepared.fill(stop).await.map(Box::new).map(Filled::Whole),
-            Self::Tables(prepared) => prepared.fill(stop).await.map(Box::new).map(Filled::Tables),
+            Self::Whole(prepared) => Ok(match prepared.fill_slice(slice, halt).await? {
+                Filling::Whole(filled) => Stage::Filled(Filled::Whole(filled)),
+                Filling::Paused(paused) => Stage::Paused(paused),
+            }),
+            Self::Tables(prepared) => {
+                let stop = async {
+                    halt.await;
+                };
+                prepared.fill(stop).await.map(Box::new).map(Filled::Tables).map(Stage::Filled)
+            }
         }
     }
 }
