@@ -116,8 +116,10 @@ impl Stage {
         let dumps_per_server = if dice.happens(500) { 1 } else { 4 };
         let stage = Self { dumps_per_server, ..Self::furnished(seed, verify_days, stretches) };
         stage.put_plan().await;
+        // As those of databases do.
+        stage.world.restorers.leave_cursors();
         if dice.happens(500) {
-            stage.world.restorers.leave_cursors();
+            stage.world.restorers.pause_databases();
         }
         for model in models {
             for day in (1..=i64::try_from(dice.below(6)).unwrap()).rev() {
