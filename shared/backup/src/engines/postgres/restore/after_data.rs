@@ -185,7 +185,7 @@ mod tests {
         let recorded = left.recorded(&Ledger::of("1"));
         let definition = |index: usize| text(recorded.entries[index].definition.as_ref());
         let record =
-            |id: i32| format!("INSERT INTO \"holdfast_restore_1\".done VALUES ({id}, NULL, NULL);\n");
+            |id: i32| format!("INSERT INTO \"holdfast_restore_1\".done VALUES ({id}, NULL, NULL, NULL);\n");
         assert_eq!(definition(0), "MAKE t;\n");
         assert_eq!(definition(3), format!("MAKE i;\n\n;{}", record(4)));
         assert_eq!(
