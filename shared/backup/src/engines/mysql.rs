@@ -171,12 +171,11 @@ impl Engine for MysqlEngine {
         };
         let made_by = [prepared.about.version.clone(), access.programs.version.clone()];
         let standing = questions::standing(access).await?;
-        let (dump, bytes) = match from {
-            Some(halt) => (HaltedDump::of(&halt, &made_by, &standing)?, halt.bytes),
-            None => {
-                let outside = questions::outside_snapshot(access).await?;
-                (HaltedDump::begun(made_by, self.clock.now(), outside, standing), Bytes::new())
-            }
+        let (dump, bytes) = if let Some(halt) = from {
+            (HaltedDump::of(&halt, &made_by, &standing)?, halt.bytes)
+        } else {
+            let outside = questions::outside_snapshot(access).await?;
+            (HaltedDump::begun(made_by, self.clock.now(), outside, standing), Bytes::new())
         };
         Ok(match legs.go_on(dump, bytes, until, out).await? {
             Ended::Halted(halt) => LegEnd::Halted(halt),

@@ -108,7 +108,7 @@ async fn of_a_backup_that_was_let_go_no_mark_stays() {
 async fn nights_look_at_what_ended_lately_and_the_end_of_each_backup_at_nothing() {
     let world = World::new();
     let backup = with_leftovers(&world).await;
-    world.clock.advance(TimeDelta::days(4));
+    world.clock.advance(TimeDelta::days(8));
     let looked = world.faults.count("artifacts.open_uploads");
     assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0);
     assert_eq!(world.faults.count("artifacts.open_uploads"), looked);
