@@ -89,6 +89,8 @@ pub async fn ask(
         if level >= VerificationLevel::Restore {
             rehearsal::refuse_homeless(ports, &backup).await?;
         }
+        // Until it has passed, it says nothing of what was found before.
+        let damaged_before = backup.verification.as_ref().and_then(Verification::damaged_at);
         backup.verification = Some(Verification {
             state: VerificationState::Running,
             level,
@@ -99,6 +101,7 @@ pub async fn ask(
             cursor: None,
             rehearsal: None,
             failure: None,
+            damaged_before,
         });
         (now, ports.records.update_backup(&backup, version, &[]).await?)
     };

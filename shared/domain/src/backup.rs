@@ -186,7 +186,7 @@ impl Backup {
 
     /// Whether something of it was found not to be what it should be: then it is good for nothing that others are kept for.
     pub fn is_damaged(&self) -> bool {
-        self.verification.as_ref().is_some_and(|last| last.state == VerificationState::Damaged)
+        self.verification.as_ref().is_some_and(|last| last.damaged_at().is_some())
     }
 
     /// Whether a look at all of it is under way.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_domain::{
-    backup::{Backup, State},
+    backup::{Backup, State, VerificationState},
     id::ApplicationId,
     invalid::Invalid,
     restore::Origin,
@@ -81,7 +81,10 @@ pub(crate) fn refuse_unrestorable(ports: &Ports, backup: &Backup) -> Result<(), 
 /// Refuses a backup that was verified and is not what it should be, and says what was found.
 pub(crate) fn refuse_damaged(backup: &Backup) -> Result<(), RequestError> {
     let Some(last) = backup.verification.as_ref().filter(|_| backup.is_damaged()) else { return Ok(()) };
-    let found = last.failure.as_ref().map_or("it is not what was stored", |failure| &failure.message);
+    // The last look may not have come so far.
+    let found = last.failure.as_ref().filter(|_| last.state == VerificationState::Damaged);
+    let found = found
+        .map_or("an earlier verification has found that it is not what was stored", |found| &found.message);
     let Backup { id, application, .. } = backup;
     Err(RequestError::Conflict(format!(
         "the backup {id} of {application} is damaged: {}. Choose another one; or download what is left of it, and restore \

@@ -359,6 +359,7 @@ async fn a_damaged_backup_is_still_known_to_be_damaged() {
         artifacts: vec![],
         cursor: None,
         failure: None,
+        damaged_before: None,
         level: VerificationLevel::default(),
         rehearsal: None,
     };

@@ -145,6 +145,7 @@ async fn what_was_found_damaged_is_no_success() {
         cursor: None,
         rehearsal: None,
         failure: None,
+        damaged_before: None,
     });
     world.records.insert_backup(backup);
     assert_eq!(night(&world).await, 1);

@@ -181,6 +181,7 @@ async fn a_backup_that_was_found_damaged_is_refused_with_what_was_found() {
             finished_at: Some(builders::now()),
             artifacts: Vec::new(),
             cursor: None,
+            damaged_before: None,
             failure: (state != VerificationState::Passed).then(|| Failure {
                 code: "archive_damaged".to_owned(),
                 message: "the bytes of \"a.jpg\" are not those of its checksum.".to_owned(),

@@ -32,6 +32,21 @@ pub struct Verification {
     pub rehearsal: Option<Rehearsal>,
     /// What was found to be wrong, or why it could not be looked at.
     pub failure: Option<Failure>,
+    /// The level of an earlier look that found something to be wrong. Only one that passes, of that level at least, takes that back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u8>, minimum = 1, maximum = 3)]
+    pub damaged_before: Option<VerificationLevel>,
+}
+
+impl Verification {
+    /// The level at which something was found to be wrong, by this look or by an earlier one, if nothing has taken that back.
+    pub fn damaged_at(&self) -> Option<VerificationLevel> {
+        let before = self
+            .damaged_before
+            .filter(|before| self.state != VerificationState::Passed || self.level < *before);
+        let now = (self.state == VerificationState::Damaged).then_some(self.level);
+        before.max(now)
+    }
 }
 
 /// How far a verification goes; a number in documents.
