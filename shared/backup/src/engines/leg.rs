@@ -1,6 +1,7 @@
 //! A dump in legs: it halts before its invocation's time is over, and another one goes on.
 
 use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::EngineReport;
@@ -23,6 +24,25 @@ pub struct Halt {
     pub state: String,
     /// Bytes of the artifact that have been read and are no whole segment yet, or are held back until its end.
     pub bytes: Bytes,
+}
+
+impl Halt {
+    /// Where `state` is, with `bytes` of the artifact.
+    pub(super) fn at(state: &impl Serialize, bytes: Bytes) -> Result<Self, SliceError> {
+        let state = serde_json::to_string(state)
+            .map_err(|error| SliceError::permanent("document_unwritable", error.to_string()))?;
+        Ok(Self { state, bytes })
+    }
+
+    /// What was [halted at](Halt::at).
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, SliceError> {
+        serde_json::from_str(&self.state).map_err(|error| {
+            SliceError::permanent(
+                "document_unreadable",
+                format!("where the dump has halted is not understood ({error}); start a new backup"),
+            )
+        })
+    }
 }
 
 /// How a leg has ended.

@@ -59,7 +59,8 @@ pub use tools::{ClientTools, InvalidClientDirs, PgDump};
 
 use crate::{
     engines::{
-        Beside, Engine, EngineReport, Leg, LegEnd, moved, row_counts, segments::SegmentSender, trust::Trust,
+        Beside, Engine, EngineReport, Halt, Leg, LegEnd, moved, row_counts, segments::SegmentSender,
+        trust::Trust,
     },
     error::SliceError,
     ports::{ArtifactStore, Clock, DatabaseCredentials},
@@ -226,7 +227,7 @@ impl Engine for PostgresEngine {
             compression: prepared.compression.option.clone(),
         };
         let standing = connect::standing(&prepared.upstream).await?;
-        let before = from.as_ref().map(HaltedDump::of).transpose()?;
+        let before = from.as_ref().map(Halt::read::<HaltedDump>).transpose()?;
         if let Some(before) = &before {
             before.check(&made_by, &standing)?;
         }
@@ -236,7 +237,7 @@ impl Engine for PostgresEngine {
         match self.dump(prepared, from, Some(until)).to_segments(out).await? {
             Dumped::Halted(archive, bytes) => {
                 let halted = HaltedDump { made_by, taken_at, standing, archive: *archive };
-                Ok(LegEnd::Halted(halted.to_halt(bytes)?))
+                Ok(LegEnd::Halted(Halt::at(&halted, bytes)?))
             }
             Dumped::Whole(written) => {
                 if goes_on {

@@ -13,8 +13,8 @@ use crate::{KEY, observer::Witness};
 pub(crate) struct Legs {
     pub(crate) world: World,
     upload: OpenUpload,
-    pub(crate) parts: Vec<StoredPart>,
-    pub(crate) halt: Option<Halt>,
+    parts: Vec<StoredPart>,
+    halt: Option<Halt>,
     pub(crate) halted: usize,
 }
 
@@ -51,5 +51,19 @@ impl Legs {
 
     pub(crate) fn archive(&self) -> Vec<u8> {
         self.world.artifacts.bytes(KEY).unwrap().to_vec()
+    }
+
+    /// The same, but every third leg is gone twice: of the first time nobody has heard, as of a slice that was killed.
+    pub(crate) async fn finish_unheard<E: Engine>(&mut self, engine: impl Fn() -> E) {
+        loop {
+            let before = (self.parts.clone(), self.halt.clone());
+            if self.next(&engine()).await.unwrap().is_some() {
+                return;
+            }
+            if self.halted % 3 == 0 {
+                (self.parts, self.halt) = before;
+                assert_eq!(self.next(&engine()).await.unwrap(), None);
+            }
+        }
     }
 }

@@ -132,6 +132,32 @@ async fn no_damage_passes() {
 }
 
 #[tokio::test]
+async fn what_was_found_damaged_stays_so_until_it_passes() {
+    let world = World::new();
+    let (shop, backup) = backed_up(&world).await;
+    let tar = backup.artifacts[0].object.key.clone();
+    let whole = world.artifacts.bytes(&tar).unwrap();
+    let mut damaged = whole.to_vec();
+    damaged[0] ^= 0x10;
+    world.artifacts.damage(&tar, damaged);
+    assert_eq!(state(&verified(&world, &shop, &backup, INVOCATION).await), VerificationState::Damaged);
+    let counts = || Candidate::of(&world.backup(&shop, backup.id)).is_some();
+
+    let job = asked(&world, &shop, &backup).await;
+    assert_eq!(state(&world.backup(&shop, backup.id)), VerificationState::Running);
+    assert!(!counts(), "it is only looked at again");
+    let error = SliceError::transient("storage_unavailable", "the storage could not be reached");
+    abort(&worker(&world), &job, &caught(&error)).await.unwrap();
+    assert_eq!(state(&world.backup(&shop, backup.id)), VerificationState::Failed);
+    assert!(!counts(), "it was not looked at");
+
+    world.artifacts.damage(&tar, whole);
+    world.clock.advance(TimeDelta::seconds(1));
+    assert_eq!(state(&verified(&world, &shop, &backup, INVOCATION).await), VerificationState::Passed);
+    assert!(counts(), "it is what it should be");
+}
+
+#[tokio::test]
 async fn what_is_gone_is_damage() {
     let world = World::new();
     let (shop, backup) = backed_up(&world).await;

@@ -72,12 +72,7 @@ impl HaltedDump {
 
     /// The one that has halted there, if it can go on.
     pub(super) fn of(halt: &Halt, made_by: &[String; 2], standing: &str) -> Result<Self, SliceError> {
-        let halted: Self = serde_json::from_str(&halt.state).map_err(|error| {
-            SliceError::permanent(
-                "document_unreadable",
-                format!("where the dump has halted is not understood ({error}); start a new backup"),
-            )
-        })?;
+        let halted: Self = halt.read()?;
         if halted.made_by != *made_by {
             return Err(SliceError::permanent(
                 "dump_not_resumed",
@@ -98,12 +93,6 @@ impl HaltedDump {
         } else {
             Err(moved("rows were written, or tables were altered"))
         }
-    }
-
-    fn to_halt(&self, bytes: Bytes) -> Result<Halt, SliceError> {
-        let state = serde_json::to_string(self)
-            .map_err(|error| SliceError::permanent("document_unwritable", error.to_string()))?;
-        Ok(Halt { state, bytes })
     }
 
     fn count(&mut self, more: Option<RowCounts>) {
@@ -150,7 +139,7 @@ impl Legs<'_> {
             if Instant::now() >= until {
                 let (stream, bytes) = writer.halt();
                 dump.stream = Some(stream);
-                return Ok(Ended::Halted(dump.to_halt(bytes)?));
+                return Ok(Ended::Halted(Halt::at(&dump, bytes)?));
             }
         }
         let (writer, counts) = dump::to_segments(self.access, Part::AllBut(&names), writer).await?;

@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use holdfast_archive::checksum::{Crc64Nvme, Crc64NvmeHasher};
 use serde::{Deserialize, Serialize};
 
 use super::{connect::Standing, written::TableRows};
 use crate::{
-    engines::{Halt, moved, segments::HaltedHead},
+    engines::{moved, segments::HaltedHead},
     error::SliceError,
 };
 
@@ -111,22 +110,6 @@ impl Seen {
 }
 
 impl HaltedDump {
-    /// As it is handed on, with `bytes` of its stream.
-    pub(super) fn to_halt(&self, bytes: Bytes) -> Result<Halt, SliceError> {
-        let state = serde_json::to_string(self)
-            .map_err(|error| SliceError::permanent("document_unwritable", error.to_string()))?;
-        Ok(Halt { state, bytes })
-    }
-
-    pub(super) fn of(halt: &Halt) -> Result<Self, SliceError> {
-        serde_json::from_str(&halt.state).map_err(|error| {
-            SliceError::permanent(
-                "document_unreadable",
-                format!("where the dump has halted is not understood ({error}); start a new backup"),
-            )
-        })
-    }
-
     /// Goes on only as it was begun.
     pub(super) fn check(&self, made_by: &MadeBy, standing: &Standing) -> Result<(), SliceError> {
         if self.made_by != *made_by {
