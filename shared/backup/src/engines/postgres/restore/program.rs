@@ -12,7 +12,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use super::{
     Stopped,
     excerpt::Excerpt,
-    failure::{failure, of_restore},
+    failure::{failure, lost, of_restore, refused},
     unless,
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
         login::Session,
         process::{command, end, first_and_last_words},
         relay::{Relay, error_response},
+        session::StatementError,
         sessions::Sessions,
         wire::Wire,
     },
@@ -160,12 +161,12 @@ impl PgRestore {
 async fn pass(sessions: Arc<Sessions>, mut client: Wire, startup: bytes::Bytes) -> Result<(), SliceError> {
     let begun = async {
         let mut session = sessions.log_in(&startup).await?;
+        let service = &sessions.upstream.service;
         match session.ask(SETTING).await {
             Ok(_) => Ok(session),
-            Err(error) => {
-                let words = format!("a session cannot be set up: {error:?}");
-                Err(failure(&sessions.upstream.service, Fault::Refused, &words))
-            }
+            // It may have been ended just now, and come back.
+            Err(StatementError::Refused(refusal)) => Err(refused(service, &refusal, SETTING)),
+            Err(StatementError::Lost(error)) => Err(lost(service, &error)),
         }
     };
     let Session { wire, greeting, .. } = match begun.await {
