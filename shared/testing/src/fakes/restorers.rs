@@ -285,7 +285,8 @@ impl Restorer for FakeRestorer {
             let cleaned = self.with(|held| held.cleaned);
             let pauses = self.state.lock().unwrap().pauses_databases;
             if !pauses || cursor != Some(HALF) || self.with(|held| held.scratch == 0) {
-                self.own("restorer.step", cleaned, |held| held.scratch = 1).await?;
+                let begin = |held: &mut Held| (held.scratch, held.swapped) = (1, None);
+                self.own("restorer.step", cleaned, begin).await?;
                 if pauses {
                     return Ok(Outcome::Paused { cursor: HALF.to_owned() });
                 }
