@@ -60,7 +60,7 @@ impl Legs {
             if self.next(&engine()).await.unwrap().is_some() {
                 return;
             }
-            if self.halted % 3 == 0 {
+            if self.halted.is_multiple_of(3) {
                 (self.parts, self.halt) = before;
                 assert_eq!(self.next(&engine()).await.unwrap(), None);
             }
