@@ -323,9 +323,7 @@ impl Staged<'_> {
 
     pub(crate) async fn plan(&self) -> Result<Plan, SliceError> {
         let key = self.plan_key();
-        self.get(&key).await?.ok_or_else(|| {
-            StorageError::NotFound(format!("object {key}, by which the backup goes on")).into()
-        })
+        self.get(&key).await?.ok_or_else(|| gone(&key))
     }
 
     async fn put_stored(&self, number: usize, frames: Bytes, stored: &StoredAs) -> Result<(), SliceError> {
@@ -349,9 +347,6 @@ impl Staged<'_> {
 
     /// What [`Staged::put_halted`] has staged.
     pub(crate) async fn halted(&self) -> Result<(Vec<StoredPart>, Halt), SliceError> {
-        let gone = |key: &str| -> SliceError {
-            StorageError::NotFound(format!("object {key}, by which the backup goes on")).into()
-        };
         let (key, bytes_key) = (format!("{}{HALTED}", self.folder), format!("{}{BYTES}", self.folder));
         let Halted { parts, state, crc64nvme } = self.get(&key).await?.ok_or_else(|| gone(&key))?;
         let bytes = self.artifacts.get(&bytes_key).await?.ok_or_else(|| gone(&bytes_key))?;
@@ -380,6 +375,10 @@ impl Staged<'_> {
         let document = serde_json::from_slice(&bytes);
         document.map(Some).map_err(|error| not_staged(key, &error.to_string()))
     }
+}
+
+fn gone(key: &str) -> SliceError {
+    StorageError::NotFound(format!("object {key}, by which the backup goes on")).into()
 }
 
 fn not_staged(key: &str, why: &str) -> SliceError {

@@ -183,4 +183,36 @@ mod tests {
         assert!(VerificationLevel::Read < VerificationLevel::Restore);
         assert!(VerificationLevel::Restore < VerificationLevel::Checksums);
     }
+
+    #[test]
+    fn damage_is_taken_back_only_by_a_look_that_passes_and_goes_as_far() {
+        use VerificationLevel::{Checksums, Read, Restore};
+        use VerificationState::{Damaged, Failed, Passed, Running};
+
+        let look = |state, level, damaged_before| Verification {
+            state,
+            level,
+            by: "anna".to_owned(),
+            at: DateTime::UNIX_EPOCH,
+            finished_at: None,
+            artifacts: Vec::new(),
+            cursor: None,
+            rehearsal: None,
+            failure: None,
+            damaged_before,
+        };
+        for (state, level, before, expected) in [
+            (Damaged, Read, None, Some(Read)),
+            (Damaged, Restore, Some(Read), Some(Restore)),
+            (Damaged, Read, Some(Checksums), Some(Checksums)),
+            (Running, Checksums, Some(Read), Some(Read)),
+            (Failed, Checksums, Some(Read), Some(Read)),
+            (Passed, Read, Some(Restore), Some(Restore)),
+            (Passed, Restore, Some(Restore), None),
+            (Passed, Checksums, Some(Read), None),
+            (Failed, Read, None, None),
+        ] {
+            assert_eq!(look(state, level, before).damaged_at(), expected, "{state:?} {level:?} {before:?}");
+        }
+    }
 }
