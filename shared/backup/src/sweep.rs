@@ -7,8 +7,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use holdfast_domain::{
     backup::{Backup, State},
+    document,
     id::{ApplicationId, BackupId},
-    mark,
+    mark, readme,
 };
 
 use crate::{
@@ -35,7 +36,7 @@ fn ended_at(backup: &Backup) -> Option<DateTime<Utc>> {
     backup.expired_at.or(backup.finished_at)
 }
 
-/// Looks for what is left of an ended backup, and starts the job that removes it; a mark needs none. Says whether there was anything.
+/// Looks for what is left of an ended backup, and starts the job that removes it; texts beside a discarded one need none. Says whether there was anything.
 pub(crate) async fn ask_when_needed(ports: &Ports, backup: &Backup) -> Result<bool, RequestError> {
     let now = ports.clock.now();
     let is_settled = ended_at(backup).is_some_and(|at| now - at >= SETTLED);
@@ -43,7 +44,7 @@ pub(crate) async fn ask_when_needed(ports: &Ports, backup: &Backup) -> Result<bo
         return Ok(false);
     }
     let keys = ports.artifacts.keys(&backup.prefix()).await?;
-    if delete_late_marks(ports, backup, &keys).await? {
+    if delete_late_texts(ports, backup, &keys).await? {
         return Ok(true);
     }
     let Some(left) = left_of(ports, backup, keys).await? else { return Ok(false) };
@@ -59,18 +60,23 @@ pub(crate) async fn ask_when_needed(ports: &Ports, backup: &Backup) -> Result<bo
     Ok(true)
 }
 
-/// Deletes marks that were written beside a backup while it was let go, by somebody who died before taking them back. Should it be
-/// brought back meanwhile, only what a rebuilt record would say of it is lost: nothing else below its prefix is touched here.
-async fn delete_late_marks(ports: &Ports, backup: &Backup, keys: &[String]) -> Result<bool, StorageError> {
+/// Deletes what was written beside a backup while or after it was let go: marks, by somebody who died before taking them back, and
+/// its description, by an invocation that had made it and was given up on. Should it be brought back meanwhile, that job looks
+/// again once this cannot be late any more, as it does for every deletion.
+async fn delete_late_texts(ports: &Ports, backup: &Backup, keys: &[String]) -> Result<bool, StorageError> {
     if backup.state != State::Expired || backup.undelete.is_some() {
         return Ok(false);
     }
-    let marks = mark::OF_A_BACKUP.map(|name| format!("{}{name}", backup.prefix()));
-    let left: Vec<String> = keys.iter().filter(|key| marks.contains(key)).cloned().collect();
+    let prefix = backup.prefix();
+    let is_text = |name: &str| {
+        mark::OF_A_BACKUP.contains(&name) || [document::FILE_NAME, readme::FILE_NAME].contains(&name)
+    };
+    let is_late = |key: &&String| key.strip_prefix(&prefix).is_some_and(is_text);
+    let left: Vec<String> = keys.iter().filter(is_late).cloned().collect();
     if left.is_empty() {
         return Ok(false);
     }
-    tracing::warn!(application = %backup.application, backup = %backup.id, ?left, "marks of a backup that was let go are deleted");
+    tracing::warn!(application = %backup.application, backup = %backup.id, ?left, "what was written beside a backup that was let go is deleted");
     ports.artifacts.delete(&left).await?;
     Ok(true)
 }
@@ -86,8 +92,8 @@ async fn left_of(ports: &Ports, backup: &Backup, keys: Vec<String>) -> Result<Op
     Ok(keys.into_iter().find(is_left))
 }
 
-/// The prefixes below which nothing may be: of a backup that never was one, all; of another, what was staged to make it. What
-/// was discarded is not looked at, since it may be being brought back.
+/// The prefixes below which nothing may be: of a backup that never was one, all; of another, what was staged to make it. Artifacts of
+/// a discarded one are not looked at, since it may be being brought back.
 fn leftovers(backup: &Backup) -> Vec<String> {
     match backup.state {
         State::Failed | State::Cancelled => vec![backup.prefix()],

@@ -10,7 +10,7 @@ use holdfast_backup::{
 };
 use holdfast_domain::{
     backup::{Backup, State},
-    mark,
+    document, mark, readme,
 };
 use holdfast_testing::{
     World,
@@ -81,9 +81,10 @@ async fn of_a_good_backup_goes_what_was_staged_and_nothing_else() {
     assert_eq!(world.artifacts.open_upload_count(), 0);
 }
 
-/// Somebody has given it a label while it was deleted, and died before taking that back.
+/// Somebody has given it a label while it was deleted, and died before taking that back; and an invocation that was given up on
+/// when it was made has described it once more.
 #[tokio::test]
-async fn of_a_backup_that_was_let_go_no_mark_stays() {
+async fn of_a_backup_that_was_let_go_nothing_that_was_written_late_stays() {
     let world = World::new();
     let shop = register_media_only(&world, "shop").id;
     let made = request::create(&world.ports, "anna", &shop, BackupRequest::default(), None).await.unwrap();
@@ -92,13 +93,15 @@ async fn of_a_backup_that_was_let_go_no_mark_stays() {
     request::delete(&world.ports, "anna", &shop, id).await.unwrap();
     let backup = world.backup(&shop, id);
     assert_eq!(backup.state, State::Expired);
-    let label = format!("{}{}", backup.prefix(), mark::LABEL);
-    world.artifacts.insert(&label, "{}");
+    let others = world.artifacts.object_keys();
+    for name in [mark::LABEL, document::FILE_NAME, readme::FILE_NAME] {
+        world.artifacts.insert(&format!("{}{name}", backup.prefix()), "{}");
+    }
     world.clock.advance(TimeDelta::minutes(29));
     assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "somebody may still be at it");
     world.clock.advance(TimeDelta::minutes(1));
     assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 1);
-    assert!(!world.artifacts.object_keys().contains(&label));
+    assert_eq!(world.artifacts.object_keys(), others);
     assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "once is enough");
     let versions = world.artifacts.version_count(&backup.prefix());
     assert!(versions > 3, "what was backed up can still be brought back: {versions}");
