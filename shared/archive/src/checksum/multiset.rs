@@ -1,5 +1,7 @@
 use std::{fmt, mem, ops::AddAssign, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Sha256, Sha256Hasher};
 
 /// A checksum of items that come in any order: how often each of them is there matters, and where it is does not. It is the sum of
@@ -8,7 +10,8 @@ use super::{Sha256, Sha256Hasher};
 /// This is `MSet-Add-Hash`, without its key, of Clarke, Devadas, van Dijk, Gassend and Suh, *Incremental Multiset Hash Functions and
 /// Their Application to Memory Integrity Checking* (ASIACRYPT 2003): it finds what chance and mistakes have changed. Somebody who
 /// chooses all items could look for others with the same sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct MultisetSum {
     items: u64,
     sum: u128,
@@ -46,6 +49,20 @@ impl FromStr for MultisetSum {
         let is_digits = sum.len() == 32 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
         let sum = u128::from_str_radix(sum, 16).ok().filter(|_| is_digits).ok_or(InvalidMultisetSum)?;
         Ok(Self { items: items.parse().map_err(|_| InvalidMultisetSum)?, sum })
+    }
+}
+
+impl From<MultisetSum> for String {
+    fn from(sum: MultisetSum) -> Self {
+        sum.to_string()
+    }
+}
+
+impl TryFrom<String> for MultisetSum {
+    type Error = InvalidMultisetSum;
+
+    fn try_from(text: String) -> Result<Self, InvalidMultisetSum> {
+        text.parse()
     }
 }
 

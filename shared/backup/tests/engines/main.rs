@@ -15,6 +15,7 @@ mod mysql_legs;
 mod mysql_refused;
 mod mysql_restore;
 mod mysql_restore_bad_days;
+mod mysql_restore_slices;
 mod mysql_restored;
 mod observer;
 mod pg_dump_process;

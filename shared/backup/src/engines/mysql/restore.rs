@@ -4,13 +4,14 @@
 //! bucket ──▶ ranges ──▶ zstd ──▶ lines ──▶ client program ──▶ new database ──▶ in the place of the target
 //! ```
 //!
-//! Until the new database is whole, the target is as it was. `place.rs` says how it is exchanged, and `docs/mysql-restore.md`
-//! what can be relied on.
+//! Until the new database is whole, the target is as it was. `place.rs` says how it is exchanged, `slice.rs` and `ledger.rs` how a
+//! restore goes on in another slice, and `docs/mysql-restore.md` what can be relied on.
 
 mod counted;
 mod ending;
 mod failure;
 mod journal;
+mod ledger;
 mod lines;
 mod load;
 mod lock;
@@ -19,9 +20,13 @@ mod objects;
 mod place;
 mod preflight;
 mod reading;
+mod rehearsal;
+mod sections;
 mod session;
+mod slice;
 mod survey;
 mod values;
+mod written;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,33 +34,29 @@ use async_trait::async_trait;
 use holdfast_domain::{
     application::MysqlService,
     backup::{Artifact, Contents},
+    id::RestoreId,
     restore::{Mapping, Preflight, Refusal, Restore, RestoreOptions, Restored},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{
-    sync::OnceCell,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::sync::OnceCell;
 
 use self::{
-    counted::count,
     ending::{patiently, put_away},
     failure::told,
+    ledger::{Ledger, Loaded},
     load::Load,
     lock::{Lock, TO_CLEAN_UP, TO_RESTORE},
     names::Names,
-    place::{Place, clear, clear_new, drop_beside},
+    place::{Place, clear},
     preflight::{Wanted, preflight},
     reading::Reading,
+    slice::{Budget, Loads, Slice},
     survey::{Survey, missing_definers, survey},
-    values::{By, Comparison},
 };
 use super::{
     access::Access,
     greeting::{self, Family, Greeting},
     programs::MysqlPrograms,
-    rows::{RowCounts, RowSums},
-    verify,
 };
 use crate::{
     engines::restorer::{Outcome, RestoreObserver, Restorer, Restoring},
@@ -77,6 +78,21 @@ struct Cursor {
     tables: Option<u64>,
 }
 
+/// What the record has of one that has paused. How far it is, the ledger says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Paused {
+    /// The database that is being filled: for people who look for it.
+    new_database: String,
+}
+
+/// What became of the new database in a slice.
+enum Filled {
+    /// It has taken the place of the target, with so many tables.
+    Exchanged(u64),
+    /// Some of it is there.
+    Paused,
+}
+
 /// Restores one dump into one database.
 pub struct MysqlRestorer {
     artifacts: Arc<dyn ArtifactStore>,
@@ -86,10 +102,14 @@ pub struct MysqlRestorer {
     programs: MysqlPrograms,
     only_tables: bool,
     options: RestoreOptions,
+    /// What the restore is known by.
+    id: RestoreId,
     /// Whether nothing is to come of it.
     is_rehearsal: bool,
     /// Whether values are compared then.
     compares_values: bool,
+    /// After how many tables each slice pauses, if its time has not come before.
+    steps: Option<usize>,
     greeting: OnceCell<Greeting>,
     access: OnceCell<Access>,
 }
@@ -113,11 +133,19 @@ impl MysqlRestorer {
             programs,
             only_tables: !mapping.tables.is_empty(),
             options: restore.options.clone(),
+            id: restore.id,
             is_rehearsal: restore.rehearsal,
             compares_values: restore.rehearsal && restore.checksums,
+            steps: None,
             greeting: OnceCell::new(),
             access: OnceCell::new(),
         }
+    }
+
+    /// The same, but each slice pauses when it has loaded so many tables, for tests.
+    #[must_use]
+    pub fn with_steps(self, steps: usize) -> Self {
+        Self { steps: Some(steps), ..self }
     }
 
     async fn greeting(&self) -> Result<&Greeting, SliceError> {
@@ -158,24 +186,44 @@ impl MysqlRestorer {
     async fn fill(
         &self,
         place: &Place<'_>,
+        slice: &mut Slice<'_>,
         lock: &mut Lock<'_>,
-        time: Duration,
         observer: &mut dyn RestoreObserver,
-    ) -> Result<u64, SliceError> {
-        self.load(place, lock, time, observer).await?;
+    ) -> Result<Filled, SliceError> {
+        match self.load(place, slice, lock, observer).await? {
+            Loads::Some => return Ok(Filled::Paused),
+            Loads::Nothing => return Err(self.too_short("restored", slice.budget)),
+            Loads::All(_) => {}
+        }
+        // What comes now is done, or has to be begun anew.
+        slice.close(lock).await?;
         observer.advanced(self.swapping(&place.away, false, None)).await?;
-        lock.keep(place.exchange()).await
+        lock.keep(place.exchange()).await.map(Filled::Exchanged)
     }
 
-    /// Fills a new database; returns what its rows add up to, if that is going to be compared.
+    /// Loads what is left of the dump into the new database, as far as the slice comes.
     async fn load(
         &self,
         place: &Place<'_>,
+        slice: &mut Slice<'_>,
         lock: &mut Lock<'_>,
-        time: Duration,
         observer: &mut dyn RestoreObserver,
-    ) -> Result<Option<RowSums>, SliceError> {
-        place.make().await?;
+    ) -> Result<Loads, SliceError> {
+        if !slice.has_ledger {
+            place.make().await?;
+        }
+        let read = |spot| Reading::from(&self.artifacts, self.artifact.object.clone(), spot);
+        slice.run(read, lock, observer).await
+    }
+
+    /// A slice that fills the new database of `place`, and goes on where `ledger` says.
+    fn slice<'a>(
+        &'a self,
+        place: &'a Place<'a>,
+        names: &'a Names,
+        ledger: Option<Ledger>,
+        budget: Budget,
+    ) -> Slice<'a> {
         let object = &self.artifact.object;
         let load = Load {
             access: place.access,
@@ -185,100 +233,78 @@ impl MysqlRestorer {
             without_definers: self.options.no_owner,
             adds_up: self.compares_values,
         };
-        let reading = Reading::of(&self.artifacts, object.clone());
-        let loading = lock.keep(Box::pin(timeout(time, load.run(reading, observer)))).await;
-        let sums = loading.unwrap_or_else(|_| Err(self.too_short("restored", time)))?;
-        lock.check().await?;
-        Ok(sums)
+        let has_ledger = ledger.is_some();
+        let ledger = ledger.unwrap_or_else(|| Ledger {
+            restore: self.id.to_string(),
+            artifact: self.identity(),
+            random: place.random.clone(),
+            loaded: Loaded::nothing(),
+        });
+        Slice { load, names, budget, ledger, has_ledger, written: 0 }
     }
 
-    fn too_short(&self, done: &str, time: Duration) -> SliceError {
+    /// The very bytes that are restored.
+    fn identity(&self) -> String {
+        let object = &self.artifact.object;
+        format!("{} {} {}", object.key, object.version_id.as_deref().unwrap_or_default(), object.crc64nvme)
+    }
+
+    /// Removes what restores into the target have left that were killed, but for what others can go on with; and for what this one can,
+    /// which is returned, if it `goes_on`.
+    async fn clear(
+        &self,
+        access: &Access,
+        names: &Names,
+        goes_on: bool,
+    ) -> Result<Option<Ledger>, SliceError> {
+        let id = self.id.to_string();
+        let (own, others): (Vec<Ledger>, Vec<Ledger>) =
+            Ledger::all(access, names).await?.into_iter().partition(|ledger| ledger.restore == id);
+        let own = own.into_iter().find(|ledger| goes_on && ledger.artifact == self.identity());
+        let kept =
+            own.iter().chain(&others).flat_map(|ledger| [ledger.database(names), ledger.new_database(names)]);
+        let kept: Vec<String> = kept.collect();
+        clear(access, &self.target.database, names, &kept, !self.is_rehearsal).await?;
+        Ok(own)
+    }
+
+    /// The same, behind whoever was killed.
+    async fn clear_after(&self, goes_on: bool) -> Result<(), SliceError> {
+        let access = self.access().await?;
+        let names = Names::of(&self.target.database);
+        let mut lock = Lock::take(access, &names, TO_CLEAN_UP).await?;
+        let cleared = lock.keep(self.clear(access, &names, goes_on)).await;
+        lock.give_back().await;
+        cleared.map(drop)
+    }
+
+    fn too_short(&self, done: &str, budget: Budget) -> SliceError {
         let words = format!(
-            "it could not be {done} within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",
-            time.as_secs()
+            "a table could not be {done} within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",
+            budget.time.as_secs()
         );
         told(&self.target, "slice_too_short", false, &words)
     }
 
-    /// Counts what was restored, and compares that with what was counted when it was dumped; and its values with those that were dumped,
-    /// if that is wanted.
-    async fn compare(
-        &self,
-        place: &Place<'_>,
-        (row_counts, dumped): (Option<&RowCounts>, Option<RowSums>),
-        (time, deadline): (Duration, Instant),
-        observer: &mut dyn RestoreObserver,
-    ) -> Result<Restored, SliceError> {
-        let (access, database) = (place.access, place.new.as_str());
-        let bytes = self.artifact.object.size;
-        let so_far = Restoring { bytes, of_bytes: Some(bytes), doing: "comparing", cursor: None };
-        observer.advanced(so_far.clone()).await?;
-        let restored = count(access, database, row_counts).await?;
-        if !self.compares_values {
-            return Ok(restored);
-        }
-        let program = match &self.artifact.contents {
-            Contents::MysqlSql { dump_version, .. } => dump_version,
-            _ => "",
-        };
-        let then = By { server: self.dumped_from(), program };
-        let now = By { server: &self.greeting().await?.version, program: &access.programs.version };
-        let comparison = Comparison { access, database, dumped, by: (then, now) };
-        let comparing = timeout_at(deadline, comparison.run(restored, so_far, observer)).await;
-        comparing.unwrap_or_else(|_| Err(self.too_short("restored and compared", time)))
-    }
-
-    /// Fills a new database, counts what is in it, and drops it: the target is left alone.
-    async fn rehearse(
-        &self,
-        time: Duration,
-        observer: &mut dyn RestoreObserver,
-    ) -> Result<Outcome, SliceError> {
-        let deadline = Instant::now() + time;
-        let family = self.greeting().await?.family;
-        self.refused(&self.found(family, None))?;
-        let access = self.access().await?;
-        let names = Names::of(&self.target.database);
-        let mut lock = Lock::take(access, &names, TO_RESTORE).await?;
-        clear_new(access, &self.target.database, &names).await?;
-        let survey = survey(access).await?;
-        self.refused(&self.found(family, Some(&survey)))?;
-        let row_counts = verify::told(&self.artifacts, &self.artifact.object).await?;
-        let place = self.place(access, &names, &survey);
-        let tried = match self.load(&place, &mut lock, time, observer).await {
-            Ok(dumped) => {
-                let dumped = (row_counts.as_ref(), dumped);
-                let comparing = self.compare(&place, dumped, (time, deadline), observer);
-                lock.keep(Box::pin(comparing)).await
-            }
-            Err(error) => Err(error),
-        };
-        // Whoever has the lock meanwhile removes what was tried: of that nothing can be said.
-        let tried = match tried {
-            Err(error @ (SliceError::Cancelled | SliceError::Fenced)) => Err(error),
-            tried => lock.check().await.and(tried),
-        };
-        let drop = || drop_beside(access, place.target, std::slice::from_ref(&place.new), &[]);
-        let dropped = lock.keep(patiently(drop)).await;
+    /// Leaves what is there to the next slice.
+    async fn pause(&self, place: &Place<'_>, lock: Lock<'_>) -> Result<Outcome, SliceError> {
         lock.give_back().await;
-        match (tried, dropped) {
-            (Ok(restored), Ok(())) => Ok(Outcome::Done(restored)),
-            (Ok(_), Err(left)) => {
-                let words = format!("the database {:?} could not be dropped ({left}); drop it", place.new);
-                Err(told(&self.target, "database_left", true, &words))
-            }
-            (Err(error), dropped) => {
-                if let Err(left) = dropped {
-                    tracing::error!(%left, "what was tried could not be removed yet");
-                }
-                Err(error)
-            }
-        }
+        let cursor = serde_json::to_string(&Paused { new_database: place.new.clone() });
+        let cursor =
+            cursor.map_err(|error| told(&self.target, "restore_refused", false, &error.to_string()))?;
+        Ok(Outcome::Paused { cursor })
     }
 
     /// The databases beside the target.
-    fn place<'a>(&'a self, access: &'a Access, names: &Names, survey: &Survey) -> Place<'a> {
+    fn place<'a>(
+        &'a self,
+        access: &'a Access,
+        names: &Names,
+        survey: &Survey,
+        ledger: Option<&Ledger>,
+    ) -> Place<'a> {
         let target = survey.target.as_ref();
+        let random = ledger.map_or(&survey.random, |ledger| &ledger.random);
         let options = target.map_or_else(
             || DEFAULT_OPTIONS.to_owned(),
             |target| format!("CHARACTER SET {} COLLATE {}", target.charset, target.collation),
@@ -288,7 +314,9 @@ impl MysqlRestorer {
             target: &self.target.database,
             existed: target.is_some(),
             options,
-            new: format!("{}{}", names.new, survey.random),
+            random: random.clone(),
+            new: format!("{}{random}", names.new),
+            paused: format!("{}{random}", names.paused),
             away: format!("{}{}", names.away, survey.random),
         }
     }
@@ -390,21 +418,25 @@ impl Restorer for MysqlRestorer {
         time: Duration,
         observer: &mut dyn RestoreObserver,
     ) -> Result<Outcome, SliceError> {
+        let budget = Budget::of(time, self.steps);
         if self.is_rehearsal {
-            return self.rehearse(time, observer).await;
+            return self.rehearse(budget, observer).await;
         }
         let family = self.greeting().await?.family;
         self.refused(&self.found(family, None))?;
         let access = self.access().await?;
         let names = Names::of(&self.target.database);
         let mut lock = Lock::take(access, &names, TO_RESTORE).await?;
-        clear(access, &self.target.database, &names).await?;
+        let ledger = self.clear(access, &names, true).await?;
         let survey = survey(access).await?;
         self.refused(&self.found(family, Some(&survey)))?;
-        let place = self.place(access, &names, &survey);
-        let filled = self.fill(&place, &mut lock, time, observer).await;
+        let place = self.place(access, &names, &survey, ledger.as_ref());
+        let mut slice = self.slice(&place, &names, ledger, budget);
+        let filled = self.fill(&place, &mut slice, &mut lock, observer).await;
         let outcome = match filled {
-            Ok(tables) => self.finish(&place, &mut lock, Some(tables), observer).await,
+            Ok(Filled::Paused) => return self.pause(&place, lock).await,
+            Ok(Filled::Exchanged(tables)) => self.finish(&place, &mut lock, Some(tables), observer).await,
+            Err(error) if slice.can_go_on(&error, &mut lock).await => Err(error),
             Err(error) => match lock.keep(patiently(|| journal::is_done(access, &place.away))).await {
                 Ok(true) => {
                     tracing::warn!(%error, "the restore has happened nevertheless");
@@ -437,16 +469,10 @@ impl Restorer for MysqlRestorer {
     }
 
     async fn clean_up(&self) -> Result<(), SliceError> {
-        let access = self.access().await?;
-        let names = Names::of(&self.target.database);
-        let mut lock = Lock::take(access, &names, TO_CLEAN_UP).await?;
-        let target = &self.target.database;
-        let cleared = if self.is_rehearsal {
-            lock.keep(clear_new(access, target, &names)).await
-        } else {
-            lock.keep(clear(access, target, &names)).await
-        };
-        lock.give_back().await;
-        cleared
+        self.clear_after(true).await
+    }
+
+    async fn give_up(&self) -> Result<(), SliceError> {
+        self.clear_after(false).await
     }
 }

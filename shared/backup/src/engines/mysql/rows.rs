@@ -31,7 +31,7 @@ const UNDELIMITED: &[u8] = b"DELIMITER ;\n";
 pub(super) struct RowCounts(pub(super) BTreeMap<String, u64>);
 
 /// What the rows of each table add up to as text, by its name: of those that have any.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct RowSums(pub(super) BTreeMap<String, MultisetSum>);
 
 impl RowSums {
@@ -154,6 +154,11 @@ impl RowCounter {
         Self { adding_up: Some(AddingUp::default()), ..Self::new() }
     }
 
+    /// The same, behind a table up to which they add up to `sums`. It does not know how many rows came before.
+    pub(super) fn going_on(RowSums(sums): RowSums) -> Self {
+        Self { adding_up: Some(AddingUp { sums, ..AddingUp::default() }), ..Self::new() }
+    }
+
     /// Takes the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) {
         let mut at = 0;
@@ -272,6 +277,12 @@ impl RowCounter {
     pub(super) fn sums(self) -> Option<RowSums> {
         let is_understood = self.is_understood();
         self.adding_up.filter(|_| is_understood).map(|adding_up| RowSums(adding_up.sums))
+    }
+
+    /// The same so far, between two tables.
+    pub(super) fn sums_so_far(&self) -> Option<RowSums> {
+        let adding_up = self.adding_up.as_ref().filter(|_| self.is_understood());
+        adding_up.map(|adding_up| RowSums(adding_up.sums.clone()))
     }
 
     fn is_understood(&self) -> bool {

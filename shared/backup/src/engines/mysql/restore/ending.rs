@@ -13,7 +13,8 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// Drops what was made beside the target, after putting the target back where that is due.
 pub(super) async fn put_away(place: &Place<'_>) -> Result<(), SliceError> {
-    patiently(|| drop_beside(place.access, place.target, from_ref(&place.new), from_ref(&place.away))).await
+    let new = [place.paused.clone(), place.new.clone()];
+    patiently(|| drop_beside(place.access, place.target, &new, from_ref(&place.away))).await
 }
 
 /// Does `work` until it succeeds, or has failed often enough.

@@ -1,14 +1,13 @@
 //! What it takes to put a target back as it was: written down before it is touched, in a table of the database that gets what
 //! is replaced. As long as the table has this name, the restore has not happened.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
     failure::failure,
     objects::Objects,
-    session::{self, identifier, literal, text},
+    session,
+    written::{self, is_there, table},
 };
 use crate::{
     engines::mysql::{access::Access, failure::Fault},
@@ -20,9 +19,6 @@ pub(super) const TABLE: &str = "holdfast_undo";
 
 /// What it is called once the restore has happened.
 const DONE: &str = "holdfast_done";
-
-/// How much is written in one row, in bytes: as much as any server takes in a statement, as digits.
-const ROW_BYTES: usize = 256 * 1024;
 
 /// How a target was, and what comes into it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,25 +45,13 @@ impl Undo {
     /// Writes it down in `away`: all of it or nothing.
     pub(super) async fn write(&self, access: &Access, away: &str) -> Result<(), SliceError> {
         let text = serde_json::to_string(self).map_err(|error| unusable(access, away, &error))?;
-        let table = table(away, TABLE);
-        let mut sql = format!(
-            "CREATE TABLE {table} (number INT PRIMARY KEY, bytes LONGBLOB NOT NULL) ENGINE=InnoDB;\nBEGIN;\n"
-        );
-        for (number, piece) in text.as_bytes().chunks(ROW_BYTES).enumerate() {
-            let _ = writeln!(sql, "INSERT INTO {table} VALUES ({number}, 0x{});", to_hex(piece));
-        }
-        sql.push_str("COMMIT;\n");
+        let sql = written::statements(away, TABLE, text.as_bytes());
         session::ask(access, None, sql).await.map(drop)
     }
 
     /// What is written down in `away`; None if nothing is, or the restore has happened.
     pub(super) async fn read(access: &Access, away: &str) -> Result<Option<Self>, SliceError> {
-        if !is_there(access, away, TABLE).await? {
-            return Ok(None);
-        }
-        let sql = format!("SELECT HEX(bytes) FROM {} ORDER BY number;", table(away, TABLE));
-        let rows = session::ask(access, None, sql).await?;
-        let bytes: Vec<u8> = rows.iter().flat_map(|row| from_hex(&text(row, 0))).collect();
+        let Some(bytes) = written::read(access, away, TABLE).await? else { return Ok(None) };
         // Killed while it was being written, nothing was touched.
         if bytes.is_empty() {
             return Ok(None);
@@ -95,46 +79,7 @@ pub(super) async fn is_done(access: &Access, away: &str) -> Result<bool, SliceEr
     is_there(access, away, DONE).await
 }
 
-async fn is_there(access: &Access, away: &str, name: &str) -> Result<bool, SliceError> {
-    let sql = format!(
-        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = {} AND table_name = {};",
-        literal(away),
-        literal(name)
-    );
-    let rows = session::ask(access, None, sql).await?;
-    Ok(rows.first().is_some_and(|row| text(row, 0) != "0"))
-}
-
-fn table(away: &str, name: &str) -> String {
-    format!("{}.{}", identifier(away), identifier(name))
-}
-
 fn unusable(access: &Access, away: &str, error: &serde_json::Error) -> SliceError {
     let words = format!("{}, which says how the database was, cannot be used: {error}", table(away, TABLE));
     failure(&access.service, Fault::Refused, &words)
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn to_hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-/// The bytes that hexadecimal digits stand for.
-pub(super) fn from_hex(digits: &str) -> Vec<u8> {
-    let value = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.as_bytes().chunks(2).filter_map(value).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_come_back() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        assert_eq!(from_hex(&to_hex(&bytes)), bytes);
-        assert_eq!(from_hex("00FF"), [0, 255]);
-    }
 }

@@ -63,10 +63,10 @@ impl Lines {
     }
 
     /// What is left when everything was taken, and the end of the dump as it is.
-    pub(super) fn finish(mut self) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn finish(&mut self) -> (Vec<u8>, Vec<u8>) {
         let mut out = Vec::new();
         self.decide(&mut out);
-        (out, self.tail.into())
+        (out, self.tail.iter().copied().collect())
     }
 
     fn decide(&mut self, out: &mut Vec<u8>) {

@@ -1,12 +1,14 @@
 //! The SQL of an artifact goes into a database.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
+    ledger::Loaded,
     lines::Lines,
-    reading::{Reading, damaged},
+    reading::{Piece, Reading, Spot, damaged},
+    sections::Sections,
     session::{self, Session},
 };
 use crate::{
@@ -19,12 +21,14 @@ use crate::{
         restorer::{RestoreObserver, Restoring},
     },
     error::SliceError,
+    stored_reader,
 };
 
 /// How often it is told how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// What is loaded, and how.
+#[derive(Clone, Copy)]
 pub(super) struct Load<'a> {
     pub(super) access: &'a Access,
     /// The database it goes into.
@@ -38,19 +42,66 @@ pub(super) struct Load<'a> {
     pub(super) adds_up: bool,
 }
 
-impl Load<'_> {
-    /// Loads all of `reading`. Ok means that the server has taken all of a whole dump; with it comes what its rows add up to, if that
-    /// is wanted and was understood. However it ends, the session has ended too, unless the server has not noticed yet.
-    pub(super) async fn run(
-        &self,
-        reading: Reading,
-        observer: &mut dyn RestoreObserver,
-    ) -> Result<Option<RowSums>, SliceError> {
+/// How far a stretch came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// To a table, before which everything is loaded.
+    Table,
+    /// To the end of a whole dump.
+    End,
+}
+
+/// A dump that is being loaded, a stretch at a time.
+pub(super) struct Loading<'a> {
+    load: Load<'a>,
+    reading: Reading,
+    stored: Arc<stored_reader::Reading>,
+    /// What was read, and is not loaded.
+    left: Option<Piece>,
+    sections: Sections,
+    lines: Lines,
+    counter: Option<RowCounter>,
+}
+
+impl<'a> Loading<'a> {
+    /// Goes on behind what is `loaded`. `read` begins to read the artifact.
+    pub(super) fn begin(
+        load: Load<'a>,
+        loaded: &Loaded,
+        spot: Spot,
+        read: impl FnOnce(Spot) -> Reading,
+    ) -> Self {
+        let reading = read(spot);
+        let (sections, counter) = if spot == Spot::START {
+            (Sections::new(), load.adds_up.then(RowCounter::adding_up))
+        } else {
+            let sums = loaded.sums.clone().filter(|_| load.adds_up);
+            (Sections::within(loaded.settings.as_bytes()), sums.map(RowCounter::going_on))
+        };
         let stored = reading.stored();
-        let session = Session::open(self.access, Some(self.database)).await?;
+        Self {
+            load,
+            reading,
+            stored,
+            left: None,
+            sections,
+            lines: Lines::new(load.without_definers),
+            counter,
+        }
+    }
+
+    /// Loads on, up to the first table after `until`. Ok means that the server has taken all up to there. However it ends, the session has
+    /// ended too, unless the server has not noticed yet.
+    pub(super) async fn stretch(
+        &mut self,
+        until: Instant,
+        observer: &mut dyn RestoreObserver,
+    ) -> Result<Reached, SliceError> {
+        let (load, stored) = (self.load, self.stored.clone());
+        let session = Session::open(load.access, Some(load.database)).await?;
         let id = session.id.clone();
         let outcome = {
-            let feeding = self.feed(reading, session);
+            let feeding = self.feed(until, session);
             tokio::pin!(feeding);
             let mut ticks = interval(TELL_EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,7 +111,7 @@ impl Load<'_> {
                     outcome = &mut feeding => break outcome,
                     _ = ticks.tick() => {
                         let bytes = stored.position();
-                        let so_far = Restoring { bytes, of_bytes: Some(self.size), doing: "rows", cursor: None };
+                        let so_far = Restoring { bytes, of_bytes: Some(load.size), doing: "rows", cursor: None };
                         if let Err(error) = observer.advanced(so_far).await {
                             break Err(error);
                         }
@@ -70,30 +121,63 @@ impl Load<'_> {
         };
         if outcome.is_err() {
             // The server may be in the middle of a statement, and would hold the database until its end.
-            let _ = session::kill(self.access, &id).await;
+            let _ = session::kill(load.access, &id).await;
         }
         outcome
     }
 
-    async fn feed(
-        &self,
-        mut reading: Reading,
-        mut session: Session<'_>,
-    ) -> Result<Option<RowSums>, SliceError> {
-        let mut lines = Lines::new(self.without_definers);
-        let mut counter = self.adds_up.then(RowCounter::adding_up);
-        while let Some(piece) = reading.next().await? {
-            if let Some(counter) = &mut counter {
-                counter.push(&piece);
+    async fn feed(&mut self, until: Instant, mut session: Session<'_>) -> Result<Reached, SliceError> {
+        // Of a session that begins a dump, they are what comes first.
+        session.feed(self.sections.settings()).await?;
+        loop {
+            let piece = match self.left.take() {
+                Some(piece) => piece,
+                None => match self.reading.next().await? {
+                    Some(piece) => piece,
+                    None => break,
+                },
+            };
+            let mut end = 0;
+            let is_due = loop {
+                match self.sections.next(&piece.sql[end..]) {
+                    Some(bytes) => end += bytes,
+                    None => break false,
+                }
+                if Instant::now() >= until {
+                    break true;
+                }
+            };
+            let fed = if is_due { &piece.sql[..end] } else { &piece.sql[..] };
+            if let Some(counter) = &mut self.counter {
+                counter.push(fed);
             }
-            session.feed(&lines.push(&piece)).await?;
+            session.feed(&self.lines.push(fed)).await?;
+            if is_due {
+                self.left = Some(piece.behind(end));
+                session.finish().await?;
+                return Ok(Reached::Table);
+            }
         }
-        let (rest, tail) = lines.finish();
+        let (rest, tail) = self.lines.finish();
         if !is_whole(&tail) {
-            return Err(damaged(self.key, "it does not end as a whole dump does"));
+            return Err(damaged(self.load.key, "it does not end as a whole dump does"));
         }
         session.feed(&rest).await?;
         session.finish().await?;
-        Ok(counter.and_then(RowCounter::sums))
+        Ok(Reached::End)
+    }
+
+    /// What is loaded, before the table that a stretch has come to.
+    pub(super) fn loaded(&self) -> Loaded {
+        Loaded {
+            rest: self.left.as_ref().map(Piece::spot),
+            settings: String::from_utf8_lossy(self.sections.settings()).into_owned(),
+            sums: self.counter.as_ref().and_then(RowCounter::sums_so_far),
+        }
+    }
+
+    /// What all rows add up to, at the end of the dump: if that is wanted, and was understood.
+    pub(super) fn into_sums(self) -> Option<RowSums> {
+        self.counter.and_then(RowCounter::sums)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
+use holdfast_domain::backup::Failure;
 use tokio::time::sleep;
 
 use super::{
@@ -28,7 +29,8 @@ const TELL_EVERY: Duration = Duration::from_secs(20);
 pub(super) struct Lock<'a> {
     /// None once it is lost.
     session: Option<Session<'a>>,
-    lost: Option<SliceError>,
+    /// How it was lost.
+    lost: Option<Failure>,
 }
 
 impl<'a> Lock<'a> {
@@ -60,7 +62,7 @@ impl<'a> Lock<'a> {
                 done = &mut work => return done,
                 () = sleep(TELL_EVERY) => {}
             }
-            let mut asking = pin!(self.ask());
+            let mut asking = pin!(self.tell());
             tokio::select! {
                 biased;
                 done = &mut work => {
@@ -75,16 +77,27 @@ impl<'a> Lock<'a> {
 
     /// Fails if it is not held any more.
     pub(super) async fn check(&mut self) -> Result<(), SliceError> {
-        self.ask().await;
-        self.lost.take().map_or(Ok(()), Err)
+        self.ask("SELECT 1;").await
     }
 
-    async fn ask(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        if let Err(error) = session.ask("SELECT 1;").await {
+    /// Runs `sql` in the session that has the lock: if it is lost, nothing is run.
+    pub(super) async fn ask(&mut self, sql: &str) -> Result<(), SliceError> {
+        let Some(session) = &mut self.session else {
+            return Err(self.lost.clone().map_or(SliceError::Fenced, SliceError::Failed));
+        };
+        let asked = session.ask(sql).await;
+        if let Err(error) = &asked {
             tracing::warn!(%error, "the lock of a restore is lost");
-            (self.session, self.lost) = (None, Some(error));
+            self.session = None;
+            self.lost = if let SliceError::Failed(failure) = error { Some(failure.clone()) } else { None };
         }
+        asked.map(drop)
+    }
+
+    /// Lets the server hear of it.
+    async fn tell(&mut self) {
+        // Whoever checks is told.
+        let _ = self.check().await;
     }
 
     /// Gives it back.

@@ -13,6 +13,8 @@ const DIGITS: usize = 12;
 pub(super) struct Names {
     /// How those begin that are being filled.
     pub(super) new: String,
+    /// How those begin that say how far a restore over several slices is.
+    pub(super) paused: String,
     /// How those begin that get what is replaced.
     pub(super) away: String,
     /// What the lock is called that keeps two restores into the same target apart.
@@ -24,6 +26,7 @@ impl Names {
         let hash = &Sha256::of(target.as_bytes()).to_string()[..DIGITS];
         Self {
             new: format!("{OURS}restore_{hash}_"),
+            paused: format!("{OURS}paused_{hash}_"),
             away: format!("{OURS}replaced_{hash}_"),
             lock: format!("{OURS}restore_{hash}"),
         }

@@ -8,10 +8,11 @@
 use std::fmt::Write as _;
 
 use super::{
-    journal::{self, Undo, from_hex, to_hex},
+    journal::{self, Undo},
     names::Names,
     objects::{self, Objects},
     session::{self, Session, identifier, literal, text},
+    written::{from_hex, to_hex},
 };
 use crate::{engines::mysql::access::Access, error::SliceError};
 
@@ -24,8 +25,12 @@ pub(super) struct Place<'a> {
     pub(super) existed: bool,
     /// Its character set and collation, as `CREATE DATABASE` takes them.
     pub(super) options: String,
+    /// What the names of the databases beside it end in.
+    pub(super) random: String,
     /// What is to take its place.
     pub(super) new: String,
+    /// What says how much of that is there, if the restore takes several slices.
+    pub(super) paused: String,
     /// What gets the tables that it had.
     pub(super) away: String,
 }
@@ -39,7 +44,7 @@ impl Place<'_> {
 
     /// Makes the exchange; gives how many tables came in. After an error the target has to be put back.
     pub(super) async fn exchange(&self) -> Result<u64, SliceError> {
-        let Self { access, target, existed, options, new, away } = self;
+        let Self { access, target, existed, options, new, away, .. } = self;
         let comes = Objects::of(access, new).await?;
         let programs = objects::programs(access, new, &comes).await?;
         let views = objects::views(access, new, &comes, target).await?;
@@ -163,18 +168,25 @@ fn rename(moves: [(&str, &str, &[String]); 2]) -> String {
     if each.is_empty() { String::new() } else { format!("RENAME TABLE {};\n", each.join(", ")) }
 }
 
-/// Drops whatever restores into `target` that were killed have made beside it. Nobody else may be restoring it.
-pub(super) async fn clear(access: &Access, target: &str, names: &Names) -> Result<(), SliceError> {
-    let away = beginning_with(access, &names.away).await?;
-    let new = beginning_with(access, &names.new).await?;
+/// Drops what restores into `target` that were killed have made beside it, but for what is `kept`; and puts the target back where that
+/// is due, if `puts_back`. Nobody else may be restoring it.
+pub(super) async fn clear(
+    access: &Access,
+    target: &str,
+    names: &Names,
+    kept: &[String],
+    puts_back: bool,
+) -> Result<(), SliceError> {
+    let away = if puts_back { beginning_with(access, &names.away).await? } else { Vec::new() };
+    // What says how far one is goes first: nobody goes on with half of it.
+    let mut new = beginning_with(access, &names.paused).await?;
+    new.extend(beginning_with(access, &names.new).await?);
+    let (kept, new): (Vec<String>, Vec<String>) = new.into_iter().partition(|name| kept.contains(name));
+    for database in kept {
+        // What was loaded by whoever was killed is loaded once more.
+        session::kill_in(access, &database).await?;
+    }
     drop_beside(access, target, &new, &away).await
-}
-
-/// Drops what was being filled beside `target` by whoever was killed, and leaves the target itself alone. Nobody else may be
-/// restoring it.
-pub(super) async fn clear_new(access: &Access, target: &str, names: &Names) -> Result<(), SliceError> {
-    let new = beginning_with(access, &names.new).await?;
-    drop_beside(access, target, &new, &[]).await
 }
 
 /// Drops these databases, after putting the target back where that is due.
@@ -202,7 +214,7 @@ pub(super) async fn drop_beside(
 }
 
 /// Names of databases.
-async fn beginning_with(access: &Access, prefix: &str) -> Result<Vec<String>, SliceError> {
+pub(super) async fn beginning_with(access: &Access, prefix: &str) -> Result<Vec<String>, SliceError> {
     let sql = format!(
         "SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, {}) = {};",
         prefix.len(),
