@@ -50,8 +50,8 @@ demo: build ## Back up a real Django site on the local stack, and check what was
 
 .PHONY: test
 test: build ## Run all tests
-	cargo test --workspace --locked --no-fail-fast
-	$(TOOLS)/python -m pytest tests
+	cargo test --workspace --locked --no-run
+	$(TOOLS)/python tests/side_by_side.py
 
 HISTORIES := 100000
 FIRST := 0
@@ -70,9 +70,12 @@ load: build ## Back up APPLICATIONS=500 that are due in one tick (FLAGS="--throt
 	$(TOOLS)/python tests/chaos/load.py --applications $(or $(APPLICATIONS),500) $(FLAGS)
 
 .PHONY: lint
-lint: install ## Check the format, the lints, the template and the rules of the architecture
-	cargo fmt --all --check
+lint: rules ## Check the format, the lints, the template and the rules of the architecture
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: rules
+rules: install ## The same but for the lints, for whom compiling checks these already
+	cargo fmt --all --check
 	$(TOOLS)/cfn-lint --template template.yaml --regions eu-central-1 us-east-1
 	$(TOOLS)/sam validate --lint
 	$(TOOLS)/python checks/template.py

@@ -22,6 +22,7 @@ use crate::{
     KEY, failure,
     mariadb_server::{MariaDb, PASSWORD},
     observer::Witness,
+    pg_dump_process::is_child,
     store::GatedStore,
 };
 
@@ -77,6 +78,7 @@ fn dumping(database: &str) -> Option<i32> {
         let arguments = fs::read(entry.path().join("cmdline")).ok()?;
         let mut arguments = arguments.split(|byte| *byte == 0);
         let is_wanted = arguments.next()?.ends_with(b"mariadb-dump")
+            && is_child(pid)?
             && arguments.any(|argument| argument == database.as_bytes());
         is_wanted.then_some(pid)
     })

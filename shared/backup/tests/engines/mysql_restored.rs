@@ -24,6 +24,7 @@ use crate::{
     KEY,
     mariadb_server::{MariaDb, PASSWORD, PROGRAMS, USER},
     observer::Witness,
+    pg_dump_process::is_child,
 };
 
 /// As long as a slice may take in these tests.
@@ -231,6 +232,6 @@ pub(crate) fn loading(target: &str) -> Option<i32> {
         let arguments = fs::read(entry.path().join("cmdline")).ok()?;
         let wanted =
             arguments.split(|byte| *byte == 0).any(|argument| argument.starts_with(&wanted_argument));
-        wanted.then_some(pid)
+        (wanted && is_child(pid)?).then_some(pid)
     })
 }
