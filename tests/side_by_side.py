@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RUST = ("nice", "-n", "10", "cargo", "test", "--workspace", "--locked", "--no-fail-fast")
 # Servers make and remove thousands of files, which takes a fifth of the time on a disk.
 MEMORY = Path("/dev/shm")
-# The most that they had there at once, and room for everything else.
+# They had 5 GiB there at the most; the rest is room for everything else.
 MEMORY_BYTES = 16 << 30
 
 

@@ -27,7 +27,7 @@ from chaos.run import run, summary  # noqa: E402
 from chaos.settling import Settling  # noqa: E402
 from chaos.story import Story  # noqa: E402
 
-SEEDS = int(os.environ.get("CHAOS_SEEDS", "8"))
+SEEDS = int(os.environ.get("CHAOS_SEEDS", "24"))
 
 
 def test_a_seed_always_comes_to_the_same():
@@ -63,7 +63,7 @@ class Quiet:
     def __init__(self, lane):
         shape = Shape(database=True, storages=1, rows=20, files=3, large_file=0, divided=False, transfers=False)
         plan = replace(
-            Plan.of(0), shape=shape, steps=(Step("scheduled"), Step("backup"), Step("restore")),
+            Plan.of(0), shape=shape, steps=(Step("scheduled"), Step("backup"), Step("restore"), Step("verify")),
             rate=0, kill_rate=0, storms=(), connection_rate=0,
         )  # fmt: skip
         self.lane, self.platform, self.stack = lane, lane.platform, lane.stack

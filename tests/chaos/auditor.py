@@ -100,6 +100,11 @@ class Auditor:
             beside = "database.rows.jsonl" if artifact["service"] == "DEFAULT" else "media.manifest.jsonl.zst"
             folder, _, file = artifact["object"]["key"].removeprefix(self._prefix(backup)).partition("/")
             expected |= {f"{folder}/{file}", f"{folder}/{beside}"}
+        # What became of it later is marked beside it.
+        if (backup.get("verification") or {"state": "running"})["state"] != "running":
+            expected.add("verification.json")
+        if backup["label"] not in (None, "daily"):
+            expected.add("label.json")
         found = self.platform.objects_of(backup)
         if found != expected:
             self._find(f"{name} consists of {sorted(found)} and not of {sorted(expected)}")

@@ -65,7 +65,8 @@ pub trait Restorer: Send + Sync {
     /// Restores, from where an earlier slice has stopped if there is a `cursor`, for at most `time`. A restorer that cannot
     /// stop and go on begins anew, whatever the cursor. What has all of its time, and cannot be divided, ends with the permanent error
     /// `slice_too_short`, with the target as it was. So it is after every error, unless the preflight has said that it cannot be; and it
-    /// has refused what the preflight refuses. A database is as it was until the end: half of a new one is beside it while it pauses.
+    /// has refused what the preflight refuses. A database is as it was until the end: half of a new one is beside it while it pauses, and
+    /// may be after an error that passes.
     async fn restore(
         &self,
         cursor: Option<&str>,

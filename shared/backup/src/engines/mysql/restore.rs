@@ -192,7 +192,7 @@ impl MysqlRestorer {
     ) -> Result<Filled, SliceError> {
         match self.load(place, slice, lock, observer).await? {
             Loads::Some => return Ok(Filled::Paused),
-            Loads::Nothing => return Err(self.too_short("restored", slice.budget)),
+            Loads::Nothing => return Err(self.too_short("a table could not be restored", slice.budget)),
             Loads::All(_) => {}
         }
         // What comes now is done, or has to be begun anew.
@@ -278,9 +278,9 @@ impl MysqlRestorer {
         cleared.map(drop)
     }
 
-    fn too_short(&self, done: &str, budget: Budget) -> SliceError {
+    fn too_short(&self, not_done: &str, budget: Budget) -> SliceError {
         let words = format!(
-            "a table could not be {done} within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",
+            "{not_done} within the {} seconds that one slice has; restore it by hand, as RESTORING.md says",
             budget.time.as_secs()
         );
         told(&self.target, "slice_too_short", false, &words)

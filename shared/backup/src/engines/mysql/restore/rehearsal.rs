@@ -90,7 +90,7 @@ impl MysqlRestorer {
         let dumped = match self.load(place, slice, lock, observer).await? {
             Loads::All(dumped) => dumped,
             Loads::Some => return Ok(None),
-            Loads::Nothing => return Err(self.too_short("restored", slice.budget)),
+            Loads::Nothing => return Err(self.too_short("a table could not be restored", slice.budget)),
         };
         let budget = slice.budget;
         if !was_loaded && budget.is_over(slice.written) {
@@ -100,7 +100,9 @@ impl MysqlRestorer {
         let comparing = self.compare(place, row_counts, dumped, observer);
         match lock.keep(Box::pin(timeout_at(budget.ends_at, comparing))).await {
             Ok(compared) => compared.map(Some),
-            Err(_) if was_loaded => Err(self.too_short("compared", budget)),
+            Err(_) if was_loaded => {
+                Err(self.too_short("what was restored could not be counted and compared", budget))
+            }
             Err(_) => {
                 lock.keep(session::kill_in(place.access, &place.new)).await?;
                 slice.write(lock).await?;
