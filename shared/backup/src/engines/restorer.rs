@@ -91,6 +91,10 @@ pub trait Restorer: Send + Sync {
     }
 }
 
+/// For how long another restore into a database waits for one that has paused, in seconds since its slice before began or ended: longer
+/// than a slice and the state machine's patience with the next one. Whoever is late has to begin anew.
+pub(super) const PAUSE_SECONDS: i64 = 60 * 60;
+
 /// That what was restored to see what comes of it is not what was backed up.
 pub fn restored_differs(why: &str) -> SliceError {
     let message = format!("what was restored is not what was backed up: {why}; restore another backup");

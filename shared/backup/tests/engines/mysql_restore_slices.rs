@@ -196,12 +196,31 @@ async fn a_worker_killed_after_a_pause() {
     assert!(killed.await.unwrap_err().is_cancelled());
     case.restorer(1, 1).clean_up().await.unwrap();
     assert_eq!(loading(&case.to), None);
-    // Another restore into the same database leaves it alone, and comes to its own end.
+    assert_eq!(case.filled()[..2], ["a", "all_of_b"], "it can go on");
+    to_the_end(|| case.restorer(1, 100), Some(cursor)).await;
+    case.assert_restored();
+}
+
+/// Another restore into the same database is kept out by one that has paused, as long as that is awaited.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_late_has_to_begin_anew() {
+    let case = Case::of("late", LAST_IS_LARGE).await;
+    let cursor = paused(|| case.restorer(1, 1), 3).await;
+    for other in [case.restorer(2, 100), case.rehearsal(2, 100)] {
+        let kept_out = failure(slice(&other, None).await);
+        assert_failure(&kept_out, "restore_running", true, &["over several slices", &filling(&case.to)]);
+        other.give_up().await.unwrap();
+    }
+    assert_eq!(case.filled(), ["a", "all_of_b", "b"], "it is left alone");
+
+    let new = cursor.split('"').find(|word| word.starts_with("holdfast_restore_")).unwrap();
+    let long_ago = "UPDATE holdfast_loaded SET bytes = REPLACE(bytes, '\"at\":', '\"at\":0,\"was\":')";
+    case.server.sql(&new.replace("_restore_", "_paused_"), long_ago);
     let (_, slices) = to_the_end(|| case.restorer(2, 100), None).await;
     assert_eq!(slices, 1);
-    assert!(!case.filled().is_empty());
-    let (_, slices) = to_the_end(|| case.restorer(1, 100), Some(cursor)).await;
-    assert_eq!(slices, 1);
+    case.assert_restored();
+    case.server.sql(&case.to, "DROP TABLE b");
+    to_the_end(|| case.restorer(1, 100), Some(cursor)).await;
     case.assert_restored();
 }
 

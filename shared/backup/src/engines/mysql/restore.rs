@@ -50,6 +50,7 @@ use self::{
     place::{Place, clear},
     preflight::{Wanted, preflight},
     reading::Reading,
+    session::text,
     slice::{Budget, Loads, Slice},
     survey::{Survey, missing_definers, survey},
 };
@@ -83,6 +84,16 @@ struct Cursor {
 struct Paused {
     /// The database that is being filled: for people who look for it.
     new_database: String,
+}
+
+/// What was not removed.
+struct Kept {
+    /// How far this restore is, if it goes on.
+    own: Option<Ledger>,
+    /// A new database of another restore that has paused.
+    of_others: Option<String>,
+    /// The server's clock, in seconds since 1970.
+    now: i64,
 }
 
 /// What became of the new database in a slice.
@@ -216,14 +227,8 @@ impl MysqlRestorer {
         slice.run(read, lock, observer).await
     }
 
-    /// A slice that fills the new database of `place`, and goes on where `ledger` says.
-    fn slice<'a>(
-        &'a self,
-        place: &'a Place<'a>,
-        names: &'a Names,
-        ledger: Option<Ledger>,
-        budget: Budget,
-    ) -> Slice<'a> {
+    /// A slice that fills the new database of `place`, and goes on where the ledger says, if there is one.
+    fn slice<'a>(&'a self, place: &'a Place<'a>, names: &'a Names, kept: Kept, budget: Budget) -> Slice<'a> {
         let object = &self.artifact.object;
         let load = Load {
             access: place.access,
@@ -233,14 +238,15 @@ impl MysqlRestorer {
             without_definers: self.options.no_owner,
             adds_up: self.compares_values,
         };
-        let has_ledger = ledger.is_some();
-        let ledger = ledger.unwrap_or_else(|| Ledger {
+        let has_ledger = kept.own.is_some();
+        let ledger = kept.own.unwrap_or_else(|| Ledger {
             restore: self.id.to_string(),
             artifact: self.identity(),
             random: place.random.clone(),
+            at: kept.now,
             loaded: Loaded::nothing(),
         });
-        Slice { load, names, budget, ledger, has_ledger, written: 0 }
+        Slice { load, names, budget, ledger, has_ledger, written: 0, began_at: kept.now }
     }
 
     /// The very bytes that are restored.
@@ -249,23 +255,31 @@ impl MysqlRestorer {
         format!("{} {} {}", object.key, object.version_id.as_deref().unwrap_or_default(), object.crc64nvme)
     }
 
-    /// Removes what restores into the target have left that were killed, but for what others can go on with; and for what this one can,
-    /// which is returned, if it `goes_on`.
-    async fn clear(
-        &self,
-        access: &Access,
-        names: &Names,
-        goes_on: bool,
-    ) -> Result<Option<Ledger>, SliceError> {
+    /// Removes what restores into the target have left that were killed, but for what they can go on with: this one if it `goes_on`, and
+    /// others that are awaited.
+    async fn clear(&self, access: &Access, names: &Names, goes_on: bool) -> Result<Kept, SliceError> {
+        let now = session::ask(access, None, "SELECT UNIX_TIMESTAMP();").await?;
+        let now = now.first().and_then(|row| text(row, 0).parse().ok()).unwrap_or(i64::MAX);
         let id = self.id.to_string();
         let (own, others): (Vec<Ledger>, Vec<Ledger>) =
             Ledger::all(access, names).await?.into_iter().partition(|ledger| ledger.restore == id);
         let own = own.into_iter().find(|ledger| goes_on && ledger.artifact == self.identity());
-        let kept =
-            own.iter().chain(&others).flat_map(|ledger| [ledger.database(names), ledger.new_database(names)]);
-        let kept: Vec<String> = kept.collect();
+        let others: Vec<Ledger> = others.into_iter().filter(|ledger| ledger.is_awaited(now)).collect();
+        let kept = own.iter().chain(&others);
+        let kept: Vec<String> =
+            kept.flat_map(|ledger| [ledger.database(names), ledger.new_database(names)]).collect();
         clear(access, &self.target.database, names, &kept, !self.is_rehearsal).await?;
-        Ok(own)
+        Ok(Kept { own, of_others: others.first().map(|other| other.new_database(names)), now })
+    }
+
+    /// The same, before a slice. Fails if another restore into the target has paused.
+    async fn clear_before(&self, access: &Access, names: &Names) -> Result<Kept, SliceError> {
+        let kept = self.clear(access, names, true).await?;
+        let Some(other) = &kept.of_others else { return Ok(kept) };
+        let words = format!(
+            "somebody else restores it, over several slices; wait until that has ended, or drop the database {other:?}"
+        );
+        Err(told(&self.target, lock::RUNNING, true, &words))
     }
 
     /// The same, behind whoever was killed.
@@ -427,11 +441,11 @@ impl Restorer for MysqlRestorer {
         let access = self.access().await?;
         let names = Names::of(&self.target.database);
         let mut lock = Lock::take(access, &names, TO_RESTORE).await?;
-        let ledger = self.clear(access, &names, true).await?;
+        let kept = self.clear_before(access, &names).await?;
         let survey = survey(access).await?;
         self.refused(&self.found(family, Some(&survey)))?;
-        let place = self.place(access, &names, &survey, ledger.as_ref());
-        let mut slice = self.slice(&place, &names, ledger, budget);
+        let place = self.place(access, &names, &survey, kept.own.as_ref());
+        let mut slice = self.slice(&place, &names, kept, budget);
         let filled = self.fill(&place, &mut slice, &mut lock, observer).await;
         let outcome = match filled {
             Ok(Filled::Paused) => return self.pause(&place, lock).await,

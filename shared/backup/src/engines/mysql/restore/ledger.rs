@@ -7,7 +7,10 @@ use super::{
     failure::failure, names::Names, place::beginning_with, reading::Spot, session::identifier, written,
 };
 use crate::{
-    engines::mysql::{access::Access, failure::Fault, rows::RowSums},
+    engines::{
+        mysql::{access::Access, failure::Fault, rows::RowSums},
+        restorer::PAUSE_SECONDS,
+    },
     error::SliceError,
 };
 
@@ -23,6 +26,8 @@ pub(super) struct Ledger {
     pub(super) artifact: String,
     /// What the names of its databases end in.
     pub(super) random: String,
+    /// When this was written, by the server's clock, in seconds since 1970.
+    pub(super) at: i64,
     pub(super) loaded: Loaded,
 }
 
@@ -64,6 +69,11 @@ impl Ledger {
         })?;
         let make = format!("CREATE DATABASE IF NOT EXISTS {};\n", identifier(&database));
         Ok(make + &written::statements(&database, TABLE, &document))
+    }
+
+    /// Whether somebody is expected to go on with it, at a moment of the server's clock.
+    pub(super) fn is_awaited(&self, now: i64) -> bool {
+        now - self.at < PAUSE_SECONDS
     }
 
     /// Those of all restores into a target that can go on: their new databases are there.

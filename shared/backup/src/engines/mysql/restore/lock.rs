@@ -12,6 +12,9 @@ use super::{
 };
 use crate::{engines::mysql::access::Access, error::SliceError};
 
+/// The failure of whoever finds it taken.
+pub(super) const RUNNING: &str = "restore_running";
+
 /// How long a restore waits for it, in seconds: a session that was just ended may still have it.
 pub(super) const TO_RESTORE: u32 = 5;
 
@@ -48,7 +51,7 @@ impl<'a> Lock<'a> {
         let rows = session.ask(&sql).await?;
         if rows.first().is_none_or(|row| text(row, 0) != "1") {
             let words = "somebody else restores it at this moment; wait until that has ended";
-            return Err(told(&access.service, "restore_running", true, words));
+            return Err(told(&access.service, RUNNING, true, words));
         }
         Ok(Self { session: Some(session), lost: None })
     }

@@ -39,12 +39,12 @@ impl MysqlRestorer {
         let access = self.access().await?;
         let names = Names::of(&self.target.database);
         let mut lock = Lock::take(access, &names, TO_RESTORE).await?;
-        let ledger = self.clear(access, &names, true).await?;
+        let kept = self.clear_before(access, &names).await?;
         let survey = survey(access).await?;
         self.refused(&self.found(family, Some(&survey)))?;
         let row_counts = verify::told(&self.artifacts, &self.artifact.object).await?;
-        let place = self.place(access, &names, &survey, ledger.as_ref());
-        let mut slice = self.slice(&place, &names, ledger, budget);
+        let place = self.place(access, &names, &survey, kept.own.as_ref());
+        let mut slice = self.slice(&place, &names, kept, budget);
         let tried = match self.try_out(&place, &mut slice, row_counts.as_ref(), &mut lock, observer).await {
             Err(error @ (SliceError::Cancelled | SliceError::Fenced)) => Err(error),
             // Whoever has the lock meanwhile removes what was tried: of that nothing can be said.

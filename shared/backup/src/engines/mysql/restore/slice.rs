@@ -28,6 +28,7 @@ const LOADING: f64 = 0.75;
 pub(super) struct Budget {
     /// All of it.
     pub(super) time: Duration,
+    began: Instant,
     /// When it has to have ended.
     pub(super) ends_at: Instant,
     /// From when on it pauses before the next table.
@@ -40,7 +41,7 @@ impl Budget {
     /// That of a slice which has `time` from now on.
     pub(super) fn of(time: Duration, steps: Option<usize>) -> Self {
         let now = Instant::now();
-        Self { time, ends_at: now + time, pauses_at: now + time.mul_f64(LOADING), steps }
+        Self { time, began: now, ends_at: now + time, pauses_at: now + time.mul_f64(LOADING), steps }
     }
 
     /// Whether a slice that has written down how far it is so many times begins nothing more.
@@ -75,6 +76,8 @@ pub(super) struct Slice<'a> {
     pub(super) has_ledger: bool,
     /// How often this slice has done so.
     pub(super) written: usize,
+    /// When this slice began, by the server's clock, in seconds since 1970.
+    pub(super) began_at: i64,
 }
 
 impl Slice<'_> {
@@ -115,6 +118,8 @@ impl Slice<'_> {
 
     /// Writes down how far it is.
     pub(super) async fn write(&mut self, lock: &mut Lock<'_>) -> Result<(), SliceError> {
+        let since = self.budget.began.elapsed().as_secs();
+        self.ledger.at = self.began_at.saturating_add_unsigned(since);
         lock.ask(&self.ledger.statements(self.load.access, self.names)?).await?;
         self.has_ledger = true;
         self.written += 1;

@@ -7,7 +7,10 @@ use super::{
     control::{Control, identifier, literal},
     survey::from_elsewhere,
 };
-use crate::{engines::postgres::login::Upstream, error::SliceError};
+use crate::{
+    engines::{postgres::login::Upstream, restorer::PAUSE_SECONDS},
+    error::SliceError,
+};
 
 /// What the lock that keeps restores of one database apart is called, beside the database's hash: `HOLD`.
 const LOCK: i32 = 0x484f_4c44;
@@ -22,10 +25,6 @@ const WAIT_TRIES: u32 = 90;
 /// The same, where a slice follows another one that has ended its session.
 const SOON_TRIES: u32 = 10;
 const WAIT: Duration = Duration::from_secs(1);
-
-/// For how long another restore waits for one that has paused, in seconds since its slice before began or ended: longer than a slice
-/// and the state machine's patience with the next one. Whoever is late has to begin anew.
-const PAUSE: i64 = 60 * 60;
 
 /// What the mark of a database begins with, which is its comment.
 const MARK: &str = "holdfast restore ";
@@ -145,7 +144,9 @@ pub(super) async fn drop_left(
             Some((restore, _)) if whose == Whose::GoesOn(restore) && kept.own.is_none() => {
                 kept.own = paused();
             }
-            Some((restore, at)) if !whose.is(restore) && now - at < PAUSE => kept.of_others = paused(),
+            Some((restore, at)) if !whose.is(restore) && now - at < PAUSE_SECONDS => {
+                kept.of_others = paused();
+            }
             _ => control.run(&drop_statement(name)).await?,
         }
     }
