@@ -50,6 +50,7 @@ def main(arguments):
         os.chmod(folder, 0o1777)
         said = Path(folder) / "pytest.txt"
         with said.open("w") as out:
+            print("The tests of the deployed stack run meanwhile; what they say comes after the Rust tests.", flush=True)
             pytest = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, stdout=out, stderr=out)
         try:
             rust = subprocess.run(RUST, cwd=ROOT, env=os.environ | {"TMPDIR": folder})
