@@ -101,7 +101,8 @@ class Auditor:
             folder, _, file = artifact["object"]["key"].removeprefix(self._prefix(backup)).partition("/")
             expected |= {f"{folder}/{file}", f"{folder}/{beside}"}
         # What became of it later is marked beside it.
-        if (backup.get("verification") or {"state": "running"})["state"] != "running":
+        looked = backup.get("verification")
+        if looked and looked["state"] != "running":
             expected.add("verification.json")
         if backup["label"] not in (None, "daily"):
             expected.add("label.json")

@@ -36,7 +36,8 @@ fn ended_at(backup: &Backup) -> Option<DateTime<Utc>> {
     backup.expired_at.or(backup.finished_at)
 }
 
-/// Looks for what is left of an ended backup, and starts the job that removes it; texts beside a discarded one need none. Says whether there was anything.
+/// Looks for what is left of an ended backup, and starts the job that removes it; texts beside a discarded one need none.
+/// Says whether there was anything.
 pub(crate) async fn ask_when_needed(ports: &Ports, backup: &Backup) -> Result<bool, RequestError> {
     let now = ports.clock.now();
     let is_settled = ended_at(backup).is_some_and(|at| now - at >= SETTLED);

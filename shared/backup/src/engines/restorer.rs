@@ -91,6 +91,9 @@ pub trait Restorer: Send + Sync {
     }
 }
 
+/// The failure of whoever is kept out of a database by another restore.
+pub(super) const RUNNING: &str = "restore_running";
+
 /// For how long another restore into a database waits for one that has paused, in seconds since its slice before began or ended: longer
 /// than a slice and the state machine's patience with the next one. Whoever is late has to begin anew.
 pub(super) const PAUSE_SECONDS: i64 = 60 * 60;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod child_process;
 mod interference;
 mod legs;
 mod mariadb_server;

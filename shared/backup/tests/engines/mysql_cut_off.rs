@@ -19,10 +19,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    KEY, failure,
+    KEY,
+    child_process::{arguments, child_process},
+    failure,
     mariadb_server::{MariaDb, PASSWORD},
     observer::Witness,
-    pg_dump_process::is_child,
     store::GatedStore,
 };
 
@@ -73,14 +74,11 @@ impl Dump {
 
 /// The `mariadb-dump` that works on `database`.
 fn dumping(database: &str) -> Option<i32> {
-    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let arguments = fs::read(entry.path().join("cmdline")).ok()?;
-        let mut arguments = arguments.split(|byte| *byte == 0);
-        let is_wanted = arguments.next()?.ends_with(b"mariadb-dump")
-            && is_child(pid)?
-            && arguments.any(|argument| argument == database.as_bytes());
-        is_wanted.then_some(pid)
+    child_process(|pid| {
+        let arguments = arguments(pid)?;
+        let is_wanted = arguments.first()?.ends_with(b"mariadb-dump")
+            && arguments.iter().skip(1).any(|argument| argument == database.as_bytes());
+        Some(is_wanted)
     })
 }
 

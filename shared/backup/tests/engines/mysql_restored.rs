@@ -1,6 +1,6 @@
 //! What the tests of restores into `MariaDB` share: a backup of a database, where it goes, and what it looks like then.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_archive::checksum::Sha256;
@@ -22,9 +22,9 @@ use secrecy::SecretString;
 
 use crate::{
     KEY,
+    child_process::{arguments, child_process},
     mariadb_server::{MariaDb, PASSWORD, PROGRAMS, USER},
     observer::Witness,
-    pg_dump_process::is_child,
 };
 
 /// As long as a slice may take in these tests.
@@ -227,11 +227,5 @@ pub(crate) fn assert_nothing_left(server: &MariaDb, target: &str) {
 /// The `mariadb` that fills the new database for `target`, as the number of its process.
 pub(crate) fn loading(target: &str) -> Option<i32> {
     let wanted_argument = format!("--database={}", filling(target)).into_bytes();
-    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let arguments = fs::read(entry.path().join("cmdline")).ok()?;
-        let wanted =
-            arguments.split(|byte| *byte == 0).any(|argument| argument.starts_with(&wanted_argument));
-        (wanted && is_child(pid)?).then_some(pid)
-    })
+    child_process(|pid| Some(arguments(pid)?.iter().any(|argument| argument.starts_with(&wanted_argument))))
 }

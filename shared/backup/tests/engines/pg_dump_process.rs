@@ -7,6 +7,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::child_process::child_process;
+
 /// A running `pg_dump`, a child of this process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PgDumpProcess(i32);
@@ -15,14 +17,13 @@ impl PgDumpProcess {
     /// The one that dumps `database`.
     pub(crate) fn of(database: &str) -> Option<Self> {
         let wanted = format!("PGDATABASE={database}");
-        fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
+        let found = child_process(|pid| {
             let process = Self(pid);
             let is_wanted = process.read("comm")? == b"pg_dump\n"
-                && is_child(process.0)?
                 && process.read("environ")?.split(|byte| *byte == 0).any(|line| line == wanted.as_bytes());
-            is_wanted.then_some(process)
-        })
+            Some(is_wanted)
+        });
+        found.map(Self)
     }
 
     /// A file of `/proc` about it.
@@ -47,14 +48,6 @@ impl PgDumpProcess {
     pub(crate) fn peak_kib(self) -> Option<u64> {
         peak_kib(&String::from_utf8(self.read("status")?).ok()?)
     }
-}
-
-/// Whether it was started by this process: others dump, too.
-pub(crate) fn is_child(process: i32) -> Option<bool> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // Behind the name, which may have anything in it: the state, and the parent.
-    let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-    Some(parent == std::process::id())
 }
 
 /// `VmHWM` of a `/proc/PID/status`, in KiB.

@@ -47,10 +47,9 @@ use self::{
     load::Load,
     lock::{Lock, TO_CLEAN_UP, TO_RESTORE},
     names::Names,
-    place::{Place, clear},
+    place::{Beside, Place, clear},
     preflight::{Wanted, preflight},
     reading::Reading,
-    session::text,
     slice::{Budget, Loads, Slice},
     survey::{Survey, missing_definers, survey},
 };
@@ -60,7 +59,7 @@ use super::{
     programs::MysqlPrograms,
 };
 use crate::{
-    engines::restorer::{Outcome, RestoreObserver, Restorer, Restoring},
+    engines::restorer::{Outcome, RUNNING, RestoreObserver, Restorer, Restoring},
     error::SliceError,
     ports::{ArtifactStore, DatabaseCredentials},
 };
@@ -94,6 +93,15 @@ struct Kept {
     of_others: Option<String>,
     /// The server's clock, in seconds since 1970.
     now: i64,
+}
+
+/// A slice that has begun.
+struct Begun<'a> {
+    access: &'a Access,
+    names: Names,
+    lock: Lock<'a>,
+    kept: Kept,
+    survey: Survey,
 }
 
 /// What became of the new database in a slice.
@@ -204,7 +212,7 @@ impl MysqlRestorer {
         match self.load(place, slice, lock, observer).await? {
             Loads::Some => return Ok(Filled::Paused),
             Loads::Nothing => return Err(self.too_short("a table could not be restored", slice.budget)),
-            Loads::All(_) => {}
+            Loads::All => {}
         }
         // What comes now is done, or has to be begun anew.
         slice.close(lock).await?;
@@ -258,31 +266,41 @@ impl MysqlRestorer {
     /// Removes what restores into the target have left that were killed, but for what they can go on with: this one if it `goes_on`, and
     /// others that are awaited.
     async fn clear(&self, access: &Access, names: &Names, goes_on: bool) -> Result<Kept, SliceError> {
-        let now = session::ask(access, None, "SELECT UNIX_TIMESTAMP();").await?;
-        let now = now.first().and_then(|row| text(row, 0).parse().ok()).unwrap_or(i64::MAX);
+        let beside = Beside::find(access, names).await?;
+        let now = beside.now;
         let id = self.id.to_string();
         let (own, others): (Vec<Ledger>, Vec<Ledger>) =
-            Ledger::all(access, names).await?.into_iter().partition(|ledger| ledger.restore == id);
+            Ledger::all(access, names, &beside).await?.into_iter().partition(|ledger| ledger.restore == id);
         let own = own.into_iter().find(|ledger| goes_on && ledger.artifact == self.identity());
         let others: Vec<Ledger> = others.into_iter().filter(|ledger| ledger.is_awaited(now)).collect();
         let kept = own.iter().chain(&others);
         let kept: Vec<String> =
             kept.flat_map(|ledger| [ledger.database(names), ledger.new_database(names)]).collect();
-        clear(access, &self.target.database, names, &kept, !self.is_rehearsal).await?;
+        clear(access, &self.target.database, beside, &kept, !self.is_rehearsal).await?;
         Ok(Kept { own, of_others: others.first().map(|other| other.new_database(names)), now })
     }
 
-    /// The same, before a slice. Fails if another restore into the target has paused.
-    async fn clear_before(&self, access: &Access, names: &Names) -> Result<Kept, SliceError> {
-        let kept = self.clear(access, names, true).await?;
-        let Some(other) = &kept.of_others else { return Ok(kept) };
-        let words = format!(
-            "somebody else restores it, over several slices; wait until that has ended, or drop the database {other:?}"
-        );
-        Err(told(&self.target, lock::RUNNING, true, &words))
+    /// Looks whether anything stands in the way of a slice, keeps others out, and clears the place. Fails if another restore into the
+    /// target has paused.
+    async fn begin(&self) -> Result<Begun<'_>, SliceError> {
+        let family = self.greeting().await?.family;
+        self.refused(&self.found(family, None))?;
+        let access = self.access().await?;
+        let names = Names::of(&self.target.database);
+        let lock = Lock::take(access, &names, TO_RESTORE).await?;
+        let kept = self.clear(access, &names, true).await?;
+        if let Some(other) = &kept.of_others {
+            let words = format!(
+                "somebody else restores it, over several slices; wait until that has ended, or drop the database {other:?}"
+            );
+            return Err(told(&self.target, RUNNING, true, &words));
+        }
+        let survey = survey(access).await?;
+        self.refused(&self.found(family, Some(&survey)))?;
+        Ok(Begun { access, names, lock, kept, survey })
     }
 
-    /// The same, behind whoever was killed.
+    /// The same as [`clear`](Self::clear), behind whoever was killed.
     async fn clear_after(&self, goes_on: bool) -> Result<(), SliceError> {
         let access = self.access().await?;
         let names = Names::of(&self.target.database);
@@ -436,14 +454,7 @@ impl Restorer for MysqlRestorer {
         if self.is_rehearsal {
             return self.rehearse(budget, observer).await;
         }
-        let family = self.greeting().await?.family;
-        self.refused(&self.found(family, None))?;
-        let access = self.access().await?;
-        let names = Names::of(&self.target.database);
-        let mut lock = Lock::take(access, &names, TO_RESTORE).await?;
-        let kept = self.clear_before(access, &names).await?;
-        let survey = survey(access).await?;
-        self.refused(&self.found(family, Some(&survey)))?;
+        let Begun { access, names, mut lock, kept, survey } = self.begin().await?;
         let place = self.place(access, &names, &survey, kept.own.as_ref());
         let mut slice = self.slice(&place, &names, kept, budget);
         let filled = self.fill(&place, &mut slice, &mut lock, observer).await;

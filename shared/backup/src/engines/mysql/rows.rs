@@ -273,14 +273,8 @@ impl RowCounter {
         self.is_understood().then_some(RowCounts(self.counts))
     }
 
-    /// What the rows of each table add up to, if all of them were understood, and it has added them up.
-    pub(super) fn sums(self) -> Option<RowSums> {
-        let is_understood = self.is_understood();
-        self.adding_up.filter(|_| is_understood).map(|adding_up| RowSums(adding_up.sums))
-    }
-
-    /// The same so far, between two tables.
-    pub(super) fn sums_so_far(&self) -> Option<RowSums> {
+    /// What the rows of each table add up to, at the end or between two tables, if all of them were understood, and it has added them up.
+    pub(super) fn sums(&self) -> Option<RowSums> {
         let adding_up = self.adding_up.as_ref().filter(|_| self.is_understood());
         adding_up.map(|adding_up| RowSums(adding_up.sums.clone()))
     }

@@ -3,9 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    failure::failure, names::Names, place::beginning_with, reading::Spot, session::identifier, written,
-};
+use super::{failure::failure, names::Names, place::Beside, reading::Spot, session::identifier, written};
 use crate::{
     engines::{
         mysql::{access::Access, failure::Fault, rows::RowSums},
@@ -77,19 +75,18 @@ impl Ledger {
     }
 
     /// Those of all restores into a target that can go on: their new databases are there.
-    pub(super) async fn all(access: &Access, names: &Names) -> Result<Vec<Self>, SliceError> {
+    pub(super) async fn all(
+        access: &Access,
+        names: &Names,
+        beside: &Beside,
+    ) -> Result<Vec<Self>, SliceError> {
         let mut all = Vec::new();
-        let databases = beginning_with(access, &names.paused).await?;
-        if databases.is_empty() {
-            return Ok(all);
-        }
-        let new = beginning_with(access, &names.new).await?;
-        for database in databases {
+        for database in &beside.paused {
             // Killed while it was being written, it says nothing.
-            let document = written::read(access, &database, TABLE).await?.unwrap_or_default();
+            let document = written::read(access, database, TABLE).await?.unwrap_or_default();
             let ledger = serde_json::from_slice::<Self>(&document).ok();
             all.extend(ledger.filter(|ledger| {
-                ledger.database(names) == database && new.contains(&ledger.new_database(names))
+                ledger.database(names) == *database && beside.new.contains(&ledger.new_database(names))
             }));
         }
         Ok(all)

@@ -13,11 +13,7 @@ use super::{
 };
 use crate::{
     engines::{
-        mysql::{
-            access::Access,
-            dump::is_whole,
-            rows::{RowCounter, RowSums},
-        },
+        mysql::{access::Access, dump::is_whole, rows::RowCounter},
         restorer::{RestoreObserver, Restoring},
     },
     error::SliceError,
@@ -167,17 +163,12 @@ impl<'a> Loading<'a> {
         Ok(Reached::End)
     }
 
-    /// What is loaded, before the table that a stretch has come to.
+    /// What is loaded where a stretch has ended.
     pub(super) fn loaded(&self) -> Loaded {
         Loaded {
             rest: self.left.as_ref().map(Piece::spot),
             settings: String::from_utf8_lossy(self.sections.settings()).into_owned(),
-            sums: self.counter.as_ref().and_then(RowCounter::sums_so_far),
+            sums: self.counter.as_ref().and_then(RowCounter::sums),
         }
-    }
-
-    /// What all rows add up to, at the end of the dump: if that is wanted, and was understood.
-    pub(super) fn into_sums(self) -> Option<RowSums> {
-        self.counter.and_then(RowCounter::sums)
     }
 }

@@ -10,10 +10,10 @@ use super::{
     names::Names,
     session::{Session, literal, text},
 };
-use crate::{engines::mysql::access::Access, error::SliceError};
-
-/// The failure of whoever finds it taken.
-pub(super) const RUNNING: &str = "restore_running";
+use crate::{
+    engines::{mysql::access::Access, restorer::RUNNING},
+    error::SliceError,
+};
 
 /// How long a restore waits for it, in seconds: a session that was just ended may still have it.
 pub(super) const TO_RESTORE: u32 = 5;

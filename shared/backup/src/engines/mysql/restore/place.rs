@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::{
     journal::{self, Undo},
-    names::Names,
+    names::{Names, OURS},
     objects::{self, Objects},
     session::{self, Session, identifier, literal, text},
     written::{from_hex, to_hex},
@@ -168,20 +168,50 @@ fn rename(moves: [(&str, &str, &[String]); 2]) -> String {
     if each.is_empty() { String::new() } else { format!("RENAME TABLE {};\n", each.join(", ")) }
 }
 
-/// Drops what restores into `target` that were killed have made beside it, but for what is `kept`; and puts the target back where that
-/// is due, if `puts_back`. Nobody else may be restoring it.
+/// What restores into one target have made beside it.
+pub(super) struct Beside {
+    /// Databases that say how far one is.
+    pub(super) paused: Vec<String>,
+    /// Those that are being filled.
+    pub(super) new: Vec<String>,
+    /// Those that get what is replaced.
+    away: Vec<String>,
+    /// The server's clock then, in seconds since 1970.
+    pub(super) now: i64,
+}
+
+impl Beside {
+    pub(super) async fn find(access: &Access, names: &Names) -> Result<Self, SliceError> {
+        let sql = format!(
+            "SELECT UNIX_TIMESTAMP();
+             SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, {}) = {};",
+            OURS.len(),
+            literal(OURS)
+        );
+        let rows = session::ask(access, None, sql).await?;
+        let mut rows = rows.iter().map(|row| text(row, 0));
+        let now = rows.next().and_then(|now| now.parse().ok()).unwrap_or(i64::MAX);
+        let all: Vec<String> = rows.collect();
+        let beginning_with =
+            |prefix: &String| all.iter().filter(|name| name.starts_with(prefix)).cloned().collect();
+        let Names { new, paused, away, .. } = names;
+        Ok(Self { paused: beginning_with(paused), new: beginning_with(new), away: beginning_with(away), now })
+    }
+}
+
+/// Drops what is `beside` `target` and was made by restores that were killed, but for what is `kept`; and puts the target back where
+/// that is due, if `puts_back`. Nobody else may be restoring it.
 pub(super) async fn clear(
     access: &Access,
     target: &str,
-    names: &Names,
+    beside: Beside,
     kept: &[String],
     puts_back: bool,
 ) -> Result<(), SliceError> {
-    let away = if puts_back { beginning_with(access, &names.away).await? } else { Vec::new() };
+    let away = if puts_back { beside.away } else { Vec::new() };
     // What says how far one is goes first: nobody goes on with half of it.
-    let mut new = beginning_with(access, &names.paused).await?;
-    new.extend(beginning_with(access, &names.new).await?);
-    let (kept, new): (Vec<String>, Vec<String>) = new.into_iter().partition(|name| kept.contains(name));
+    let new = beside.paused.into_iter().chain(beside.new);
+    let (kept, new): (Vec<String>, Vec<String>) = new.partition(|name| kept.contains(name));
     for database in kept {
         // What was loaded by whoever was killed is loaded once more.
         session::kill_in(access, &database).await?;
@@ -211,14 +241,4 @@ pub(super) async fn drop_beside(
         let _ = writeln!(sql, "DROP DATABASE IF EXISTS {};", identifier(database));
     }
     session::ask(access, None, sql).await.map(drop)
-}
-
-/// Names of databases.
-pub(super) async fn beginning_with(access: &Access, prefix: &str) -> Result<Vec<String>, SliceError> {
-    let sql = format!(
-        "SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, {}) = {};",
-        prefix.len(),
-        literal(prefix)
-    );
-    Ok(session::ask(access, None, sql).await?.iter().map(|row| text(row, 0)).collect())
 }

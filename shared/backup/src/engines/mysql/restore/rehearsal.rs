@@ -4,16 +4,14 @@ use holdfast_domain::{backup::Contents, restore::Restored};
 use tokio::time::timeout_at;
 
 use super::{
-    MysqlRestorer,
+    Begun, MysqlRestorer,
     counted::count,
     ending::patiently,
     failure::told,
-    lock::{Lock, TO_RESTORE},
-    names::Names,
+    lock::Lock,
     place::{Place, drop_beside},
     session,
     slice::{Budget, Loads, Slice},
-    survey::survey,
     values::{By, Comparison},
 };
 use crate::{
@@ -34,14 +32,7 @@ impl MysqlRestorer {
         budget: Budget,
         observer: &mut dyn RestoreObserver,
     ) -> Result<Outcome, SliceError> {
-        let family = self.greeting().await?.family;
-        self.refused(&self.found(family, None))?;
-        let access = self.access().await?;
-        let names = Names::of(&self.target.database);
-        let mut lock = Lock::take(access, &names, TO_RESTORE).await?;
-        let kept = self.clear_before(access, &names).await?;
-        let survey = survey(access).await?;
-        self.refused(&self.found(family, Some(&survey)))?;
+        let Begun { access, names, mut lock, kept, survey } = self.begin().await?;
         let row_counts = verify::told(&self.artifacts, &self.artifact.object).await?;
         let place = self.place(access, &names, &survey, kept.own.as_ref());
         let mut slice = self.slice(&place, &names, kept, budget);
@@ -88,7 +79,7 @@ impl MysqlRestorer {
     ) -> Result<Option<Restored>, SliceError> {
         let was_loaded = slice.ledger.loaded.rest.is_none();
         let dumped = match self.load(place, slice, lock, observer).await? {
-            Loads::All(dumped) => dumped,
+            Loads::All => slice.ledger.loaded.sums.clone(),
             Loads::Some => return Ok(None),
             Loads::Nothing => return Err(self.too_short("a table could not be restored", slice.budget)),
         };

@@ -12,10 +12,7 @@ use super::{
     reading::{Reading, Spot},
     session::{self, identifier},
 };
-use crate::{
-    engines::{mysql::rows::RowSums, restorer::RestoreObserver},
-    error::SliceError,
-};
+use crate::{engines::restorer::RestoreObserver, error::SliceError};
 
 /// How often is written down how far it is, at the next table: what a slice that is killed has loaded since is loaded once more.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
@@ -58,8 +55,8 @@ impl Budget {
 
 /// How far a slice came.
 pub(super) enum Loads {
-    /// Everything is loaded. With it comes what its rows add up to, if that is wanted and was understood.
-    All(Option<RowSums>),
+    /// Everything is loaded.
+    All,
     /// The rest is for the next slice, as the ledger says.
     Some,
     /// A table takes longer than a slice has.
@@ -89,7 +86,7 @@ impl Slice<'_> {
         observer: &mut dyn RestoreObserver,
     ) -> Result<Loads, SliceError> {
         let loaded = &self.ledger.loaded;
-        let Some(spot) = loaded.rest else { return Ok(Loads::All(loaded.sums.clone())) };
+        let Some(spot) = loaded.rest else { return Ok(Loads::All) };
         let mut loading = Loading::begin(self.load, loaded, spot, read);
         loop {
             let stretch = loading.stretch(self.budget.writes_at(), observer);
@@ -110,10 +107,8 @@ impl Slice<'_> {
             }
         }
         lock.check().await?;
-        let sums = loading.into_sums();
-        self.ledger.loaded.rest = None;
-        self.ledger.loaded.sums.clone_from(&sums);
-        Ok(Loads::All(sums))
+        self.ledger.loaded = loading.loaded();
+        Ok(Loads::All)
     }
 
     /// Writes down how far it is.

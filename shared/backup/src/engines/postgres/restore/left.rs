@@ -8,15 +8,15 @@ use super::{
     survey::from_elsewhere,
 };
 use crate::{
-    engines::{postgres::login::Upstream, restorer::PAUSE_SECONDS},
+    engines::{
+        postgres::login::Upstream,
+        restorer::{PAUSE_SECONDS, RUNNING},
+    },
     error::SliceError,
 };
 
 /// What the lock that keeps restores of one database apart is called, beside the database's hash: `HOLD`.
 const LOCK: i32 = 0x484f_4c44;
-
-/// The failure of whoever finds the lock taken.
-const RUNNING: &str = "restore_running";
 
 /// How often it is asked whether the session of a restore that was killed has ended, and how long is waited between: longer
 /// than the server takes to notice that its client is gone (`control.rs`).
