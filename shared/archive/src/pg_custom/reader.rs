@@ -196,7 +196,7 @@ fn entries_left(count: usize) -> Expected {
 
 /// The OID of a large object. An OID is unsigned and goes through `WriteInt` as a signed integer, so that those from 2^31
 /// on come out negative; 2^31 itself has the magnitude that no other integer has.
-fn oid(fields: &mut Fields<'_>) -> Result<i32, Malformed> {
+pub(super) fn oid(fields: &mut Fields<'_>) -> Result<i32, Malformed> {
     let field = fields.take(5)?;
     let magnitude = u32::from_le_bytes([field[1], field[2], field[3], field[4]]);
     Ok(match field[0] {

@@ -6,12 +6,12 @@ use super::{
     block::{Block, BlockData, INT_BYTES, invalid},
     codec::Compression,
     fields::Fields,
-    reader::BlockKind,
+    reader::{BlockKind, oid},
 };
 
 /// Reads every block from the end of a table of contents to the end of the archive. `from` begins at byte `position`. `look`
-/// is shown the data of each entry, and of each large object, decompressed; what it does not read is read for it, so that an end
-/// and its checksum are always seen. Returns the blocks.
+/// is shown the data of each entry with its dump id, and of each large object with its OID, decompressed; what it does not read is read
+/// for it, so that an end and its checksum are always seen. Returns the blocks.
 ///
 /// Fails on the first byte that cannot be, with [`io::ErrorKind::InvalidData`] or [`io::ErrorKind::UnexpectedEof`].
 pub fn read_blocks(
@@ -32,12 +32,14 @@ pub fn read_blocks(
         let dump_id = Fields::new(&from.field()?).int().map_err(invalid)?;
         match kind {
             BlockKind::Data => from.data(compression, |data| look(kind, dump_id, data))?,
-            BlockKind::LargeObjects => {
-                // An OID from 2^31 on is no integer of the usual kind; only none at all ends them.
-                while from.field()? != [0; INT_BYTES] {
-                    from.data(compression, |data| look(kind, dump_id, data))?;
+            BlockKind::LargeObjects => loop {
+                let field = from.field()?;
+                if field == [0; INT_BYTES] {
+                    break;
                 }
-            }
+                let oid = oid(&mut Fields::new(&field)).map_err(invalid)?;
+                from.data(compression, |data| look(kind, oid, data))?;
+            },
         }
         blocks.push(Block { kind, dump_id, position, bytes: from.at - position });
     }

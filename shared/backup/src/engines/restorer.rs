@@ -94,9 +94,17 @@ pub trait Restorer: Send + Sync {
 /// The failure of whoever is kept out of a database by another restore.
 pub(super) const RUNNING: &str = "restore_running";
 
+/// The failure of a server that has no room, or no memory.
+const STRAINED: &str = "server_strained";
+
 /// For how long another restore into a database waits for one that has paused, in seconds since its slice before began or ended: longer
 /// than a slice and the state machine's patience with the next one. Whoever is late has to begin anew.
 pub(super) const PAUSE_SECONDS: i64 = 60 * 60;
+
+/// Whether a slice that is tried again after `error` goes on with what there is. A server that has no room needs it back first.
+pub(super) fn goes_on_after(error: &SliceError) -> bool {
+    matches!(error, SliceError::Failed(failure) if failure.transient && failure.code != STRAINED)
+}
 
 /// That what was restored to see what comes of it is not what was backed up.
 pub fn restored_differs(why: &str) -> SliceError {

@@ -89,10 +89,10 @@ pub(super) fn key(object: &StoredObject) -> String {
     beside(&object.key, FILE_NAME)
 }
 
-/// Tables that differ, in words: the first few of them, and how many more there are. None if there are none.
-pub(super) fn differing(mut tables: Vec<String>) -> Option<String> {
-    let more = tables.len().saturating_sub(NAMED);
-    tables.truncate(NAMED);
-    let more = if more == 0 { String::new() } else { format!(", and {more} more tables differ") };
-    (!tables.is_empty()).then(|| format!("{}{more}", tables.join(", ")))
+/// What differs, in words: the first few, and how many more there are. None if nothing does.
+pub(super) fn differing(mut found: Vec<String>) -> Option<String> {
+    let more = found.len().saturating_sub(NAMED);
+    found.truncate(NAMED);
+    let more = if more == 0 { String::new() } else { format!(", and {more} more differ") };
+    (!found.is_empty()).then(|| format!("{}{more}", found.join(", ")))
 }

@@ -222,6 +222,47 @@ async fn sessions_of_a_killed_slice_are_ended() {
     assert_clean(&server, "haunted");
 }
 
+/// An error that may pass, in the middle of an index: the server is tried again, unless it has no room.
+#[rstest]
+#[case::ended(
+    "ended",
+    "PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())",
+    "connection_lost",
+    true
+)]
+#[case::full("full", "RAISE 'no room' USING ERRCODE = 'disk_full'", "server_strained", false)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slice_that_fails_is_followed_by_one_that_goes_on(
+    #[case] database: &'static str,
+    #[case] trouble: &str,
+    #[case] code: &str,
+    #[case] goes_on: bool,
+) {
+    let server = Server::shared();
+    let sql = format!(
+        "{SHOP} CREATE FUNCTION troubled(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+             IF current_database() LIKE 'holdfast%' AND EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'trouble_{database}')
+             THEN {trouble}; END IF; RETURN n; END $$; CREATE INDEX troubled ON product (troubled(id))"
+    );
+    let case = Case::new(&server, database, &sql).await;
+    let trouble = Hold::on(&server, if goes_on { "trouble_ended" } else { "trouble_full" });
+    let restore = restore_of(1, &OVERWRITE);
+    let job = case.in_steps(&restore, usize::MAX);
+    assert_failure(&failure(slice(&job, None, LONG).await), code, true, &[]);
+    let left = goes_on.then(|| new_database(&server, database).1);
+    if !goes_on {
+        assert_nothing_left(&server, database);
+    }
+    drop(trouble);
+    job.clean_up().await.unwrap();
+    let (restored, slices) = to_the_end(&job, None, LONG).await;
+    assert_eq!((restored.rows, slices), (Some(3000), 1));
+    let found = server.sql("postgres", &format!("SELECT oid FROM pg_database WHERE datname = '{database}'"));
+    assert_eq!(goes_on, Some(found) == left, "the database that the first one has made");
+    assert_same(&as_text(&server, database), &as_text(&server, &format!("{database}_source")));
+    assert_clean(&server, database);
+}
+
 /// It has another name in each slice: whoever knows only the old one cannot come to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slice_is_alone_with_its_database() {

@@ -23,6 +23,7 @@ mod facts;
 mod failure;
 mod file;
 mod filled;
+mod indexes;
 mod kind;
 mod ledger;
 mod left;
@@ -44,6 +45,7 @@ mod sums;
 mod survey;
 mod tables;
 mod values;
+mod work;
 
 use std::{
     path::{Path, PathBuf},

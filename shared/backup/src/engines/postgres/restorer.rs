@@ -55,6 +55,8 @@ pub struct PostgresRestorer {
     id: RestoreId,
     /// Whether nothing is to come of it.
     is_rehearsal: bool,
+    /// Whether values are compared then.
+    compares_values: bool,
     /// After how many tables and entries each slice pauses, if its time has not come before.
     steps: Option<usize>,
 }
@@ -89,17 +91,18 @@ impl PostgresRestorer {
         restore: &Restore,
     ) -> Self {
         let (id, is_rehearsal) = (restore.id, restore.rehearsal);
+        let compares_values = is_rehearsal && restore.checksums;
         let options = RestoreOptions {
             jobs: JOBS,
             overwrite: restore.options.overwrite,
             no_owner: restore.options.no_owner,
             keep_old: false,
             rehearsal: is_rehearsal,
-            checksums: is_rehearsal && restore.checksums,
+            checksums: compares_values,
             checksum: None,
         };
         let restore = PostgresRestore::new(service.clone(), credentials, tools, options);
-        Self { service, tables, restore, store, object, id, is_rehearsal, steps: None }
+        Self { service, tables, restore, store, object, id, is_rehearsal, compares_values, steps: None }
     }
 
     /// The same, but each slice pauses when it has done so many tables and entries, for tests.
@@ -140,10 +143,14 @@ impl PostgresRestorer {
 
     fn planned(&self, plan: &RestorePlan) -> Preflight {
         let bytes = if plan.tables.is_empty() { plan.archive.bytes } else { plan.archive.data_bytes };
-        let seconds = LEAST_SECONDS + bytes / BYTES_A_SECOND;
+        let once = bytes / BYTES_A_SECOND;
+        let (comparing, compared) =
+            if self.compares_values { (once, ", and as long to compare values") } else { (0, "") };
         let assumed = BYTES_A_SECOND / 1024 / 1024;
         let mut notes = plan.notes.clone();
-        notes.push(format!("the time is a guess: {assumed} MiB of the archive a second, indexes included"));
+        notes.push(format!(
+            "the time is a guess: {assumed} MiB of the archive a second, indexes included{compared}"
+        ));
         let refusals = plan.refusals.iter().map(|refusal| {
             Refusal::new(refusal.code, refusal.what.clone(), with_role(refusal.code, &refusal.fix))
         });
@@ -156,7 +163,7 @@ impl PostgresRestorer {
             notes,
             refusals: refusals.collect(),
             bytes,
-            estimated_seconds: seconds,
+            estimated_seconds: LEAST_SECONDS + once + comparing,
             changes: None,
         }
     }

@@ -97,7 +97,8 @@ pub(super) fn preflight(wanted: &Wanted, family: Family, survey: Option<&Survey>
         notes: notes(wanted, survey, target),
         refusals,
         bytes: wanted.bytes,
-        estimated_seconds: wanted.bytes / BYTES_A_SECOND + 5,
+        // To compare values is to dump the database once more.
+        estimated_seconds: wanted.bytes / BYTES_A_SECOND * (1 + u64::from(wanted.checksums)) + 5,
         changes: None,
     }
 }

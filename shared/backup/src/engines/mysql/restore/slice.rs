@@ -12,7 +12,10 @@ use super::{
     reading::{Reading, Spot},
     session::{self, identifier},
 };
-use crate::{engines::restorer::RestoreObserver, error::SliceError};
+use crate::{
+    engines::restorer::{RestoreObserver, goes_on_after},
+    error::SliceError,
+};
 
 /// How often is written down how far it is, at the next table: what a slice that is killed has loaded since is loaded once more.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
@@ -133,11 +136,7 @@ impl Slice<'_> {
 
     /// Whether another slice can go on after `error`. Without the lock, the databases may be somebody else's by now.
     pub(super) async fn can_go_on(&self, error: &SliceError, lock: &mut Lock<'_>) -> bool {
-        let is_passing = match error {
-            SliceError::Failed(failure) => failure.transient,
-            SliceError::Fenced => true,
-            SliceError::Cancelled => false,
-        };
+        let is_passing = matches!(error, SliceError::Fenced) || goes_on_after(error);
         self.has_ledger && (is_passing || lock.check().await.is_err())
     }
 }

@@ -12,7 +12,7 @@ use super::{
     failure::{lost, refused},
     ledger::Done,
     pieces::{Message, Pieces, Read, read_rows},
-    progress::RestoreProgress,
+    progress::{RestorePhase, RestoreProgress},
     values::TableSums,
 };
 use crate::{
@@ -33,10 +33,10 @@ const SETTINGS: [&str; 3] = [
     "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout',
         'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')",
     "SET client_min_messages = warning; SET row_security = off; SET xmloption = content; SET synchronous_commit = off;
-     SET default_transaction_read_only = off",
+     SET default_transaction_read_only = off; SET default_tablespace = ''",
 ];
 
-/// Copies the rows of tables into a database.
+/// Copies the rows of tables into a database, and runs what is made of them.
 pub(super) struct Copier {
     sessions: Arc<Sessions>,
     archive: Arc<Archive>,
@@ -137,6 +137,11 @@ impl Copier {
         }
         self.progress.finished_table(read);
         Ok(read)
+    }
+
+    /// All rows are copied: what follows is made of them.
+    pub(super) fn all_copied(&self) {
+        self.progress.enter(RestorePhase::Indexes);
     }
 
     /// What is written down of a table whose `rows` were copied.

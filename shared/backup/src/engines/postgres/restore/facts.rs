@@ -102,7 +102,7 @@ pub(super) fn counted(archive: &Archive) -> (Vec<CountedTable>, usize) {
     let tables: Vec<&Entry> = archive.contents.entries.iter().filter(|entry| entry.is_table_data()).collect();
     let counted = tables.iter().filter(|entry| fresh.has_rows(entry)).filter_map(|entry| {
         let rows = archive.row_counts.as_ref().and_then(|counts| counts.0.get(&entry.dump_id).copied());
-        Some(CountedTable { name: table_of(entry)?, rows })
+        Some(CountedTable { name: relation_of(entry)?, rows })
     });
     let counted: Vec<CountedTable> = counted.collect();
     let others = tables.len() - counted.len();
@@ -206,12 +206,12 @@ fn copy_of(archive: &Archive, entry: &Entry, position: u64, bytes: u64) -> Optio
     let statement = entry.copy_statement.as_ref()?;
     let copy = statement.trim_ascii_end().strip_suffix(FROM_STDIN)?;
     let copy = [copy, b"FROM stdin"].concat().into();
-    let name = table_of(entry)?;
+    let name = relation_of(entry)?;
     Some(TableRows { dump_id: entry.dump_id, name, copy, is_fresh: false, position, bytes, rows: None })
 }
 
-/// The name of the table whose data an entry is, with its schema, as SQL.
-fn table_of(entry: &Entry) -> Option<Bytes> {
+/// The name of the table or sequence whose data an entry is, with its schema, as SQL.
+pub(super) fn relation_of(entry: &Entry) -> Option<Bytes> {
     Some([quoted(entry.namespace.as_ref()?), b".".to_vec(), quoted(entry.tag.as_ref()?)].concat().into())
 }
 

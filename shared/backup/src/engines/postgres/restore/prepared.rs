@@ -1,12 +1,17 @@
 //! A restore that is planned: it makes a new database and everything in it.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use holdfast_archive::pg_custom::Contents;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     Stopped,
+    after_data::{AfterData, Which},
     archive::Archive,
     broke_down,
     copier::Copier,
@@ -14,6 +19,7 @@ use super::{
     excerpt::Excerpt,
     facts::Wants,
     filled::{FilledRestore, RestoreReport, given_up},
+    indexes::{first, indexes},
     ledger::{Done, Entries},
     outline::outlined,
     place::{Entrance, Place},
@@ -133,6 +139,10 @@ impl PreparedRestore {
             | (Err(SliceError::Cancelled), Some(sliced), Some(Halt::Pause)) => {
                 sliced.pause(&self, place).await
             }
+            (Err(error), Some(sliced), None) if sliced.goes_on_after(&error) => {
+                place.leave().await;
+                Err(error)
+            }
             (Ok(_), ..) => Err(given_up(place, SliceError::Cancelled).await),
             (Err(error), ..) => Err(given_up(place, error).await),
         }
@@ -183,7 +193,7 @@ impl PreparedRestore {
             stopped: stopped.clone(),
         };
         let goes_on = done.is_some();
-        let done = match done {
+        let mut done = match done {
             Some(done) => done,
             None => self.restore_schema(&pg_restore, &outline, entrance, sliced).await?,
         };
@@ -194,12 +204,14 @@ impl PreparedRestore {
         let is_part = left.len() > steps;
         left.truncate(steps);
         let steps = steps - left.len();
-        if !left.is_empty() {
-            let copier = self.copier(sessions, database.clone());
-            let ledger = sliced.map(|sliced| sliced.ledger.clone());
-            let copy = RowCopy::new(copier, left, self.plan.jobs, ledger, is_alone);
-            copy_rows(copy, goes_on, stopped.clone()).await?;
-        }
+        let of_tables = if is_part { HashMap::new() } else { indexes(&outline, &self.wants.tables, &done) };
+        let (of_tables, taken) = first(of_tables, steps);
+        let steps = steps - taken;
+        let copier = self.copier(sessions, database.clone());
+        let ledger = sliced.map(|sliced| sliced.ledger.clone());
+        let copy = RowCopy::new(copier, left, of_tables, self.plan.jobs, ledger, is_alone);
+        let made = copy_rows(copy, goes_on, stopped.clone()).await?;
+        done.extend(made.into_iter().map(|dump_id| (dump_id, Done::default())));
         if is_part {
             return Ok(Made::Part);
         }
@@ -210,8 +222,10 @@ impl PreparedRestore {
                 return Ok(Made::Part);
             }
         } else {
-            let outline = temporary(&outline.to_bytes())?;
-            pg_restore.restore(Section::PostData, Input::File(outline.path())).await?;
+            let left = AfterData::left(&outline, &done, Which::All);
+            if left.len() > 0 {
+                pg_restore.restore_contents(Section::PostData, &left.unrecorded()).await?;
+            }
         }
         if !self.options.rehearsal {
             return Ok(Made::Whole(None));
@@ -233,20 +247,20 @@ impl PreparedRestore {
             .adding_up(self.sums.clone())
     }
 
-    /// Compares the values of all tables with those that were read.
+    /// Compares the values of all tables with those that were read, and what else the archive has data of.
     async fn compare_values(
         &self,
         copier: Copier,
         sums: Arc<TableSums>,
-        stopped: Stopped,
+        mut stopped: Stopped,
     ) -> Result<Compared, SliceError> {
         let comparison = Arc::new(Comparison::new(copier, sums, &self.wants.tables, self.plan.jobs));
         let mut comparing = JoinSet::new();
         for number in 0..comparison.sessions {
             comparing.spawn(comparison.clone().run(number == 0));
         }
-        all(comparing, stopped).await?;
-        comparison.compared(&self.archive)
+        all(comparing, stopped.clone()).await?;
+        unless(&mut stopped, comparison.compared(&self.archive)).await
     }
 
     /// Restores what rows need, and the data that are no rows; says which entries with blocks are done then.
@@ -257,8 +271,7 @@ impl PreparedRestore {
         entrance: &Entrance,
         sliced: Option<&Sliced>,
     ) -> Result<Entries, SliceError> {
-        let outline = temporary(&outline.to_bytes())?;
-        pg_restore.restore(Section::PreData, Input::File(outline.path())).await?;
+        pg_restore.restore_contents(Section::PreData, outline).await?;
         self.progress.enter(RestorePhase::Rows);
         if !self.wants.others.is_empty() {
             self.restore_others(pg_restore).await?;
@@ -313,7 +326,8 @@ enum Made {
     Part,
 }
 
-async fn copy_rows(copy: RowCopy, goes_on: bool, mut stopped: Stopped) -> Result<(), SliceError> {
+/// Copies rows and makes indexes; returns which, by dump id.
+async fn copy_rows(copy: RowCopy, goes_on: bool, mut stopped: Stopped) -> Result<Vec<i32>, SliceError> {
     if goes_on {
         unless(&mut stopped, copy.empty_shared()).await?;
     }
@@ -322,7 +336,8 @@ async fn copy_rows(copy: RowCopy, goes_on: bool, mut stopped: Stopped) -> Result
     for number in 0..copy.sessions {
         copying.spawn(copy.clone().run(number == 0));
     }
-    all(copying, stopped).await
+    all(copying, stopped).await?;
+    Ok(copy.made())
 }
 
 /// Waits for all of them to end well. After an error, or when somebody wants it to stop, none of them is left.

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use holdfast_archive::pg_custom::Contents;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
@@ -16,14 +17,17 @@ use super::{
     unless,
 };
 use crate::{
-    engines::postgres::{
-        failure::Fault,
-        login::Session,
-        process::{command, end, first_and_last_words},
-        relay::{Relay, error_response},
-        session::StatementError,
-        sessions::Sessions,
-        wire::Wire,
+    engines::{
+        postgres::{
+            failure::Fault,
+            login::Session,
+            process::{command, end, first_and_last_words},
+            relay::{Relay, error_response},
+            session::StatementError,
+            sessions::Sessions,
+            wire::Wire,
+        },
+        temporary::temporary,
     },
     error::SliceError,
 };
@@ -66,6 +70,16 @@ pub(super) struct PgRestore {
 }
 
 impl PgRestore {
+    /// Restores a section of what `contents` have.
+    pub(super) async fn restore_contents(
+        &self,
+        section: Section,
+        contents: &Contents,
+    ) -> Result<(), SliceError> {
+        let file = temporary(&contents.to_bytes())?;
+        self.restore(section, Input::File(file.path())).await
+    }
+
     /// Restores a section of what `input` has. However it ends, the program and its sessions have ended too; should this future
     /// be dropped, they are ended.
     pub(super) async fn restore(&self, section: Section, input: Input<'_>) -> Result<(), SliceError> {

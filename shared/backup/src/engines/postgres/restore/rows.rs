@@ -1,16 +1,20 @@
-//! Sessions that copy rows: all of them those of tables that would keep one of them busy alone, then each the largest table that is
-//! left when it is done with one.
+//! Sessions that copy rows and make indexes of them: all of them copy those of tables that would keep one of them busy alone, then each
+//! does what comes next when it is done with something.
 
 use std::{
-    collections::VecDeque,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
+
+use tokio::sync::Notify;
 
 use super::{
     copier::{Copier, end},
     facts::TableRows,
+    indexes::Index,
     ledger::Ledger,
     pieces::Pieces,
+    work::{Task, Work},
 };
 use crate::{engines::postgres::login::Session, error::SliceError};
 
@@ -20,14 +24,16 @@ const SHARED_BYTES: u64 = 16 * 1024 * 1024;
 /// What the sessions share.
 pub(super) struct RowCopy {
     copier: Copier,
-    /// Where it is written down which tables are done, in the transactions in which they are.
+    /// Where it is written down which tables and indexes are done, in the transactions in which they are.
     ledger: Option<Ledger>,
     /// Whether a table has the sessions for itself.
     is_alone: bool,
     /// How many sessions have something to do.
     pub(super) sessions: usize,
     shared: Vec<SharedTable>,
-    tables: Mutex<VecDeque<TableRows>>,
+    work: Mutex<Work>,
+    /// Whoever waits for others is told when one is done with something.
+    changed: Notify,
 }
 
 /// A table that all sessions copy at once.
@@ -46,11 +52,12 @@ struct Shared {
 }
 
 impl RowCopy {
-    /// Copies `tables` in `jobs` sessions at the most; if they are to be `alone`, one after the other, all sessions at one where that
-    /// is worth it.
+    /// Copies `tables` and makes `indexes` of them, by the dump ids of rows, in `jobs` sessions at the most; if they are to be `alone`,
+    /// one after the other, all sessions at one where that is worth it.
     pub(super) fn new(
         copier: Copier,
         mut tables: Vec<TableRows>,
+        indexes: HashMap<i32, Vec<Index>>,
         jobs: usize,
         ledger: Option<Ledger>,
         is_alone: bool,
@@ -58,10 +65,20 @@ impl RowCopy {
         tables.sort_by_key(|table| (!table.is_fresh, std::cmp::Reverse(table.bytes)));
         let count = if is_alone { worth_sharing(&tables) } else { shared(&tables, jobs) };
         let others = tables.split_off(count);
-        let sessions = if tables.is_empty() { jobs.min(others.len()) } else { jobs };
+        let work = Work::new(others.into(), &tables, indexes);
+        let sessions = if tables.is_empty() { jobs.min(work.tasks()) } else { jobs };
         let share = |table| SharedTable { table, rows: OnceLock::new(), state: Mutex::default() };
         let shared = tables.into_iter().map(share).collect();
-        Self { copier, ledger, is_alone, sessions, shared, tables: Mutex::new(others.into()) }
+        if work.is_copied() {
+            copier.all_copied();
+        }
+        let (work, changed) = (Mutex::new(work), Notify::new());
+        Self { copier, ledger, is_alone, sessions, shared, work, changed }
+    }
+
+    /// The indexes that were made, by dump id.
+    pub(super) fn made(&self) -> Vec<i32> {
+        lock(&self.work).all_made().to_vec()
     }
 
     /// Empties those tables that all sessions copy: an earlier slice may have left some of their rows.
@@ -77,7 +94,7 @@ impl RowCopy {
         Ok(())
     }
 
-    /// Copies tables until there are none left. Unless `must`, it leaves the work to others if the server has no session to give.
+    /// Copies tables and makes indexes until there are none left. Unless `must`, it leaves the work to others if the server has no session to give.
     pub(super) async fn run(self: Arc<Self>, must: bool) -> Result<(), SliceError> {
         let mut session = match self.copier.begin().await {
             Ok(session) => session,
@@ -89,17 +106,41 @@ impl RowCopy {
         for shared in &self.shared {
             self.share(&mut session, shared).await?;
         }
-        while (must || !self.is_alone)
-            && let Some(table) = self.next()
-        {
-            self.copy(&mut session, &table).await?;
+        if must || !self.is_alone {
+            self.work(&mut session).await?;
         }
         end(session).await;
         Ok(())
     }
 
-    fn next(&self) -> Option<TableRows> {
-        lock(&self.tables).pop_front()
+    async fn work(&self, session: &mut Session) -> Result<(), SliceError> {
+        loop {
+            // Before it is asked what comes next: what changes between is not missed.
+            let changed = self.changed.notified();
+            let task = lock(&self.work).next();
+            match task {
+                Task::Copy(table) => {
+                    self.copy(session, &table).await?;
+                    self.copied(&table);
+                }
+                Task::Make(rows, index) => {
+                    self.copier.ask(session, &index.sql(self.ledger.as_ref())).await?;
+                    lock(&self.work).made(rows, &index);
+                    self.changed.notify_waiters();
+                }
+                Task::Wait => changed.await,
+                Task::End => return Ok(()),
+            }
+        }
+    }
+
+    fn copied(&self, table: &TableRows) {
+        let mut work = lock(&self.work);
+        work.copied(table.dump_id);
+        if work.is_copied() {
+            self.copier.all_copied();
+        }
+        self.changed.notify_waiters();
     }
 
     /// Copies a share of a table's rows. Whoever is the last to end compares how many there were.
@@ -122,10 +163,11 @@ impl RowCopy {
         };
         let Some(taken) = all else { return Ok(()) };
         let rows = self.copier.check(table, rows, taken)?;
-        match self.record(table, rows) {
-            Some(record) => self.copier.ask(session, record.as_bytes()).await,
-            None => Ok(()),
+        if let Some(record) = self.record(table, rows) {
+            self.copier.ask(session, record.as_bytes()).await?;
         }
+        self.copied(table);
+        Ok(())
     }
 
     /// Copies the rows of one table in a transaction, those of a new one in that in which it was emptied.

@@ -14,9 +14,9 @@ use super::{
     outline::outlined,
     place::{Entrance, Place},
     prepared::PreparedRestore,
-    program::{Input, PgRestore, Section},
+    program::{PgRestore, Section},
 };
-use crate::{engines::temporary::temporary, error::SliceError};
+use crate::{engines::restorer::goes_on_after, error::SliceError};
 
 /// One slice of a restore.
 #[derive(Debug, Clone)]
@@ -80,6 +80,8 @@ pub(super) struct Sliced {
     pub(super) ledger: Ledger,
     /// How many entries were done when it began, if it goes on.
     before: OnceLock<usize>,
+    /// Whether its ledger is or was open: the database has its schema.
+    has_ledger: AtomicBool,
     /// Whether its ledger is closed: it comes to its end now, or has to be begun anew.
     is_ending: AtomicBool,
 }
@@ -87,7 +89,13 @@ pub(super) struct Sliced {
 impl Sliced {
     pub(super) fn new(slice: RestoreSlice) -> Self {
         let ledger = Ledger::of(&slice.restore);
-        Self { slice, ledger, before: OnceLock::new(), is_ending: AtomicBool::new(false) }
+        Self {
+            slice,
+            ledger,
+            before: OnceLock::new(),
+            has_ledger: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn restore(&self) -> &str {
@@ -100,6 +108,11 @@ impl Sliced {
 
     pub(super) fn is_ending(&self) -> bool {
         self.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// Whether another slice can go on after `error`.
+    pub(super) fn goes_on_after(&self, error: &SliceError) -> bool {
+        self.has_ledger.load(Ordering::Relaxed) && !self.is_ending() && goes_on_after(error)
     }
 
     /// How many tables and entries it may do.
@@ -152,6 +165,7 @@ impl Sliced {
             }
         }
         self.before.get_or_init(|| done.len());
+        self.has_ledger.store(true, Ordering::Relaxed);
         Ok(Some(done))
     }
 
@@ -164,6 +178,7 @@ impl Sliced {
     ) -> Result<(), SliceError> {
         let mut inside = entrance.open().await?;
         self.ledger.open(&mut inside, &begun(prepared), done).await?;
+        self.has_ledger.store(true, Ordering::Relaxed);
         inside.end().await;
         Ok(())
     }
@@ -184,7 +199,7 @@ impl Sliced {
         let is_part = left.len() > steps;
         left.truncate(steps);
         if left.len() > 0 {
-            restore(pg_restore, &left.recorded(&self.ledger)).await?;
+            pg_restore.restore_contents(Section::PostData, &left.recorded(&self.ledger)).await?;
         }
         if is_part {
             return Ok(false);
@@ -199,7 +214,7 @@ impl Sliced {
         drop(inside);
         let event_triggers = AfterData::left(outline, &Entries::new(), Which::EventTriggers);
         if event_triggers.len() > 0 {
-            restore(pg_restore, &event_triggers.unrecorded()).await?;
+            pg_restore.restore_contents(Section::PostData, &event_triggers.unrecorded()).await?;
         }
         Ok(true)
     }
@@ -243,9 +258,4 @@ fn next(prepared: &PreparedRestore, done: &Entries) -> String {
     let outline = outlined(&prepared.archive.contents, &prepared.plan.leave_out);
     let left = AfterData::left(&outline, done, Which::All);
     left.first().unwrap_or_else(|| "the comparison of what is restored".to_owned())
-}
-
-async fn restore(pg_restore: &PgRestore, contents: &Contents) -> Result<(), SliceError> {
-    let outline = temporary(&contents.to_bytes())?;
-    pg_restore.restore(Section::PostData, Input::File(outline.path())).await
 }

@@ -6,6 +6,9 @@
 //! older ones write floating-point numbers with other digits. So the rows are then read once more, into a table that has the same columns
 //! and nothing that could change them, and what the server gives out of that decides.
 
+mod large_objects;
+mod sequences;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -144,34 +147,43 @@ impl Comparison {
         Ok(())
     }
 
-    /// What came of all of it, of what `archive` holds. Fails if a table has other values than it should.
-    pub(super) fn compared(&self, archive: &Archive) -> Result<Compared, SliceError> {
+    /// What came of all of it, with sequences and large objects, of what `archive` holds. Fails if something is not as it should be.
+    pub(super) async fn compared(&self, archive: &Archive) -> Result<Compared, SliceError> {
+        let sequences = sequences::compare(&self.copier, archive).await?;
+        let large_objects = large_objects::compare(&self.copier, archive).await?;
         let found = lock(&self.found);
-        if let Some(differing) = row_counts::differing(found.differing.clone()) {
+        let differing = [&found.differing, &sequences.differing, &large_objects.differing];
+        if let Some(differing) = row_counts::differing(differing.into_iter().flatten().cloned().collect()) {
             return Err(restored_differs(&differing));
         }
         let entries = &archive.contents.entries;
         let all = entries.iter().filter(|entry| entry.is_table_data()).count() as u64;
         let others = all.saturating_sub(found.same + found.closed + found.money);
-        let has_large_objects = entries.iter().any(|entry| entry.description.as_deref() == Some(b"BLOBS"));
-        let told = |count: u64, what: &str| (count > 0).then(|| format!("{count} tables {what}"));
+        let told = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
         let notes = [
             told(
                 others,
-                "were not compared by their values: extensions make them, their rows go to whichever partition takes them, or \
+                "tables were not compared by their values: extensions make them, their rows go to whichever partition takes them, or \
                  only pg_restore reads them",
             ),
-            told(found.closed, "were not compared by their values: this role may not read them"),
+            told(found.closed, "tables were not compared by their values: this role may not read them"),
             told(
                 found.money,
-                "were not compared by their values: they are written in another way here, and have amounts of money, of which \
+                "tables were not compared by their values: they are written in another way here, and have amounts of money, of which \
                  nobody knows then whether they were understood (lc_monetary)",
             ),
             told(
                 found.again,
-                "are written in another way here (the time zone, another version), and were compared by loading them twice",
+                "tables are written in another way here (the time zone, another version), and were compared by loading them twice",
             ),
-            has_large_objects.then(|| "large objects were not compared by their contents".to_owned()),
+            told(
+                sequences.closed,
+                "sequences were not compared: this role may not read them, or the archive sets them in a way that is not known",
+            ),
+            told(large_objects.closed, "large objects were not compared: this role may not read them"),
+            large_objects.is_unreadable.then(|| {
+                "large objects were not compared: only pg_restore reads them in this archive".to_owned()
+            }),
         ];
         Ok(Compared { tables: found.same, notes: notes.into_iter().flatten().collect() })
     }

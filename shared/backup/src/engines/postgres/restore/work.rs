@@ -1,0 +1,200 @@
+//! What the sessions of a restore have to do, and in which order: whoever is free makes an index of the largest table whose rows are there,
+//! or copies the largest table that is left. Pure.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{facts::TableRows, indexes::Index};
+
+/// What a session does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Copies the rows of a table.
+    Copy(TableRows),
+    /// Makes an index of the table that has these rows.
+    Make(i32, Index),
+    /// Nothing, until another session is done with something.
+    Wait,
+    /// Nothing any more.
+    End,
+}
+
+/// What is left to do, and what is under way.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// The largest first.
+    tables: VecDeque<TableRows>,
+    /// Of each table with indexes, the largest first.
+    indexed: Vec<Indexed>,
+    /// How many tables are not copied, those included that sessions are at.
+    not_copied: usize,
+    /// What is made, by dump id.
+    made: Vec<i32>,
+}
+
+/// A table and its indexes.
+#[derive(Debug)]
+struct Indexed {
+    rows: i32,
+    bytes: u64,
+    is_copied: bool,
+    left: VecDeque<Index>,
+    /// How many are being made.
+    making: usize,
+    /// Whether that is one which nothing else can be made beside.
+    is_locked: bool,
+}
+
+impl Work {
+    /// To copy `tables`, and those that all sessions `share`, and to make `indexes` of them and of what is copied already, by the dump
+    /// ids of rows.
+    pub(super) fn new(
+        tables: VecDeque<TableRows>,
+        share: &[TableRows],
+        indexes: HashMap<i32, Vec<Index>>,
+    ) -> Self {
+        let not_copied: HashMap<i32, u64> =
+            tables.iter().chain(share).map(|table| (table.dump_id, table.bytes)).collect();
+        let of_tables = indexes.into_iter().map(|(rows, left)| {
+            let bytes = not_copied.get(&rows).copied();
+            Indexed {
+                rows,
+                bytes: bytes.unwrap_or_default(),
+                is_copied: bytes.is_none(),
+                left: left.into(),
+                making: 0,
+                is_locked: false,
+            }
+        });
+        let mut large_first: Vec<Indexed> = of_tables.collect();
+        large_first.sort_by_key(|table| (std::cmp::Reverse(table.bytes), table.rows));
+        Self { tables, indexed: large_first, not_copied: not_copied.len(), made: Vec::new() }
+    }
+
+    /// How many sessions have something to do, at the most.
+    pub(super) fn tasks(&self) -> usize {
+        self.tables.len() + self.indexed.iter().map(|table| table.left.len()).sum::<usize>()
+    }
+
+    /// Takes what comes next.
+    pub(super) fn next(&mut self) -> Task {
+        if let Some((rows, index)) = self.indexed.iter_mut().find_map(Indexed::take) {
+            return Task::Make(rows, index);
+        }
+        if let Some(table) = self.tables.pop_front() {
+            return Task::Copy(table);
+        }
+        if self.indexed.iter().all(|table| table.left.is_empty()) { Task::End } else { Task::Wait }
+    }
+
+    /// All rows of the table are there.
+    pub(super) fn copied(&mut self, rows: i32) {
+        self.not_copied = self.not_copied.saturating_sub(1);
+        for table in self.indexed.iter_mut().filter(|table| table.rows == rows) {
+            table.is_copied = true;
+        }
+    }
+
+    /// Whether nothing is left but indexes.
+    pub(super) fn is_copied(&self) -> bool {
+        self.not_copied == 0
+    }
+
+    /// An index is made of the table that has these rows.
+    pub(super) fn made(&mut self, rows: i32, index: &Index) {
+        self.made.push(index.dump_id);
+        for table in self.indexed.iter_mut().filter(|table| table.rows == rows) {
+            table.making -= 1;
+            table.is_locked = false;
+        }
+    }
+
+    /// What was made, by dump id.
+    pub(super) fn all_made(&self) -> &[i32] {
+        &self.made
+    }
+}
+
+impl Indexed {
+    fn take(&mut self) -> Option<(i32, Index)> {
+        if !self.is_copied || self.is_locked {
+            return None;
+        }
+        let making = self.making;
+        let next = self.left.iter().position(|index| making == 0 || !index.is_exclusive)?;
+        let index = self.left.remove(next)?;
+        self.making += 1;
+        self.is_locked = index.is_exclusive;
+        Some((self.rows, index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(dump_id: i32, bytes: u64) -> TableRows {
+        let name = format!("t{dump_id}").into();
+        TableRows { dump_id, name, copy: "".into(), is_fresh: true, position: 0, bytes, rows: None }
+    }
+
+    fn index(dump_id: i32, is_exclusive: bool) -> Index {
+        Index { dump_id, statement: "".into(), is_exclusive }
+    }
+
+    fn told(task: &Task) -> i32 {
+        match task {
+            Task::Copy(table) => table.dump_id,
+            Task::Make(_, index) => index.dump_id,
+            Task::Wait => 0,
+            Task::End => -1,
+        }
+    }
+
+    #[test]
+    fn indexes_are_made_as_soon_as_rows_are_there() {
+        let tables = [table(1, 10), table(2, 5), table(3, 1)];
+        let indexes = [(1, vec![index(11, true), index(12, false)]), (3, vec![index(13, true)])];
+        let mut work = Work::new(tables.into(), &[], indexes.into());
+        assert_eq!(work.tasks(), 6);
+        let (first, second) = (work.next(), work.next());
+        assert_eq!((told(&first), told(&second)), (1, 2));
+        work.copied(1);
+        // Nothing is made beside a constraint.
+        let constraint = work.next();
+        assert_eq!((told(&constraint), told(&work.next())), (11, 3));
+        work.copied(2);
+        assert_eq!(work.next(), Task::Wait);
+        assert!(!work.is_copied());
+        work.copied(3);
+        assert!(work.is_copied());
+        assert_eq!((told(&work.next()), work.next()), (13, Task::Wait));
+        let Task::Make(rows, constraint) = constraint else { panic!("{constraint:?}") };
+        work.made(rows, &constraint);
+        assert_eq!((told(&work.next()), work.next()), (12, Task::End));
+        assert_eq!(work.all_made(), [11]);
+    }
+
+    #[test]
+    fn a_constraint_waits_for_indexes_that_are_being_made() {
+        let indexes = [(1, vec![index(11, false), index(12, true), index(13, false)])];
+        let mut work = Work::new(VecDeque::new(), &[], indexes.into());
+        let (first, second) = (work.next(), work.next());
+        assert_eq!((told(&first), told(&second), work.next()), (11, 13, Task::Wait));
+        for task in [first, second] {
+            let Task::Make(rows, index) = task else { panic!("{task:?}") };
+            work.made(rows, &index);
+        }
+        assert_eq!((told(&work.next()), work.next()), (12, Task::End));
+    }
+
+    #[test]
+    fn indexes_of_the_largest_table_come_first() {
+        let (small, large) = (table(1, 1), table(2, 9));
+        let indexes = [(1, vec![index(11, false)]), (2, vec![index(12, false)])];
+        let mut work = Work::new([small].into(), &[large], indexes.into());
+        assert_eq!(told(&work.next()), 1);
+        work.copied(1);
+        work.copied(2);
+        assert_eq!((told(&work.next()), told(&work.next())), (12, 11));
+    }
+}
