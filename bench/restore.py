@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """How fast `holdfast restore` is beside stock `pg_restore`, of the same archive, on one server and in one run.
 
-    bench/restore.py [--mib 1024] [--rounds 3] [--sets big,several,small] [--compress zstd:3] [--jobs 2,4]
+    bench/restore.py [--mib 1024] [--rounds 3] [--sets big,several,small] [--compress zstd:3] [--jobs 2,4] [--into missing]
 
 Fills a throwaway server with data sets of about `--mib` MiB of COPY text each, dumps each of them once with `holdfast dump`, and
-restores that into a new database with every contestant in turn, `--rounds` times. Prints the medians: seconds by the wall, seconds
+restores that with every contestant in turn, `--rounds` times: into a database that is `missing`, which `createdb` has to make for
+`pg_restore`; or into an `empty` one, which is there before the time begins, and which Holdfast replaces. Prints the medians: seconds by the wall, seconds
 of CPU of the client and of the server, the most memory of all of the client's processes together, and how the time compares with
 the bound: all that CPU divided by the cores. Rows and a checksum of each table are compared once for every contestant.
 
@@ -54,12 +55,14 @@ SETS = {
 }
 
 
-def contestants(clients: Path, pattern: str, jobs: list[int]) -> dict[str, str]:
-    """Shell commands by name; $ARCHIVE is restored into $DSN, which is empty or not there."""
+def contestants(clients: Path, pattern: str, jobs: list[int], into: str) -> dict[str, str]:
+    """Shell commands by name; $ARCHIVE is restored into the database $NAME at $DSN, which is empty or not there."""
     pg_restore, ours = shlex.quote(str(clients / "pg_restore")), shlex.quote(str(HOLDFAST))
+    createdb = f'{shlex.quote(str(clients / "createdb"))} --maintenance-db "$SERVER" -T template0 "$NAME" && '
     commands = {}
     for count in jobs:
-        commands[f"pg_restore -j{count}"] = f'exec {pg_restore} --exit-on-error -j{count} -d "$DSN" "$ARCHIVE"'
+        restore = f'exec {pg_restore} --exit-on-error -j{count} -d "$DSN" "$ARCHIVE"'
+        commands[f"pg_restore -j{count}"] = restore if into == "empty" else createdb + restore
     for count in jobs:
         commands[f"holdfast --jobs {count}"] = (
             f'exec {ours} restore --jobs {count} --clients {shlex.quote(pattern)} --dsn "$DSN sslmode=disable" "$ARCHIVE"'
@@ -111,14 +114,16 @@ def bench(options: argparse.Namespace, server: Postgres, pattern: str, folder: P
         expected = facts(source)
         session.execute("DROP DATABASE bench_source")
 
-        commands = contestants(clients, pattern, [int(count) for count in options.jobs.split(",")])
+        commands = contestants(clients, pattern, [int(count) for count in options.jobs.split(",")], options.into)
         runs: dict[str, list[Run]] = {command: [] for command in commands}
-        target = make_conninfo(server.dsn, dbname="bench_restored")
+        given = {"NAME": "bench_restored", "SERVER": server.dsn, "ARCHIVE": str(archive)}
+        target = make_conninfo(server.dsn, dbname=given["NAME"])
         for _ in range(options.rounds):
             for command, shell in commands.items():
-                session.execute("CREATE DATABASE bench_restored TEMPLATE template0")
+                if options.into == "empty":
+                    session.execute("CREATE DATABASE bench_restored TEMPLATE template0")
                 session.execute("CHECKPOINT")
-                environment = dict(os.environ) | {"DSN": target, "ARCHIVE": str(archive)}
+                environment = dict(os.environ) | given | {"DSN": target}
                 runs[command].append(run(shell, environment, postmaster, None))
                 if len(runs[command]) == 1 and facts(target) != expected:
                     raise SystemExit(f"`{command}` did not restore what was dumped")
@@ -134,6 +139,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--jobs", default="2,4", help="sessions that restore")
+    parser.add_argument("--into", choices=["missing", "empty"], default="missing", help="what database it goes into")
     parser.add_argument("--compress", default="zstd:3")
     parser.add_argument("--folder", default="/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir())
     parser.add_argument("--installed", action="store_true", help="the newest server of this machine")

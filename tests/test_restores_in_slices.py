@@ -60,13 +60,8 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(platform, tmp_path_factory):
-    functions = platform.stack.client("lambda")
-    names = [one["FunctionName"] for one in functions.list_functions()["Functions"]]
-    name = next(name for name in names if "RestoreFunction" in name)
-    before = functions.get_function_configuration(FunctionName=name)["Timeout"]
-    functions.update_function_configuration(FunctionName=name, Timeout=INVOCATION)
-    yield Shop(platform, tmp_path_factory.mktemp("leisurely"))
-    functions.update_function_configuration(FunctionName=name, Timeout=before)
+    with platform.timeout("Restore", INVOCATION):
+        yield Shop(platform, tmp_path_factory.mktemp("leisurely"))
 
 
 def test_one_that_is_cancelled_leaves_nothing(shop):

@@ -133,26 +133,19 @@ impl<'a> Loading<'a> {
                     None => break,
                 },
             };
-            let mut end = 0;
-            let is_due = loop {
-                match self.sections.next(&piece.sql[end..]) {
-                    Some(bytes) => end += bytes,
-                    None => break false,
-                }
+            // Table by table: where the next one begins, the server has nearly all that comes before.
+            let (mut fed, mut end) = (0, 0);
+            while let Some(bytes) = self.sections.next(&piece.sql[end..]) {
+                end += bytes;
+                self.pass_on(&piece.sql[fed..end], &mut session).await?;
+                fed = end;
                 if Instant::now() >= until {
-                    break true;
+                    self.left = Some(piece.behind(end));
+                    session.finish().await?;
+                    return Ok(Reached::Table);
                 }
-            };
-            let fed = if is_due { &piece.sql[..end] } else { &piece.sql[..] };
-            if let Some(counter) = &mut self.counter {
-                counter.push(fed);
             }
-            session.feed(&self.lines.push(fed)).await?;
-            if is_due {
-                self.left = Some(piece.behind(end));
-                session.finish().await?;
-                return Ok(Reached::Table);
-            }
+            self.pass_on(&piece.sql[fed..], &mut session).await?;
         }
         let (rest, tail) = self.lines.finish();
         if !is_whole(&tail) {
@@ -161,6 +154,13 @@ impl<'a> Loading<'a> {
         session.feed(&rest).await?;
         session.finish().await?;
         Ok(Reached::End)
+    }
+
+    async fn pass_on(&mut self, sql: &[u8], session: &mut Session<'_>) -> Result<(), SliceError> {
+        if let Some(counter) = &mut self.counter {
+            counter.push(sql);
+        }
+        session.feed(&self.lines.push(sql)).await
     }
 
     /// What is loaded where a stretch has ended.

@@ -17,8 +17,10 @@ use crate::{
     error::SliceError,
 };
 
-/// How often is written down how far it is, at the next table: what a slice that is killed has loaded since is loaded once more.
+/// How often is written down how far it is, at the next table: what a slice that is killed has loaded since is loaded once more. Of a short
+/// slice, as often as this part of it: a table that does not come to its end has all the rest.
 const WRITE_EVERY: Duration = Duration::from_secs(30);
+const WRITE_PART: u32 = 16;
 
 /// How much of its time a slice goes on loading for. What it cannot load in the rest has all of the next one.
 const LOADING: f64 = 0.75;
@@ -52,7 +54,8 @@ impl Budget {
     /// When it is to be written down how far it is.
     fn writes_at(&self) -> Instant {
         let now = Instant::now();
-        if self.steps.is_some() { now } else { self.pauses_at.min(now + WRITE_EVERY) }
+        let every = WRITE_EVERY.min(self.time / WRITE_PART);
+        if self.steps.is_some() { now } else { self.pauses_at.min(now + every) }
     }
 }
 
