@@ -21,6 +21,10 @@ use crate::{engines::postgres::login::Session, error::SliceError};
 /// Bytes of a block below which its rows are copied by one session, and lie in the order in which they were dumped.
 const SHARED_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Bytes of a block from which on its rows are frozen. A table has to be emptied for that, which makes it anew: of a small one, that takes
+/// longer than its rows.
+const FROZEN_BYTES: u64 = 256 * 1024;
+
 /// What the sessions share.
 pub(super) struct RowCopy {
     copier: Copier,
@@ -170,11 +174,16 @@ impl RowCopy {
         Ok(())
     }
 
-    /// Copies the rows of one table in a transaction, those of a new one in that in which it was emptied.
+    /// Copies the rows of one table in a transaction, those of a new one that is not small in that in which it was emptied.
     async fn copy(&self, session: &mut Session, table: &TableRows) -> Result<(), SliceError> {
+        let is_frozen = table.is_fresh && table.bytes >= FROZEN_BYTES;
+        if !is_frozen && self.ledger.is_none() {
+            // A statement is a transaction.
+            return self.copier.copy(session, table, false).await.map(drop);
+        }
         let begin = [b"BEGIN; TRUNCATE TABLE ONLY ", &table.name[..]].concat();
-        self.copier.ask(session, if table.is_fresh { &begin } else { b"BEGIN" }).await?;
-        let rows = self.copier.copy(session, table, table.is_fresh).await?;
+        self.copier.ask(session, if is_frozen { &begin } else { b"BEGIN" }).await?;
+        let rows = self.copier.copy(session, table, is_frozen).await?;
         let end = self.record(table, rows).map_or("COMMIT".to_owned(), |record| format!("{record}; COMMIT"));
         self.copier.ask(session, end.as_bytes()).await
     }
