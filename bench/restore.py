@@ -5,9 +5,10 @@
 
 Fills a throwaway server with data sets of about `--mib` MiB of COPY text each, dumps each of them once with `holdfast dump`, and
 restores that with every contestant in turn, `--rounds` times: into a database that is `missing`, which `createdb` has to make for
-`pg_restore`; or into an `empty` one, which is there before the time begins, and which Holdfast replaces. Prints the medians: seconds by the wall, seconds
-of CPU of the client and of the server, the most memory of all of the client's processes together, and how the time compares with
-the bound: all that CPU divided by the cores. Rows and a checksum of each table are compared once for every contestant.
+`pg_restore`; or into an `empty` one, which is there before the time begins, and which Holdfast replaces. Prints the medians: seconds
+by the wall, seconds of CPU of the client and of the server, the most memory of all of the client's processes together, and how the
+time compares with the bound: all that CPU divided by the cores. Rows and a checksum of each table are compared once for every
+contestant.
 
 The server is PostgreSQL 17 with zstd (bench/zstd_server.py), without fsync, as the archive is in memory: what is measured is the
 work, and not the disk. `--installed` takes the newest server of this machine.

@@ -21,6 +21,16 @@ impl Case<'_> {
         let restorer = self.rehearsal_with(self.server.service(database), true).await;
         done(restorer.restore(None, LONG, &mut Listener::default()).await)
     }
+
+    /// The same, as a role that is made for it and is no superuser.
+    async fn compared_as(&self, role: &'static str, database: &str) -> Result<Restored, SliceError> {
+        self.server.sql("postgres", &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'x'"));
+        let secret = format!("arn:{role}");
+        self.world.secrets.put(&secret, role, "x");
+        let service = PostgresService { restore_secret_arn: Some(secret), ..self.server.service(database) };
+        let restorer = self.rehearsal_with(service, true).await;
+        done(restorer.restore(None, LONG, &mut Listener::default()).await)
+    }
 }
 
 /// What it says of tables that were compared in another way, or not.
@@ -132,12 +142,7 @@ async fn sequences_and_large_objects_are_as_they_were() {
     assert_eq!((found.values_compared, said(&found)), (Some(1), vec![]));
     case.assert_as_it_was();
     // One who is no superuser reads what it has restored.
-    server.sql("postgres", "CREATE ROLE keeper LOGIN CREATEDB PASSWORD 'x'");
-    let secret = Some("arn:keeper".to_owned());
-    let service = PostgresService { restore_secret_arn: secret, ..server.service("kept") };
-    case.world.secrets.put("arn:keeper", "keeper", "x");
-    let restorer = case.rehearsal_with(service, true).await;
-    let found = done(restorer.restore(None, LONG, &mut Listener::default()).await).unwrap();
+    let found = case.compared_as("keeper", "kept").await.unwrap();
     assert_eq!((found.values_compared, said(&found)), (Some(1), vec![]));
     case.assert_as_it_was();
 }
@@ -230,12 +235,7 @@ async fn what_cannot_be_compared_is_named() {
         CREATE POLICY mine ON secret USING (owner = current_user);
         CREATE TABLE told AS SELECT n FROM generate_series(1, 10) n";
     let case = Case::new(&server, "named", sql).await;
-    server.sql("postgres", "CREATE ROLE namer LOGIN CREATEDB PASSWORD 'x'");
-    let secret = Some("arn:namer".to_owned());
-    let service = PostgresService { restore_secret_arn: secret, ..server.service("named") };
-    case.world.secrets.put("arn:namer", "namer", "x");
-    let restorer = case.rehearsal_with(service, true).await;
-    let found = done(restorer.restore(None, LONG, &mut Listener::default()).await).unwrap();
+    let found = case.compared_as("namer", "named").await.unwrap();
     assert_eq!(found.values_compared, Some(1));
     let [others, closed] = said(&found)[..] else { panic!("{found:?}") };
     assert!(

@@ -162,6 +162,19 @@ impl Copier {
         Ok(String::from_utf8_lossy(&value).into_owned())
     }
 
+    /// The same; none where this role may not read it, which may restore it.
+    pub(super) async fn value_if_allowed(
+        &self,
+        session: &mut Session,
+        sql: &[u8],
+    ) -> Result<Option<String>, SliceError> {
+        match self.value(session, sql).await {
+            Ok(value) => Ok(Some(value)),
+            Err(SliceError::Failed(failure)) if failure.code == "permission_denied" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What it means that `sql` did not come to its end.
     pub(super) fn failed(&self, error: StatementError, sql: &[u8]) -> SliceError {
         let service = &self.sessions.upstream.service;

@@ -62,7 +62,7 @@ pub(super) fn indexes(outline: &Contents, tables: &[TableRows], done: &Entries) 
 }
 
 /// The first `count` of `indexes`, and how many that are.
-pub(super) fn first(indexes: HashMap<i32, Vec<Index>>, count: usize) -> (HashMap<i32, Vec<Index>>, usize) {
+pub(super) fn limited(indexes: HashMap<i32, Vec<Index>>, count: usize) -> (HashMap<i32, Vec<Index>>, usize) {
     let mut found: HashMap<i32, Vec<Index>> = HashMap::new();
     let indexes: BTreeMap<i32, Vec<Index>> = indexes.into_iter().collect();
     let all = indexes.into_iter().flat_map(|(rows, of)| of.into_iter().map(move |index| (rows, index)));

@@ -19,7 +19,7 @@ use super::{
     excerpt::Excerpt,
     facts::Wants,
     filled::{FilledRestore, RestoreReport, given_up},
-    indexes::{first, indexes},
+    indexes::{indexes, limited},
     ledger::{Done, Entries},
     outline::outlined,
     place::{Entrance, Place},
@@ -197,24 +197,9 @@ impl PreparedRestore {
             Some(done) => done,
             None => self.restore_schema(&pg_restore, &outline, entrance, sliced).await?,
         };
-        self.progress.enter(RestorePhase::Rows);
-        let mut left: Vec<_> =
-            self.wants.tables.iter().filter(|table| !done.contains_key(&table.dump_id)).cloned().collect();
-        let steps = sliced.map_or(usize::MAX, Sliced::steps);
-        let is_part = left.len() > steps;
-        left.truncate(steps);
-        let steps = steps - left.len();
-        let of_tables = if is_part { HashMap::new() } else { indexes(&outline, &self.wants.tables, &done) };
-        let (of_tables, taken) = first(of_tables, steps);
-        let steps = steps - taken;
         let copier = self.copier(sessions, database.clone());
-        let ledger = sliced.map(|sliced| sliced.ledger.clone());
-        let copy = RowCopy::new(copier, left, of_tables, self.plan.jobs, ledger, is_alone);
-        let made = copy_rows(copy, goes_on, stopped.clone()).await?;
-        done.extend(made.into_iter().map(|dump_id| (dump_id, Done::default())));
-        if is_part {
-            return Ok(Made::Part);
-        }
+        let rows = self.restore_rows(copier, sliced, &outline, goes_on, &mut done, stopped.clone());
+        let Some(steps) = rows.await? else { return Ok(Made::Part) };
         self.archive.check_read()?;
         self.progress.enter(RestorePhase::Indexes);
         if let Some(sliced) = sliced {
@@ -239,6 +224,34 @@ impl PreparedRestore {
             counted.notes.extend(compared.notes);
         }
         Ok(Made::Whole(Some(counted)))
+    }
+
+    /// Copies the rows that are left and makes indexes of them, as many as `sliced` may do; what that was is `done` then. Returns how many
+    /// steps are left; none where rows are.
+    async fn restore_rows(
+        &self,
+        copier: Copier,
+        sliced: Option<&Sliced>,
+        outline: &Contents,
+        goes_on: bool,
+        done: &mut Entries,
+        stopped: Stopped,
+    ) -> Result<Option<usize>, SliceError> {
+        self.progress.enter(RestorePhase::Rows);
+        let mut left: Vec<_> =
+            self.wants.tables.iter().filter(|table| !done.contains_key(&table.dump_id)).cloned().collect();
+        let steps = sliced.map_or(usize::MAX, Sliced::steps);
+        let is_part = left.len() > steps;
+        left.truncate(steps);
+        let steps = steps - left.len();
+        let of_tables = if is_part { HashMap::new() } else { indexes(outline, &self.wants.tables, done) };
+        let (of_tables, taken) = limited(of_tables, steps);
+        let ledger = sliced.map(|sliced| sliced.ledger.clone());
+        let is_alone = sliced.is_some_and(Sliced::is_alone);
+        let copy = RowCopy::new(copier, left, of_tables, self.plan.jobs, ledger, is_alone);
+        let made = copy_rows(copy, goes_on, stopped).await?;
+        done.extend(made.into_iter().map(|dump_id| (dump_id, Done::default())));
+        Ok((!is_part).then_some(steps - taken))
     }
 
     fn copier(&self, sessions: &Arc<Sessions>, database: String) -> Copier {

@@ -98,7 +98,8 @@ impl RowCopy {
         Ok(())
     }
 
-    /// Copies tables and makes indexes until there are none left. Unless `must`, it leaves the work to others if the server has no session to give.
+    /// Copies tables and makes indexes until there are none left. Unless `must`, it leaves the work to others if the server has no session
+    /// to give.
     pub(super) async fn run(self: Arc<Self>, must: bool) -> Result<(), SliceError> {
         let mut session = match self.copier.begin().await {
             Ok(session) => session,

@@ -1,7 +1,10 @@
 //! What the sessions of a restore have to do, and in which order: whoever is free makes an index of the largest table whose rows are there,
 //! or copies the largest table that is left. Pure.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, VecDeque},
+};
 
 use super::{facts::TableRows, indexes::Index};
 
@@ -23,8 +26,12 @@ pub(super) enum Task {
 pub(super) struct Work {
     /// The largest first.
     tables: VecDeque<TableRows>,
-    /// Of each table with indexes, the largest first.
-    indexed: Vec<Indexed>,
+    /// Tables with indexes, by the dump ids of their rows.
+    indexed: HashMap<i32, Indexed>,
+    /// Those that are copied and have indexes left, the largest first.
+    ready: BTreeSet<(Reverse<u64>, i32)>,
+    /// How many indexes are left, of all tables.
+    left: usize,
     /// How many tables are not copied, those included that sessions are at.
     not_copied: usize,
     /// What is made, by dump id.
@@ -34,9 +41,7 @@ pub(super) struct Work {
 /// A table and its indexes.
 #[derive(Debug)]
 struct Indexed {
-    rows: i32,
     bytes: u64,
-    is_copied: bool,
     left: VecDeque<Index>,
     /// How many are being made.
     making: usize,
@@ -54,43 +59,53 @@ impl Work {
     ) -> Self {
         let not_copied: HashMap<i32, u64> =
             tables.iter().chain(share).map(|table| (table.dump_id, table.bytes)).collect();
+        let left = indexes.values().map(Vec::len).sum();
+        let is_copied = |rows: &&i32| !not_copied.contains_key(*rows);
+        let ready = indexes.keys().filter(is_copied).map(|rows| (Reverse(0), *rows)).collect();
         let of_tables = indexes.into_iter().map(|(rows, left)| {
-            let bytes = not_copied.get(&rows).copied();
-            Indexed {
-                rows,
-                bytes: bytes.unwrap_or_default(),
-                is_copied: bytes.is_none(),
-                left: left.into(),
-                making: 0,
-                is_locked: false,
-            }
+            let bytes = not_copied.get(&rows).copied().unwrap_or_default();
+            (rows, Indexed { bytes, left: left.into(), making: 0, is_locked: false })
         });
-        let mut large_first: Vec<Indexed> = of_tables.collect();
-        large_first.sort_by_key(|table| (std::cmp::Reverse(table.bytes), table.rows));
-        Self { tables, indexed: large_first, not_copied: not_copied.len(), made: Vec::new() }
+        Self {
+            tables,
+            indexed: of_tables.collect(),
+            ready,
+            left,
+            not_copied: not_copied.len(),
+            made: Vec::new(),
+        }
     }
 
     /// How many sessions have something to do, at the most.
     pub(super) fn tasks(&self) -> usize {
-        self.tables.len() + self.indexed.iter().map(|table| table.left.len()).sum::<usize>()
+        self.tables.len() + self.left
     }
 
     /// Takes what comes next.
     pub(super) fn next(&mut self) -> Task {
-        if let Some((rows, index)) = self.indexed.iter_mut().find_map(Indexed::take) {
-            return Task::Make(rows, index);
+        // No more of them are skipped than there are sessions: at each of those something is being made.
+        let found = self.ready.iter().find_map(|table| {
+            let of = self.indexed.get_mut(&table.1)?;
+            Some((*table, of.take()?, of.left.is_empty()))
+        });
+        if let Some((table, index, was_last)) = found {
+            if was_last {
+                self.ready.remove(&table);
+            }
+            self.left -= 1;
+            return Task::Make(table.1, index);
         }
         if let Some(table) = self.tables.pop_front() {
             return Task::Copy(table);
         }
-        if self.indexed.iter().all(|table| table.left.is_empty()) { Task::End } else { Task::Wait }
+        if self.left == 0 { Task::End } else { Task::Wait }
     }
 
     /// All rows of the table are there.
     pub(super) fn copied(&mut self, rows: i32) {
         self.not_copied = self.not_copied.saturating_sub(1);
-        for table in self.indexed.iter_mut().filter(|table| table.rows == rows) {
-            table.is_copied = true;
+        if let Some(table) = self.indexed.get(&rows) {
+            self.ready.insert((Reverse(table.bytes), rows));
         }
     }
 
@@ -102,7 +117,7 @@ impl Work {
     /// An index is made of the table that has these rows.
     pub(super) fn made(&mut self, rows: i32, index: &Index) {
         self.made.push(index.dump_id);
-        for table in self.indexed.iter_mut().filter(|table| table.rows == rows) {
+        if let Some(table) = self.indexed.get_mut(&rows) {
             table.making -= 1;
             table.is_locked = false;
         }
@@ -115,8 +130,8 @@ impl Work {
 }
 
 impl Indexed {
-    fn take(&mut self) -> Option<(i32, Index)> {
-        if !self.is_copied || self.is_locked {
+    fn take(&mut self) -> Option<Index> {
+        if self.is_locked {
             return None;
         }
         let making = self.making;
@@ -124,7 +139,7 @@ impl Indexed {
         let index = self.left.remove(next)?;
         self.making += 1;
         self.is_locked = index.is_exclusive;
-        Some((self.rows, index))
+        Some(index)
     }
 }
 

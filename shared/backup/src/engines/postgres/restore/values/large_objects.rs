@@ -83,14 +83,10 @@ pub(super) async fn compare(copier: &Copier, archive: &Archive) -> Result<LargeO
         if closed.contains(&piece.oid) || differing.contains(&piece.oid) {
             continue;
         }
-        match copier.value(&mut session, asking(&piece).as_bytes()).await {
-            Ok(hash) if hash == piece.sha256.to_string() => {}
-            Ok(_) => drop(differing.insert(piece.oid)),
-            // Who may restore one may not be allowed to read it.
-            Err(SliceError::Failed(failure)) if failure.code == "permission_denied" => {
-                closed.insert(piece.oid);
-            }
-            Err(error) => return Err(error),
+        match copier.value_if_allowed(&mut session, asking(&piece).as_bytes()).await? {
+            Some(hash) if hash == piece.sha256.to_string() => {}
+            Some(_) => drop(differing.insert(piece.oid)),
+            None => drop(closed.insert(piece.oid)),
         }
     }
     reading
