@@ -19,7 +19,6 @@ The server is PostgreSQL 17 with zstd (bench/zstd_server.py). `--installed` take
 import argparse
 import os
 import shlex
-import shutil
 import statistics
 import subprocess
 import sys
@@ -37,9 +36,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: E402
 from s3_endpoint import AWS, AWSCLI, EXAMPLES, Endpoint, install_awscli  # noqa: E402
 from slow_proxy import Proxy  # noqa: E402
 
+from local.built import RELEASE  # noqa: E402
 from local.postgres import Postgres, PostgresError  # noqa: E402
 
-HOLDFAST = ROOT / "target" / "release" / "holdfast"
 MIB = 1024 * 1024
 # A server that is filled once and read often. What is made and filled in one transaction has no log then.
 SETTINGS = {
@@ -81,7 +80,7 @@ def contestants(clients: Path, pattern: str, zstd: bool, options: argparse.Names
 
     def ours(compress: str) -> dict[str, str]:
         to = "$OUT" if options.to == "file" else "s3://$OUT"
-        command = f"{shlex.quote(str(HOLDFAST))} dump --output {to} --clients {shlex.quote(pattern)} --jobs {options.jobs}"
+        command = f"{shlex.quote(str(RELEASE.holdfast))} dump --output {to} --clients {shlex.quote(pattern)} --jobs {options.jobs}"
         return {f"holdfast {compress}": f'exec {command} --compress {compress} --dsn "$DSN sslmode=disable"'}
 
     stocks = {} if options.alone else stock("") | (stock("-Z zstd") if zstd else {})
@@ -187,7 +186,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    needed = [HOLDFAST] + ([EXAMPLES / "synthetic_s3"] if options.to == "s3" else [])
+    needed = [RELEASE.holdfast] + ([EXAMPLES / "synthetic_s3"] if options.to == "s3" else [])
     if missing := [str(program) for program in needed if not program.exists()]:
         raise SystemExit(f"{' and '.join(missing)} missing: run `make bench-dump`")
     if options.to == "s3":

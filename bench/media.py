@@ -171,7 +171,7 @@ def compare_restores(wanted: argparse.Namespace, folder: Path) -> None:
             bucket, files = f"set-{count}-{size}", folder / "files"
             measured([[str(AWS), "s3", "sync", f"s3://{bucket}/media/", str(files), "--only-show-errors"]], endpoint, folder)
             runs = [(restored(bucket, endpoint, folder), copied(endpoint, folder)) for _ in range(wanted.runs)]
-            ours, theirs = (statistics.median(seconds) for seconds in zip(*runs))
+            ours, theirs = (statistics.median(seconds) for seconds in zip(*runs, strict=True))
             print(f"  holdfast {ours:.1f} s, aws s3 cp --recursive {theirs:.1f} s: {theirs / ours:.1f} times as fast")
             shutil.rmtree(files)
             sys.stdout.flush()
@@ -232,7 +232,8 @@ def main() -> int:
     # Being told to end cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MIB
-    print(f"$ bench/media.py --scale {wanted.scale:g} --runs {wanted.runs} --latency {wanted.latency} --sets {wanted.sets}{' --alone' * wanted.alone}{' --restore' * wanted.restore}")
+    flags = " --alone" * wanted.alone + " --restore" * wanted.restore
+    print(f"$ bench/media.py --scale {wanted.scale:g} --runs {wanted.runs} --latency {wanted.latency} --sets {wanted.sets}{flags}")
     print(f"{os.cpu_count()} cores and {memory} MiB of memory, shared with the endpoint; {AWSCLI}")
     try:
         prepare()

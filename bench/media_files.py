@@ -24,8 +24,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from s3_endpoint import EXAMPLES, ROOT, Endpoint
+from s3_endpoint import EXAMPLES, Endpoint
 
+from local.built import RELEASE
 from local.stack import Stack, StackError
 
 MIB = 1 << 20
@@ -35,8 +36,7 @@ LIMIT_SECONDS = 1.0
 
 
 def holdfast(stack: Stack, *arguments: str) -> bytes:
-    program = ROOT / "target" / "release" / "holdfast"
-    done = subprocess.run([program, "--api", stack.api_url, "--output", "json", *arguments], env=stack.env, stdout=subprocess.PIPE)
+    done = subprocess.run([RELEASE.holdfast, "--api", stack.api_url, "--output", "json", *arguments], env=stack.env, stdout=subprocess.PIPE)
     if done.returncode:
         raise StackError(f"`holdfast {' '.join(arguments)}` ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
     return done.stdout
@@ -64,7 +64,7 @@ def measure(folder: Path, wanted: argparse.Namespace) -> int:
     bucket = f"set-{large}-{LARGE}-{wanted.files}-{SMALL}"
     stack = Stack(folder / "stack")
     with Endpoint(wanted.latency) as endpoint, stack.start(AWS_ENDPOINT_URL_S3=endpoint.url):
-        stack.deploy()
+        stack.deploy(RELEASE.template)
         register(stack, bucket, folder)
         took, said = timed(stack, "backup", "create", "bench")
         backup = json.loads(said)

@@ -31,9 +31,9 @@ import zstd_server  # noqa: E402
 from dump_run import Run, run  # noqa: E402
 from psycopg.conninfo import make_conninfo  # noqa: E402
 
+from local.built import RELEASE  # noqa: E402
 from local.postgres import Postgres, PostgresError  # noqa: E402
 
-HOLDFAST = ROOT / "target" / "release" / "holdfast"
 MIB = 1024 * 1024
 SETTINGS = {
     "shared_buffers": "512MB", "max_wal_size": "8GB", "autovacuum": "off", "wal_level": "minimal", "max_wal_senders": "0",
@@ -58,7 +58,7 @@ SETS = {
 
 def contestants(clients: Path, pattern: str, jobs: list[int], into: str) -> dict[str, str]:
     """Shell commands by name; $ARCHIVE is restored into the database $NAME at $DSN, which is empty or not there."""
-    pg_restore, ours = shlex.quote(str(clients / "pg_restore")), shlex.quote(str(HOLDFAST))
+    pg_restore, ours = shlex.quote(str(clients / "pg_restore")), shlex.quote(str(RELEASE.holdfast))
     createdb = f'{shlex.quote(str(clients / "createdb"))} --maintenance-db "$SERVER" -T template0 "$NAME" && '
     commands = {}
     for count in jobs:
@@ -110,7 +110,7 @@ def bench(options: argparse.Namespace, server: Postgres, pattern: str, folder: P
         sql = SETS[name].format(mib=options.mib) + "\nVACUUM (FREEZE, ANALYZE); CHECKPOINT;"
         subprocess.run([clients / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", source], input=sql, text=True, check=True)
         archive = folder / f"{name}.dump"
-        dump = [HOLDFAST, "dump", "--dsn", f"{source} sslmode=disable", "--output", archive, "--clients", pattern]
+        dump = [RELEASE.holdfast, "dump", "--dsn", f"{source} sslmode=disable", "--output", archive, "--clients", pattern]
         subprocess.run([*dump, "--compress", options.compress], check=True, stdout=subprocess.DEVNULL)
         expected = facts(source)
         session.execute("DROP DATABASE bench_source")
@@ -145,8 +145,8 @@ def main() -> int:
     parser.add_argument("--folder", default="/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir())
     parser.add_argument("--installed", action="store_true", help="the newest server of this machine")
     options = parser.parse_args()
-    if not HOLDFAST.exists():
-        raise SystemExit(f"{HOLDFAST} is missing: run `make bench-restore`")
+    if not RELEASE.holdfast.exists():
+        raise SystemExit(f"{RELEASE.holdfast} is missing: run `make bench-restore`")
     try:
         programs = None if options.installed else zstd_server.programs()
         with (

@@ -14,12 +14,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from local.built import RELEASE  # noqa: E402
 from local.machine import free_port  # noqa: E402
 
 AWSCLI = "awscli==1.46.2"
 AWSCLI_FOLDER = ROOT / ".tools" / "awscli"
 AWS = AWSCLI_FOLDER / "bin" / "aws"
-EXAMPLES = ROOT / "target" / "release" / "examples"
+EXAMPLES = RELEASE.examples
 
 
 class Endpoint:

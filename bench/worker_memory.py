@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 import psycopg  # noqa: E402
 
+from local.built import RELEASE  # noqa: E402
 from local.mariadb import MariaDb, MariaDbError  # noqa: E402
 from local.postgres import Postgres, PostgresError  # noqa: E402
 from local.stack import Stack, StackError  # noqa: E402
@@ -137,9 +138,8 @@ def register(stack: Stack, database: Database, files: int, folder: Path) -> None
 
 
 def holdfast(stack: Stack, *arguments: str) -> dict:
-    program = ROOT / "target" / "release" / "holdfast"
     done = subprocess.run(
-        [program, "--api", stack.api_url, "--output", "json", *arguments], env=stack.env, stdout=subprocess.PIPE, check=False
+        [RELEASE.holdfast, "--api", stack.api_url, "--output", "json", *arguments], env=stack.env, stdout=subprocess.PIPE, check=False
     )
     if done.returncode:
         raise StackError(f"`holdfast {' '.join(arguments)}` ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
@@ -169,7 +169,7 @@ def check_room(folder: Path, mib: int) -> None:
 def measure(folder: Path, mib: int, is_mysql: bool) -> int:
     check_room(folder, mib)
     with Stack(folder / "stack") as stack, mariadb(mib) if is_mysql else postgres(folder, mib) as database:
-        stack.deploy()
+        stack.deploy(RELEASE.template)
         files = 0 if is_mysql else fill_bucket(stack.client("s3"), stack.region, mib)
         register(stack, database, files, folder)
         peaks = Peaks(("bootstrap", database.program))

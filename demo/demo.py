@@ -8,7 +8,6 @@ ends with another code than 0. It may be repeated; the stack and its PostgreSQL 
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -17,8 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from local.built import TRIED  # noqa: E402
 from local.postgres import Postgres, PostgresError, recorded, stop_recorded  # noqa: E402
-from local.stack import BUILT_TEMPLATE, DEFAULT_STATE, Stack, StackError  # noqa: E402
+from local.stack import DEFAULT_STATE, Stack, StackError  # noqa: E402
 
 import restored_database  # noqa: E402
 import stored_objects  # noqa: E402
@@ -27,7 +27,6 @@ from holdfast_cli import Holdfast  # noqa: E402
 from report import Failure, first_lines, heading, line, size, table  # noqa: E402
 from shop import APPLICATION, DATABASE, DATABASE_SERVICE, MEDIA_SERVICE, Shop  # noqa: E402
 
-PROGRAM = ROOT / os.environ.get("HOLDFAST_BUILT", "target/release") / "holdfast"
 RESTORED = "shop_restored"
 LISTED = 12
 
@@ -69,8 +68,8 @@ class Demo:
             self.started_stack = True
             self.stack.start()
         deployed = self.state / "outputs.json"
-        built = BUILT_TEMPLATE.exists() and BUILT_TEMPLATE.stat().st_mtime
-        if self.started_stack or not deployed.exists() or deployed.stat().st_mtime < built:
+        made = TRIED.template.exists() and TRIED.template.stat().st_mtime
+        if self.started_stack or not deployed.exists() or deployed.stat().st_mtime < made:
             self.stack.deploy()
         line(f"API           {self.stack.api_url}/v1")
         line(f"AWS endpoint  {self.stack.endpoint}")
@@ -106,7 +105,7 @@ class Demo:
         heading("Register it")
         document = self.folder / "app.json"
         document.write_text(json.dumps(self.shop.registration(), indent=2) + "\n")
-        self.holdfast = Holdfast(PROGRAM, self.stack.api_url, self.stack.env)
+        self.holdfast = Holdfast(TRIED.holdfast, self.stack.api_url, self.stack.env)
         # Overwriting: an earlier run's database had another port.
         line(f"holdfast apps put {APPLICATION} --file {shown(document)} --overwrite")
         self.holdfast.show("apps", "put", APPLICATION, "--file", str(document), "--overwrite")
@@ -205,9 +204,9 @@ class Demo:
         for command in (
             f". {shown(self.shop.env_file)}",
             f"export HOLDFAST_API={self.stack.api_url}",
-            f"{shown(PROGRAM)} backup show {APPLICATION} {backup['id']}",
-            f"{shown(PROGRAM)} backup create {APPLICATION}",
-            f"{shown(PROGRAM)} retention simulate --policy gfs:7/4/12 --from 2026-01-01 --days 400",
+            f"{shown(TRIED.holdfast)} backup show {APPLICATION} {backup['id']}",
+            f"{shown(TRIED.holdfast)} backup create {APPLICATION}",
+            f"{shown(TRIED.holdfast)} retention simulate --policy gfs:7/4/12 --from 2026-01-01 --days 400",
             f"SHOP_DEBUG=1 {shown(ROOT / '.tools/venv/bin/python')} {shown(ROOT / 'demo/site/manage.py')} runserver",
         ):
             line(f"  {command}")

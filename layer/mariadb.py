@@ -18,7 +18,10 @@ WITHOUT = (
 LINKED = ("CACHING_SHA2_PASSWORD", "SHA256_PASSWORD", "CLIENT_ED25519", "MYSQL_CLEAR_PASSWORD")
 OFF = ("DIALOG", "AUTH_GSSAPI_CLIENT", "ZSTD")
 # Large, and of the server only.
-SERVER = ("mysql-test/main", "mysql-test/suite", "mysql-test/lib", "storage/rocksdb", "storage/mroonga", "storage/columnstore", "storage/tokudb", "sql-bench", "debian")
+SERVER = (
+    "mysql-test/main", "mysql-test/suite", "mysql-test/lib", "storage/rocksdb", "storage/mroonga", "storage/columnstore",
+    "storage/tokudb", "sql-bench", "debian",
+)
 
 
 def openssl(chain: Toolchain, downloads: Path) -> Path:

@@ -30,11 +30,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from local.built import TRIED  # noqa: E402
 from local.machine import free_port, is_free, start_time  # noqa: E402
 from local.rds import end_recorded  # noqa: E402
 
 TOOLS = ROOT / ".tools" / "venv" / "bin"
-BUILT_TEMPLATE = ROOT / ".aws-sam" / "build" / "template.yaml"
 DEFAULT_STATE = ROOT / ".stack"
 
 REGION = "eu-central-1"
@@ -166,7 +166,7 @@ class Stack:
 
     # Deployment
 
-    def deploy(self, template: Path | str = BUILT_TEMPLATE, parameters: dict[str, str] | None = None) -> dict[str, str]:
+    def deploy(self, template: Path | str = TRIED.template, parameters: dict[str, str] | None = None) -> dict[str, str]:
         """Deploy a built template with ``sam deploy``, as to a real region. Returns the outputs of the stack."""
         template = Path(template)
         if not template.exists():

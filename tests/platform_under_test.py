@@ -1,19 +1,16 @@
 """A platform with applications on it: the deployed stack, a PostgreSQL server, and the command line a person would use."""
 
 import json
-import os
 import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.built import TRIED
 from local.postgres import Postgres
 from local.stack import Stack
 
-ROOT = Path(__file__).resolve().parent.parent
-# `make` says where it has built it.
-PROGRAM = ROOT / os.environ.get("HOLDFAST_BUILT", "target/release") / "holdfast"
 # Generous: what is waited for takes seconds.
 PATIENCE = 120
 # What EventBridge Scheduler calls a function with.
@@ -47,7 +44,7 @@ class Platform:
 
     def start(self, *arguments: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [PROGRAM, "--api", self.stack.api_url, "--output", "json", *arguments],
+            [TRIED.holdfast, "--api", self.stack.api_url, "--output", "json", *arguments],
             env=self.stack.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from platform_under_test import PROGRAM
+from local.built import TRIED
 
 MIB = 1024 * 1024
 FILES = {
@@ -41,7 +41,7 @@ def s3(bare_stack):
 
 def run(stack, folder, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [PROGRAM, "archive", *arguments], cwd=folder, env=stack.env, check=False, capture_output=True, text=True
+        [TRIED.holdfast, "archive", *arguments], cwd=folder, env=stack.env, check=False, capture_output=True, text=True
     )
 
 
@@ -131,7 +131,7 @@ def test_what_is_not_there_is_said(bare_stack, s3, tmp_path):
 
 @pytest.mark.parametrize("output", ["media.tar", "s3://archives/stopped.tar"])
 def test_ctrl_c_leaves_nothing(bare_stack, s3, tmp_path, output):
-    command = [PROGRAM, "archive", "s3://media/", "--output", output]
+    command = [TRIED.holdfast, "archive", "s3://media/", "--output", output]
     running = subprocess.Popen(command, cwd=tmp_path, env=bare_stack.env, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 20
     while not (os.listdir(tmp_path) or left_in(s3)[1]):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from checks import dependencies, glibc, template
+from local.built import TRIED
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = (ROOT / "template.yaml").read_text()
@@ -83,7 +84,10 @@ SSE = ("BucketEncryption", "ServerSideEncryptionConfiguration", 0)
             grant("WorkerRole", "ListClasses", Action=["rds:DescribeOrderableDBInstanceOptions", "rds:DescribeDBInstances"]),
             "resource * is everything",
         ),
-        (grant("RestoreRole", "NeverChangeBackups", Action=["s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectTagging"]), "not denied s3:DeleteObject"),
+        (
+            grant("RestoreRole", "NeverChangeBackups", Action=["s3:AbortMultipartUpload", "s3:PutObject", "s3:PutObjectTagging"]),
+            "not denied s3:DeleteObject",
+        ),
         (grant("ApiRole", "MarkWhatIsAskedFor", Resource={"Fn::Sub": "${Bucket.Arn}/applications/*"}), "which is no mark of its own"),
         (grant("RetentionRole", "MarkLabels", Resource={"Fn::Sub": "${Bucket.Arn}/applications/*.json"}), "which is no mark of its own"),
         (set_in("JobStateMachine", PROPERTIES, "Name", "Fn::Sub", value="${AWS::StackName}"), "starts another state machine"),
@@ -188,8 +192,8 @@ def metadata(workspace, outside=OUTSIDE):
     named = {folder.rpartition("/")[2]: dependencies for folder, dependencies in workspace.items()}
     folders = {folder.rpartition("/")[2]: folder for folder in workspace}
     packages, nodes = [], []
-    for name, dependencies in {**named, **outside}.items():
-        edges = [(one.removeprefix("dev:"), "dev" if one.startswith("dev:") else None) for one in dependencies]
+    for name, needed in {**named, **outside}.items():
+        edges = [(one.removeprefix("dev:"), "dev" if one.startswith("dev:") else None) for one in needed]
         packages.append(
             {
                 "id": name,
@@ -271,4 +275,4 @@ def test_a_program_for_a_newer_system_is_refused_with_what_to_do(tmp_path):
 
 @pytest.mark.parametrize("function", ["ApiFunction", "SchedulerFunction", "WorkerFunction", "RestoreFunction", "RetentionFunction"])
 def test_what_was_built_runs_on_the_lambda_runtime(function):
-    assert glibc.problem(ROOT / ".aws-sam" / "build" / function / "bootstrap") is None
+    assert glibc.problem(TRIED.functions / function / "bootstrap") is None

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from local.built import TRIED
 from local.postgres import Postgres
-from platform_under_test import PROGRAM
 
 ROWS = 250_000
 
@@ -52,7 +52,7 @@ def left_in(s3) -> tuple[list[str], list[str]]:
 
 
 def run(folder, arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, "dump", *arguments], cwd=folder, env=env, check=False, capture_output=True, text=True)
+    return subprocess.run([TRIED.holdfast, "dump", *arguments], cwd=folder, env=env, check=False, capture_output=True, text=True)
 
 
 def restored(server: Postgres, file, database: str) -> tuple[int, str]:
@@ -102,7 +102,7 @@ def test_ctrl_c_leaves_nothing(server, tmp_path):
     env = environment(server, PGDATABASE="shop", PGPASSWORD=server.password)
     with psycopg.connect(server.dsn_for("shop", "postgres", server.password)) as holder:
         holder.execute("LOCK TABLE sale")
-        running = subprocess.Popen([PROGRAM, "dump", "--output", "shop.dump"], cwd=tmp_path, env=env, stderr=subprocess.PIPE)
+        running = subprocess.Popen([TRIED.holdfast, "dump", "--output", "shop.dump"], cwd=tmp_path, env=env, stderr=subprocess.PIPE)
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdfast'"
         waiting = f"{sessions} AND wait_event_type = 'Lock'"
         wait_until(lambda: server.run_sql(waiting).strip() == "1")
@@ -142,7 +142,7 @@ def test_an_object_that_comes_in_between_is_not_replaced(server, bare_stack, buc
     with psycopg.connect(server.dsn_for("shop", "postgres", server.password)) as holder:
         holder.execute("LOCK TABLE sale")
         running = subprocess.Popen(
-            [PROGRAM, "dump", "--output", "s3://dumps/taken.dump"], cwd=tmp_path, env=aws(bare_stack, server),
+            [TRIED.holdfast, "dump", "--output", "s3://dumps/taken.dump"], cwd=tmp_path, env=aws(bare_stack, server),
             stderr=subprocess.PIPE, text=True,
         )
         wait_until(lambda: left_in(bucket) == ([], ["taken.dump"]))
@@ -158,7 +158,7 @@ def test_ctrl_c_leaves_no_object_and_no_upload(server, bare_stack, bucket, tmp_p
     with psycopg.connect(server.dsn_for("shop", "postgres", server.password)) as holder:
         holder.execute("LOCK TABLE sale")
         running = subprocess.Popen(
-            [PROGRAM, "dump", "--output", "s3://dumps/stopped.dump"], cwd=tmp_path, env=aws(bare_stack, server),
+            [TRIED.holdfast, "dump", "--output", "s3://dumps/stopped.dump"], cwd=tmp_path, env=aws(bare_stack, server),
             stderr=subprocess.PIPE, text=True,
         )
         wait_until(lambda: left_in(bucket) == ([], ["stopped.dump"]))

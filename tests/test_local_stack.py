@@ -115,7 +115,7 @@ def test_a_stack_that_died_is_noticed_and_can_be_started_again(tmp_path):
     stack.kill()
     assert is_free(port), "nothing goes on answering"
     with pytest.raises(StackError, match="has died"):
-        stack.endpoint
+        _ = stack.endpoint
     result = subprocess.run(command("status", state=tmp_path), capture_output=True, text=True)
     assert (result.returncode, "has died" in result.stderr) == (1, True)
     with stack:

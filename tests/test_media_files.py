@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc64nvme
 from churn import content, is_one_version
-from platform_under_test import PROGRAM
+
+from local.built import TRIED
 
 MIB = 1024 * 1024
 # Read into the answer, given as a URL, and copied by S3; and keys that no path can have.
@@ -47,7 +48,7 @@ def test_one_file_is_taken_out(platform, archived, tmp_path, key):
     said = platform.run("backup", "get", "single", "latest", key, "--to", str(target))
     assert said.code == 0, said.err
     assert target.read_bytes() == FILES[key]
-    command = [PROGRAM, "--api", platform.stack.api_url, "backup", "cat", "single", archived["id"], key]
+    command = [TRIED.holdfast, "--api", platform.stack.api_url, "backup", "cat", "single", archived["id"], key]
     assert subprocess.run(command, env=platform.stack.env, capture_output=True, check=True).stdout == FILES[key]
 
 

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from platform_under_test import MARKS, PROGRAM
+from local.built import TRIED
+from platform_under_test import MARKS
 
 SVG = "{http://www.w3.org/2000/svg}svg"
 
@@ -110,7 +111,7 @@ def test_the_calendar_is_a_picture(platform, kept, tmp_path):
     pictures = {"show": (), "preview": ("--on-demand", "age_then_count:0/1")}
     for command, options in pictures.items():
         picture = tmp_path / f"{command}.svg"
-        arguments = [PROGRAM, "--api", platform.stack.api_url, "retention", command, "kept", *options, "--svg", str(picture)]
+        arguments = [TRIED.holdfast, "--api", platform.stack.api_url, "retention", command, "kept", *options, "--svg", str(picture)]
         subprocess.run(arguments, env=platform.stack.env, check=True, timeout=60)
         drawn = ElementTree.parse(picture).getroot()
         assert drawn.tag == SVG and "Backups of kept" in "".join(drawn.itertext())

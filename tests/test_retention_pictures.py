@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_under_test import PROGRAM
+from local.built import TRIED
 
 ROOT = Path(__file__).resolve().parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
@@ -15,7 +15,7 @@ YEAR = "retention simulate --policy gfs:7/4/12 --from 2025-01-01 --days 420"
 
 
 def holdfast(line: str, **options):
-    return subprocess.run([PROGRAM, *line.split()], capture_output=True, text=True, **options)
+    return subprocess.run([TRIED.holdfast, *line.split()], capture_output=True, text=True, **options)
 
 
 def test_the_year_in_the_docs_is_what_the_command_in_the_readme_draws():

@@ -7,7 +7,7 @@ from datetime import date, time, timedelta
 
 import pytest
 
-from platform_under_test import PROGRAM
+from local.built import TRIED
 from retention_rules import LADDER, Shelf
 
 BATCHES = 10
@@ -39,7 +39,7 @@ def draw(seed: int) -> dict:
 
 
 def simulate(history: dict) -> tuple[list[str], dict]:
-    command = [str(PROGRAM), "retention", "simulate", "--output", "json"]
+    command = [str(TRIED.holdfast), "retention", "simulate", "--output", "json"]
     command += ["--policy", "gfs:{}/{}/{}".format(*history["policy"])]
     command += ["--from", str(history["first"]), "--days", str(history["days"])]
     command += [word for start, end in history["gaps"] for word in ("--skip", f"{start}..{end}")]

@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
-from platform_under_test import EVENT, MARKS, PROGRAM
+from local.built import TRIED
+from platform_under_test import EVENT, MARKS
 
 
 def item(platform, application, sk):
@@ -75,7 +76,7 @@ def test_sixty_days_leave_what_the_simulation_says(platform, registered, tmp_pat
 
     simulated = json.loads(
         subprocess.run(
-            [PROGRAM, "retention", "simulate", "--policy", "gfs:7/4/12", "--from", str(first), "--days", "60", "--output", "json"],
+            [TRIED.holdfast, "retention", "simulate", "--policy", "gfs:7/4/12", "--from", str(first), "--days", "60", "--output", "json"],
             check=True, capture_output=True, text=True,
         ).stdout
     )

@@ -1,9 +1,11 @@
 """Many applications that are due in one tick: every one is backed up once, none twice, none is lost.
 
-    tests/chaos/load.py [--applications N] [--throttled SHARE] [--connections N] [--patience SECONDS]
+    tests/chaos/load.py [--applications N] [--throttled SHARE] [--connections N] [--patience SECONDS] [--wait-scale SHARE]
 
 Half of them are databases of one server, half are folders of one bucket. `--throttled` is the share of calls to S3 and DynamoDB
-that are answered with `SlowDown` and its like; `--connections` is how many the database server accepts.
+that are answered with `SlowDown` and its like; `--connections` is how many the database server accepts; `--wait-scale` is how
+much of its waits the state machine takes. Hundreds of jobs that wait for a seat of their server and take a tenth of it ask so often
+that nothing else gets on.
 """
 
 import argparse
@@ -41,8 +43,6 @@ FILES = 3
 SAMPLES = 5
 TICK_SECONDS = 15
 PATIENCE = 900
-# A wait of the state machine's takes so much of it.
-WAIT_SCALE = "0.1"
 CONNECTIONS = 400
 # Databases of one server that are dumped at a time: the default of the template's DumpsPerServer.
 DUMPS = 4
@@ -106,14 +106,16 @@ class Watch(threading.Thread):
         self.join()
 
 
-def load(applications: int, throttled: float = 0.0, connections: int = CONNECTIONS, patience: float = PATIENCE) -> Loaded:
+def load(
+    applications: int, throttled: float = 0.0, connections: int = CONNECTIONS, patience: float = PATIENCE, wait_scale: float = 1.0
+) -> Loaded:
     """All of it, on a stack of its own."""
     folder = Path(tempfile.mkdtemp(prefix="load-", dir="/tmp"))
     loaded = Loaded(applications)
     # As many functions as AWS lets run. The emulator's own limit has another error's name (docs/local-stack.md).
     settings = {"LAMBDA_ACCOUNT_CONCURRENCY": "1000"}
     try:
-        with Lane(folder, wait_scale=WAIT_SCALE, connections=connections, settings=settings) as lane:
+        with Lane(folder, wait_scale=str(wait_scale), connections=connections, settings=settings) as lane:
             names = register(lane, applications)
             watch = Watch(lane.server, lane.stack.running.pid)
             watch.start()
@@ -266,8 +268,8 @@ def main() -> int:
     parser.add_argument("--throttled", type=float, default=0.0, help="share of calls to S3 and DynamoDB that are refused, from 0 to 1")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="that the database server accepts")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds until what has not ended counts as lost")
-    arguments = parser.parse_args()
-    loaded = load(arguments.applications, arguments.throttled, arguments.connections, arguments.patience)
+    parser.add_argument("--wait-scale", type=float, default=1.0, help="how much of its waits the state machine takes, from 0 to 1")
+    loaded = load(**vars(parser.parse_args()))
     print(loaded)
     return 1 if loaded.findings else 0
 

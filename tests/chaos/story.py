@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 
 from chaos.application import Application, Transfers
-from chaos.plan import Plan, Step
+from chaos.plan import Step
 from chaos.records import Records
 from chaos.settling import Settling
 from platform_under_test import EVENT
