@@ -138,4 +138,5 @@ $(eval $(call function,RetentionFunction,holdfast-retention))
 .PHONY: build-DatabaseToolsLayer
 build-DatabaseToolsLayer:
 	python3 layer/build.py
+	$(if $(filter release,$(DEPLOYED)),python3 checks/database_tools.py .tools/layer)
 	cp -a .tools/layer/. "$(ARTIFACTS_DIR)"

@@ -409,12 +409,15 @@ def check_logs(resources: dict[str, Any]) -> Iterator[str]:
     for name, function in of_type(resources, "AWS::Serverless::Function").items():
         if function.get("LoggingConfig", {}).get("LogGroup", {}).get("Ref") not in groups:
             yield f"function {name} logs to a group that Lambda makes, without retention: name one in LoggingConfig"
+        elif function["LoggingConfig"].get("ApplicationLogLevel") != "TRACE":
+            yield f"function {name}: Lambda drops what LogLevel lets through, unless ApplicationLogLevel is TRACE"
 
 
 def check_metrics(resources: dict[str, Any]) -> Iterator[str]:
     """An alarm on a metric of Holdfast's own is on one that its functions log, of this very stack."""
     namespace = re.search(r'NAMESPACE: &str = "(.+)";', (ROOT / "shared" / "aws" / "src" / "metrics.rs").read_text())
     logged = re.findall(r'metrics\.count\("(\w+)"', (ROOT / "functions" / "retention" / "src" / "main.rs").read_text())
+    logged += re.findall(r'=> "(\w+)",', (ROOT / "shared" / "domain" / "src" / "event.rs").read_text())
     alarms = of_type(resources, "AWS::CloudWatch::Alarm")
     own = {name: alarm for name, alarm in alarms.items() if not alarm["Namespace"].startswith("AWS/")}
     for name, alarm in own.items():
@@ -428,8 +431,10 @@ def check_metrics(resources: dict[str, Any]) -> Iterator[str]:
         )
         if alarm["MetricName"] not in logged:
             yield f"{name}: no function logs the metric {alarm['MetricName']}"
-    if not own:
-        yield "no alarm is on OverdueApplications, so that nobody hears of backups that do not succeed"
+    watched = {alarm["MetricName"] for alarm in own.values()}
+    for metric in ("BackupsDamaged", "BackupsFailed", "OverdueApplications"):
+        if metric not in watched:
+            yield f"no alarm is on {metric}, so that nobody hears of backups that do not succeed"
     functions = of_type(resources, "AWS::Serverless::Function")
     for name in ("WorkerFunction", "RestoreFunction", "RetentionFunction"):
         variables = functions[name]["Environment"]["Variables"]
@@ -535,6 +540,7 @@ def check_table(resources: dict[str, Any]) -> Iterator[str]:
         table,
         {
             "BillingMode": "PAY_PER_REQUEST",
+            "DeletionProtectionEnabled": True,
             "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled": True,
             "SSESpecification.SSEEnabled": True,
             "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},

@@ -2,15 +2,18 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
+from checks import template
 from local.postgres import Postgres
 from local.stack import Stack
 from platform_under_test import EVENT, Platform
 from test_restores import Shop
 from test_schedule import wind_back
 
+ROOT = Path(__file__).resolve().parent.parent
 PLAN = {
     "schedule": {"kind": "daily", "window": {"start": "01:00", "minutes": 240}},
     "scheduled": {"kind": "gfs", "daily": 3, "weekly": 1, "monthly": 1},
@@ -61,10 +64,22 @@ def items(platform):
 
 
 def drop(platform):
-    table = platform.stack.client("dynamodb")
-    for item in items(platform):
-        table.delete_item(TableName=platform.stack.table, Key={"pk": item["pk"], "sk": item["sk"]})
+    """Drops the table, and makes an empty one as docs/catalog.md says."""
+    tables, name = platform.stack.client("dynamodb"), platform.stack.table
+    tables.update_table(TableName=name, DeletionProtectionEnabled=False)
+    tables.delete_table(TableName=name)
+    made = json.loads((ROOT / "docs" / "catalog.md").read_text().split("```json\n")[1].split("```")[0])
+    tables.create_table(TableName=name, **made)
     assert items(platform) == []
+
+
+def test_the_table_that_is_made_by_hand_is_the_templates(losing):
+    """But for what can only be turned on afterwards."""
+    made = json.loads((ROOT / "docs" / "catalog.md").read_text().split("```json\n")[1].split("```")[0])
+    table = template.load((ROOT / "template.yaml").read_text())["Resources"]["Table"]["Properties"]
+    encrypted = {"SSEEnabled": made.pop("SSESpecification")["Enabled"], "SSEType": "KMS"}
+    later = {"PointInTimeRecoverySpecification", "TimeToLiveSpecification"}
+    assert made | {"SSESpecification": encrypted} == {key: value for key, value in table.items() if key not in later}
 
 
 def good(platform, application):

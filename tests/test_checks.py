@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checks import dependencies, glibc, template
+from checks import database_tools, dependencies, glibc, template
 from local.built import TRIED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,6 +114,8 @@ SSE = ("BucketEncryption", "ServerSideEncryptionConfiguration", 0)
         (set_in("OverdueAlarm", PROPERTIES, "Namespace", value="holdfast"), "OverdueAlarm: Namespace is 'holdfast'"),
         (set_in("OverdueAlarm", PROPERTIES, "Dimensions", value=[]), "OverdueAlarm: Dimensions is []"),
         (lambda resources: resources.pop("OverdueAlarm"), "no alarm is on OverdueApplications"),
+        (lambda resources: resources.pop("FailedBackupsAlarm"), "no alarm is on BackupsFailed"),
+        (lambda resources: resources["ApiFunction"][PROPERTIES]["LoggingConfig"].pop("ApplicationLogLevel"), "Lambda drops what LogLevel"),
         (set_in("RetentionFunction", PROPERTIES, "Environment", "Variables", "HOLDFAST_STACK", value="x"), "metrics of a stack that is not this one"),
         (grant("WorkerRole", "TellOthers", Action="s3:PutObject"), "WorkerRole lacks events:PutEvents"),
         (grant("SchedulerRole", "StartJobs", Action=["states:StartExecution", "states:StopExecution"]), "does not call"),
@@ -276,3 +278,11 @@ def test_a_program_for_a_newer_system_is_refused_with_what_to_do(tmp_path):
 @pytest.mark.parametrize("function", ["ApiFunction", "SchedulerFunction", "WorkerFunction", "RestoreFunction", "RetentionFunction"])
 def test_what_was_built_runs_on_the_lambda_runtime(function):
     assert glibc.problem(TRIED.functions / function / "bootstrap") is None
+
+
+def test_a_layer_without_database_tools_is_not_deployed_by_mistake(tmp_path, monkeypatch):
+    assert database_tools.problem(tmp_path) is None
+    (tmp_path / "EMPTY.txt").write_text("No database tools: they are built on x86_64 only\n")
+    assert "built on x86_64 only" in database_tools.problem(tmp_path)
+    monkeypatch.setenv("DATABASE_TOOLS", "none")
+    assert database_tools.problem(tmp_path) is None

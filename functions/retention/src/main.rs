@@ -1,5 +1,7 @@
 //! Relabels and discards by policy: of one application at the end of its backup, of all of them every night.
 
+use std::time::Duration;
+
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use holdfast_aws::{
     config::{EventsConfig, LogConfig},
@@ -31,16 +33,27 @@ async fn main() -> Result<(), Error> {
     let ports = wire::ports_from_env().await?;
     let metrics = Metrics::new(EventsConfig::from_env().stack);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Call>| {
-        answer(&ports, &metrics, event.payload).await
+        answer(&ports, &metrics, event.payload, event.context.deadline).await
     }))
     .await
 }
 
-async fn answer(ports: &Ports, metrics: &Metrics, call: Call) -> Result<RetentionSummary, Error> {
+/// What is left to end with what was begun.
+const SPARE: Duration = Duration::from_mins(2);
+
+/// Ends before `deadline`, in milliseconds since 1970.
+async fn answer(
+    ports: &Ports,
+    metrics: &Metrics,
+    call: Call,
+    deadline: u64,
+) -> Result<RetentionSummary, Error> {
     let summary = match call {
         Call::One { application } => retain::run(ports, &application).await?,
         Call::All(_) => {
-            let summary = retain::run_all(ports).await?;
+            let now = u64::try_from(ports.clock.now().timestamp_millis()).unwrap_or(0);
+            let time = Duration::from_millis(deadline.saturating_sub(now)).saturating_sub(SPARE);
+            let summary = retain::run_all_within(ports, time).await?;
             let now = ports.clock.now();
             metrics.count("OverdueApplications", summary.overdue, None, now);
             metrics.count("LeftoversSwept", summary.swept, None, now);

@@ -40,15 +40,16 @@ pub(crate) async fn look(
     }))
 }
 
-/// The newest slot whose backup succeeded and, as far as is known, could be restored: whether it was let go of since does not
-/// matter.
 fn last_success_slot(backups: &[Versioned<Backup>]) -> Option<DateTime<Utc>> {
-    let has_succeeded = |backup: &&Backup| {
-        backup.trigger == Trigger::Scheduled
-            && matches!(backup.state, State::Succeeded | State::Expiring | State::Expired)
-            && !backup.is_damaged()
-    };
-    backups.iter().map(|backup| &backup.value).filter(has_succeeded).filter_map(|backup| backup.slot_at).max()
+    backups.iter().filter_map(|backup| success_slot(&backup.value)).max()
+}
+
+/// The slot of a backup that succeeded and, as far as is known, could be restored: whether it was let go of since does not matter.
+pub(crate) fn success_slot(backup: &Backup) -> Option<DateTime<Utc>> {
+    let has_succeeded = backup.trigger == Trigger::Scheduled
+        && matches!(backup.state, State::Succeeded | State::Expiring | State::Expired)
+        && !backup.is_damaged();
+    backup.slot_at.filter(|_| has_succeeded)
 }
 
 async fn write_down(

@@ -68,6 +68,7 @@ pub async fn create(
     let services = choose(&record, &request)?;
     check_note_and_expiry(&request, now)?;
     check_limit(ports, &record, now).await?;
+    refuse_during_restore(ports, application).await?;
 
     let mut backup =
         Backup::queued(ports.entropy.backup_id(now), application.clone(), services, actor.to_owned(), now);
@@ -96,6 +97,22 @@ pub async fn create(
             "the on-demand backup {id} of {application} has not ended yet; follow or cancel it, then ask again"
         ))),
         Creation::SlotTaken => Err(RequestError::Conflict("the slot has its backup already".to_owned())),
+    }
+}
+
+/// What is being restored is half of one backup and half of another.
+async fn refuse_during_restore(ports: &Ports, application: &ApplicationId) -> Result<(), RequestError> {
+    // One is open at a time, which is the newest.
+    let newest = ports.records.restores(application, None, 1).await?.items.pop();
+    match newest {
+        Some(Versioned { value: restore, .. }) if restore.state.is_open() && restore.changes_services() => {
+            Err(RequestError::Conflict(format!(
+                "{application} is being restored by {}, and half of it would be backed up; wait for that to end or cancel it, then \
+                 ask again",
+                restore.id
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Carrying out retention: the planner decides, this does what it says, and makes no choice of its own.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use holdfast_domain::{
     application::ApplicationSpec,
@@ -14,6 +14,7 @@ use holdfast_domain::{
     retention::{self, Candidate, Policies, Relabel},
 };
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::{
     backups, discard,
@@ -69,7 +70,7 @@ pub async fn run(ports: &Ports, application: &ApplicationId) -> Result<Retention
         return removed(ports, application).await;
     };
     let plan = plans::get(ports, &record.value.spec.plan).await?.value.spec;
-    let backups = discard::all_backups(ports, application).await?;
+    let backups = unsettled(ports, application).await?;
     let (_, looked) = look(ports, &record, &plan, &backups).await;
     let mut summary = apply(ports, &record.value, &plan, backups).await;
     summary.add(&looked);
@@ -106,46 +107,19 @@ async fn look(
     (found, summary)
 }
 
-/// Looks after every application: gives it the next run that its plan says, where a change of the plan was interrupted,
-/// and runs its retention. Of those that were removed, what was begun is finished, and what carries an expiry goes when
-/// that comes. Temporary copies of databases that have outlived their backup are deleted. Trouble with one never keeps the others
-/// waiting.
+/// Looks after every application, for as long as that takes.
 pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
+    run_all_within(ports, Duration::MAX).await
+}
+
+/// Looks after every application: gives it the next run that its plan says, where a change of the plan was interrupted,
+/// and runs its retention. Before that temporary copies of databases that have outlived their backup are deleted; of applications that
+/// were removed, what was begun is finished, and what carries an expiry goes when that comes. Trouble with one never keeps the others
+/// waiting. Once `time` is spent no more applications are begun: each night it begins with another letter, so that what is left is not
+/// the same each time.
+pub async fn run_all_within(ports: &Ports, time: Duration) -> Result<RetentionSummary, RequestError> {
+    let began = Instant::now();
     let mut total = RetentionSummary::default();
-    let mut after = None;
-    loop {
-        // A page that cannot be read ends this part, and not the other.
-        let page = match ports.records.applications(after.as_ref(), PAGE).await {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::error!(?after, %error, "the applications behind this one could not be read");
-                total.failed += 1;
-                break;
-            }
-        };
-        let runs = stream::iter(page.items).map(async |application| {
-            let id = application.value.id.clone();
-            (id, registered(ports, application).await)
-        });
-        total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
-    let mut after = None;
-    loop {
-        let page = ports.records.removed_applications(after.as_ref(), PAGE).await?;
-        let runs = stream::iter(page.items).map(async |id| {
-            let outcome = removed(ports, &id).await;
-            (id, outcome)
-        });
-        total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
     match leftovers::sweep(ports).await {
         Ok(Sweep { swept, failed }) => {
             total.copies_swept += swept;
@@ -156,7 +130,67 @@ pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
             total.failed += 1;
         }
     }
+    let mut after = None;
+    loop {
+        let page = match ports.records.removed_applications(after.as_ref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(?after, %error, "the removed applications behind this one could not be read");
+                total.failed += 1;
+                break;
+            }
+        };
+        let runs = stream::iter(page.items).map(async |id| {
+            let outcome = removed(ports, &id).await;
+            (id, outcome)
+        });
+        total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    let first = first_tonight(ports.clock.now());
+    let mut after = first.clone();
+    let mut is_round = after.is_none();
+    loop {
+        if began.elapsed() >= time {
+            tracing::error!(?after, "there was no time for the applications behind this one");
+            total.failed += 1;
+            break;
+        }
+        // A page that cannot be read ends this part.
+        let page = match ports.records.applications(after.as_ref(), PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(?after, %error, "the applications behind this one could not be read");
+                total.failed += 1;
+                break;
+            }
+        };
+        let last = if is_round { first.as_ref() } else { None };
+        let items = page.items.into_iter().filter(|one| last.is_none_or(|last| one.value.id <= *last));
+        let runs = stream::iter(items).map(async |application| {
+            let id = application.value.id.clone();
+            (id, registered(ports, application).await)
+        });
+        total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
+        after = match page.next {
+            Some(next) if last.is_none_or(|last| next < *last) => Some(next),
+            _ if is_round => break,
+            _ => {
+                is_round = true;
+                None
+            }
+        };
+    }
     Ok(total)
+}
+
+/// Behind which application a night begins.
+fn first_tonight(now: DateTime<Utc>) -> Option<ApplicationId> {
+    let letters = "0123456789abcdefghijklmnopqrstuvwxyz".chars();
+    letters.cycle().nth(now.ordinal0() as usize).and_then(|letter| letter.to_string().parse().ok())
 }
 
 async fn registered(
@@ -171,21 +205,25 @@ async fn registered(
     let Some(record) = ports.records.application(&id).await? else {
         return removed(ports, &id).await;
     };
-    let backups = discard::all_backups(ports, &id).await?;
+    let backups = unsettled(ports, &id).await?;
     let plan = plans::get(ports, &record.value.spec.plan).await?.value;
-    let swept = sweep(ports, &id, &backups).await;
     let (overdue, looked) = look(ports, &record, &plan.spec, &backups).await;
     if let Some(overdue) = overdue {
         tracing::error!(application = %id, event = overdue.detail(), "no scheduled backup has succeeded for too long");
         // Each night anew, until one succeeds.
         events::tell(ports, Some(overdue)).await;
     }
+    let ended = ended_lately(&backups, ports.clock.now());
+    let verifiable: Vec<Backup> =
+        backups.iter().filter(|one| verify::counts(&one.value)).map(|one| one.value.clone()).collect();
+    // Right after they were read, since what one backup is let go of for is another.
     let mut summary = apply(ports, &record.value, &plan.spec, backups).await;
-    summary.add(&swept);
+    summary.add(&sweep(ports, &id, &ended).await);
     summary.add(&looked);
     if let Some(days) = plan.spec.verify_days {
         // In the night, and not after each backup.
-        match verify::ask_when_due(ports, &id, days, plan.spec.verify_level.unwrap_or_default()).await {
+        let level = plan.spec.verify_level.unwrap_or_default();
+        match verify::ask_when_due(ports, &record.value, &verifiable, days, level).await {
             Ok(asked) => summary.verifying += usize::from(asked),
             Err(error) => {
                 tracing::error!(application = %id, %error, "its verification is left to the next run");
@@ -203,17 +241,10 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
         ports.records.forget_application(id).await?;
         return Ok(RetentionSummary::default());
     }
-    let backups = discard::all_backups(ports, id).await?;
+    let backups = unsettled(ports, id).await?;
     let now = ports.clock.now();
-    // One that can still be brought back would have to be looked after again.
-    let is_over = |backup: &Backup| {
-        backup.state.is_final()
-            && backup.undelete.is_none()
-            && backup.undelete_until().is_none_or(|until| until <= now)
-            && !sweep::is_looked_after(backup, now)
-    };
-    let swept = sweep(ports, id, &backups).await;
-    if backups.iter().all(|backup| is_over(&backup.value)) {
+    let swept = sweep(ports, id, &ended_lately(&backups, now)).await;
+    if backups.iter().all(|backup| is_settled(&backup.value, now)) {
         ports.records.forget_application(id).await?;
         return Ok(RetentionSummary::default());
     }
@@ -223,18 +254,48 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
     Ok(summary)
 }
 
+/// Those backups of an application that anything may still happen to, newest first; and of the others, whose records are kept for good,
+/// those by which its schedule and its verifications are judged: the last scheduled one that succeeded, and those that were verified.
+async fn unsettled(ports: &Ports, id: &ApplicationId) -> Result<Vec<Versioned<Backup>>, RequestError> {
+    let now = ports.clock.now();
+    let (mut found, mut last_slot, mut before) = (Vec::new(), None, None);
+    loop {
+        let page = ports.records.backups(id, before, PAGE).await?;
+        for backup in page.items {
+            let slot = overdue::success_slot(&backup.value);
+            if !is_settled(&backup.value, now) || slot > last_slot || backup.value.verification.is_some() {
+                last_slot = last_slot.max(slot);
+                found.push(backup);
+            }
+        }
+        match page.next {
+            Some(next) => before = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Whether nothing happens to a backup any more. One that can still be brought back has to be looked after.
+fn is_settled(backup: &Backup, now: DateTime<Utc>) -> bool {
+    backup.state.is_final()
+        && backup.undelete.is_none()
+        && backup.undelete_until().is_none_or(|until| until <= now)
+        && !sweep::is_looked_after(backup, now)
+}
+
+fn ended_lately(backups: &[Versioned<Backup>], now: DateTime<Utc>) -> Vec<Backup> {
+    let backups = backups.iter().map(|backup| &backup.value);
+    backups.filter(|backup| sweep::is_looked_after(backup, now)).cloned().collect()
+}
+
 /// Looks for what late invocations have left of backups that ended lately.
-async fn sweep(
-    ports: &Ports,
-    application: &ApplicationId,
-    backups: &[Versioned<Backup>],
-) -> RetentionSummary {
+async fn sweep(ports: &Ports, application: &ApplicationId, backups: &[Backup]) -> RetentionSummary {
     let mut summary = RetentionSummary::default();
     for backup in backups {
-        match sweep::ask_when_needed(ports, &backup.value).await {
+        match sweep::ask_when_needed(ports, backup).await {
             Ok(asked) => summary.swept += usize::from(asked),
             Err(error) => {
-                tracing::error!(%application, backup = %backup.value.id, %error, "what is left of it is left to the next run");
+                tracing::error!(%application, backup = %backup.id, %error, "what is left of it is left to the next run");
                 summary.failed += 1;
             }
         }

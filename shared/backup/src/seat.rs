@@ -21,8 +21,10 @@ const LENT: TimeDelta = TimeDelta::minutes(16);
 /// How often a record that others write too is tried to be written.
 const ATTEMPTS: u32 = 10;
 
-/// Whoever gets no seat asks again after this many seconds, and up to as many more, so that those who wait do not come together.
-const ASK_AGAIN: u32 = 20;
+/// After how many seconds whoever gets no seat asks again: a tenth of those that have passed, within these bounds, since an execution
+/// remembers only so many steps; and up to `SPREAD` more, so that those who wait do not come together.
+const ASK_AGAIN: (i64, i64) = (20, 120);
+const SPREAD: u32 = 20;
 
 /// The database server of a service, by which its seats are known: `host:port`. None of a storage, nor of a database that is read from
 /// a copy.
@@ -54,8 +56,10 @@ pub(crate) async fn take(
         return Ok(None);
     }
     tracing::info!(application = %backup.application, backup = %backup.id, %server, "waits for others to be dumped");
-    let more = ports.clock.now().timestamp_subsec_millis() % ASK_AGAIN;
-    Ok(Some(ASK_AGAIN + more))
+    let now = ports.clock.now();
+    let passed = (now - backup.started_at.unwrap_or(backup.created_at)).num_seconds();
+    let seconds = u32::try_from((passed / 10).clamp(ASK_AGAIN.0, ASK_AGAIN.1)).unwrap_or_default();
+    Ok(Some(seconds + now.timestamp_subsec_millis() % SPREAD))
 }
 
 /// Gives a seat back, if there is one.

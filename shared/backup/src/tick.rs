@@ -150,8 +150,7 @@ async fn start_due(
     if let Some(restore) = restore
         && let Some(Versioned { value, .. }) = ports.records.restore(application, restore).await?
         && value.state.is_open()
-        && !value.options.dry_run
-        && !value.rehearsal
+        && value.changes_services()
     {
         tracing::info!(%application, %restore, "due, but it is being restored");
         return Ok(Outcome::HeldBack);

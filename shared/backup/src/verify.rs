@@ -26,13 +26,12 @@ pub(crate) use reading::{compare, damaged, invalid, looked_at, read_all};
 
 use crate::{
     backups::find,
-    discard,
     engines::{media, mysql, postgres},
     error::{RequestError, SliceError},
     events,
     job::{Answer, Job},
     marks,
-    ports::{Ports, RecordsError, Versioned},
+    ports::{ApplicationRecord, Ports, RecordsError, Versioned},
     slice::{self, Worker},
 };
 
@@ -137,23 +136,45 @@ async fn is_under_way(
     Ok(restore.is_some_and(|restore| restore.value.state.is_open()))
 }
 
-/// Asks for the newest good backup to be verified, if none of the application was so far within the `days` before now. Says
-/// whether it did.
+/// Whether a backup counts when its application is to have one verified: it can be, or it was.
+pub(crate) fn counts(backup: &Backup) -> bool {
+    backup.state == State::Succeeded || backup.verification.is_some()
+}
+
+/// Asks for the newest good backup to be verified, of `backups` of the application, if none was so far within the `days` before now. One
+/// that lacks a service that is registered counts only if all do; what came to no result is tried again after a day, and what was found
+/// damaged makes another one's turn. Says whether it asked.
 pub(crate) async fn ask_when_due(
     ports: &Ports,
-    application: &ApplicationId,
+    application: &ApplicationRecord,
+    backups: &[Backup],
     days: u32,
     level: VerificationLevel,
 ) -> Result<bool, RequestError> {
-    let backups = discard::all_backups(ports, application).await?;
-    let since = ports.clock.now() - TimeDelta::days(days.into());
-    let is_recent = |last: &Verification| last.at > since && last.level >= level;
-    if backups.iter().any(|backup| backup.value.verification.as_ref().is_some_and(is_recent)) {
+    let now = ports.clock.now();
+    let is_whole = |backup: &Backup| {
+        let mut services = application.spec.services.iter();
+        services.all(|service| backup.services.contains(service.name()))
+    };
+    let is_good = |backup: &Backup| backup.state == State::Succeeded && !backup.is_damaged();
+    let any_whole = backups.iter().any(|backup| is_good(backup) && is_whole(backup));
+    let backups = backups.iter().filter(|backup| !any_whole || is_whole(backup));
+
+    let is_recent = |last: &Verification| {
+        let days = match last.state {
+            VerificationState::Running | VerificationState::Passed => days,
+            VerificationState::Failed => 1,
+            VerificationState::Damaged => return false,
+        };
+        last.at > now - TimeDelta::days(days.into()) && last.level >= level
+    };
+    if backups.clone().any(|backup| backup.verification.as_ref().is_some_and(is_recent)) {
         return Ok(false);
     }
-    let good = backups.iter().filter(|backup| backup.value.state == State::Succeeded);
-    let Some(newest) = good.max_by_key(|backup| backup.value.id) else { return Ok(false) };
-    ask(ports, "schedule", application, newest.value.id, VerificationRequest { level }).await?;
+    let Some(newest) = backups.filter(|backup| is_good(backup)).max_by_key(|backup| backup.id) else {
+        return Ok(false);
+    };
+    ask(ports, "schedule", &application.id, newest.id, VerificationRequest { level }).await?;
     Ok(true)
 }
 

@@ -206,6 +206,12 @@ impl Restore {
     pub fn has_begun(&self) -> bool {
         !self.rehearsal && self.runs.iter().any(|run| run.doing.is_some() || run.restored.is_some())
     }
+
+    /// Whether it is to change the application's services, and not only to look at them or to try beside them.
+    #[must_use]
+    pub fn changes_services(&self) -> bool {
+        !self.options.dry_run && !self.rehearsal
+    }
 }
 
 #[cfg(test)]

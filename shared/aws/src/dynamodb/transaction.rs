@@ -21,6 +21,9 @@ use crate::explain::explain;
 /// How often a transaction that met another one is tried, the first time included. The SDK does not repeat these.
 const ATTEMPTS: u32 = 6;
 
+/// How much longer it waits after it was throttled: five to ten seconds in all.
+const THROTTLED: u32 = 8;
+
 /// What must hold for a write to happen.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Condition {
@@ -144,19 +147,21 @@ impl Transaction<'_> {
             let request = self.client.transact_write_items().set_transact_items(Some(self.writes.clone()));
             let Err(error) = request.client_request_token(token.clone()).send().await else { return Ok(()) };
             match refusal(&error) {
-                again @ (Cancelled::Contended | Cancelled::UnderWay) if attempt < ATTEMPTS => {
-                    tokio::time::sleep(pause(attempt)).await;
+                Cancelled::Refused(refusal) => return Err(refusal),
+                Cancelled::Throttled if attempt == ATTEMPTS => {
+                    return Err(unavailable("DynamoDB kept throttling it; try again"));
+                }
+                _ if attempt == ATTEMPTS => {
+                    return Err(unavailable("others kept writing the same records; try again"));
+                }
+                again => {
+                    let longer = if matches!(again, Cancelled::Throttled) { THROTTLED } else { 1 };
+                    tokio::time::sleep(pause(attempt) * longer).await;
                     attempt += 1;
-                    if matches!(again, Cancelled::Contended) {
+                    if !matches!(again, Cancelled::UnderWay) {
                         token = new_token();
                     }
                 }
-                Cancelled::Contended | Cancelled::UnderWay => {
-                    let why =
-                        "TransactWriteItems: others kept writing the same records; try again".to_owned();
-                    return Err(Refusal::Failed(RecordsError::Unavailable(why)));
-                }
-                Cancelled::Refused(refusal) => return Err(refusal),
             }
         }
     }
@@ -172,6 +177,8 @@ impl Transaction<'_> {
 enum Cancelled {
     /// Another one was writing the same items at that moment.
     Contended,
+    /// The table took no more at that moment. The SDK tries again what is throttled as a whole, and not what says so by its reasons.
+    Throttled,
     /// It is still being done: an earlier try of the very same.
     UnderWay,
     /// It would not happen now either.
@@ -191,7 +198,11 @@ fn refusal<R>(error: &SdkError<TransactWriteItemsError, R>) -> Cancelled {
     }
 }
 
-/// What the reasons of a cancellation mean; `None` for throttling and all else that is neither a condition nor contention.
+fn unavailable(why: &str) -> Refusal {
+    Refusal::Failed(RecordsError::Unavailable(format!("TransactWriteItems: {why}")))
+}
+
+/// What the reasons of a cancellation mean; `None` for all that is neither a condition, contention nor throttling.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 fn judge(reasons: &[CancellationReason]) -> Option<Cancelled> {
     let any = |code| reasons.iter().any(|reason| reason.code() == Some(code));
@@ -202,6 +213,9 @@ fn judge(reasons: &[CancellationReason]) -> Option<Cancelled> {
             failed.then(|| reason.item().cloned().unwrap_or_default())
         };
         return Some(Cancelled::Refused(Refusal::Conditions(reasons.iter().map(against).collect())));
+    }
+    if any("ThrottlingError") || any("ProvisionedThroughputExceeded") {
+        return Some(Cancelled::Throttled);
     }
     any("TransactionConflict").then_some(Cancelled::Contended)
 }
@@ -258,10 +272,13 @@ mod tests {
     }
 
     #[test]
-    fn throttling_is_neither() {
-        for code in ["ThrottlingError", "ProvisionedThroughputExceeded", "ValidationError"] {
-            assert!(judge(&reasons(&["None", code])).is_none());
+    fn throttling_passes() {
+        for code in ["ThrottlingError", "ProvisionedThroughputExceeded"] {
+            assert!(matches!(judge(&reasons(&["TransactionConflict", code])), Some(Cancelled::Throttled)));
+            let refused = judge(&reasons(&["ConditionalCheckFailed", code]));
+            assert!(matches!(refused, Some(Cancelled::Refused(Refusal::Conditions(_)))));
         }
+        assert!(judge(&reasons(&["None", "ValidationError"])).is_none());
     }
 
     #[test]

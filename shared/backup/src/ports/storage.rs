@@ -62,7 +62,8 @@ pub trait ArtifactStore: Send + Sync {
     /// that same version. Versions that are gone for good stay so; repeating it is harmless.
     async fn bring_back(&self, prefix: &str) -> Result<(), StorageError>;
 
-    /// Deletes every version of everything below `prefix` for good: what a failed backup leaves was never a backup.
+    /// Deletes every version of everything below `prefix` for good: what a failed backup leaves was never a backup. What the storage
+    /// has locked for a time is only hidden, and goes when that is over.
     async fn purge(&self, prefix: &str) -> Result<(), StorageError>;
 
     /// A signed URL to download exactly the version `object` is, saved as `file_name`, valid for `valid`. It is a secret.

@@ -24,8 +24,20 @@ const LATEST: i64 = 60;
 /// How long to wait, at least, for another backup to end, in seconds.
 const BUSY: i64 = 15;
 
-/// Sees to it that what is there is backed up. None once it is, or if there is nothing to do.
+/// How many of the newest backups of an application are looked through for those that have not ended. One of each trigger is open at a
+/// time, at the most.
+const NEWEST: usize = 100;
+
+/// Sees to it that no backup is being made of what is about to change, and that what is there is backed up. None once all of that is
+/// done, or if there is nothing to do.
 pub(super) async fn stand_by(run: &mut Checkpoint<'_>, place: &Place) -> Result<Option<Answer>, SliceError> {
+    if run.restore.changes_services()
+        && !run.restore.has_begun()
+        && let Some(other) = other_open_backup(run).await?
+    {
+        tracing::info!(backup = %other, "the restore waits for a backup to end, which would be half of what was and half of what comes");
+        return Ok(Some(wait(run, BUSY)));
+    }
     let services = covered(&run.restore, &place.target);
     if services.is_empty() {
         return Ok(None);
@@ -38,6 +50,13 @@ pub(super) async fn stand_by(run: &mut Checkpoint<'_>, place: &Place) -> Result<
         return Ok(None);
     }
     look(run, id, &services).await
+}
+
+async fn other_open_backup(run: &Checkpoint<'_>) -> Result<Option<BackupId>, SliceError> {
+    let newest = run.ports.records.backups(&run.restore.application, None, NEWEST).await?;
+    let mut open =
+        newest.items.into_iter().map(|backup| backup.value).filter(|backup| backup.state.is_open());
+    Ok(open.find(|backup| backup.before_restore != Some(run.restore.id)).map(|backup| backup.id))
 }
 
 /// The services that a safety backup is made of: those that have something in them, unless it was declined.

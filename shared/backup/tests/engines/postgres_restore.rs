@@ -317,3 +317,20 @@ async fn rows_are_compared_with_what_was_written_down() {
     assert_eq!(server.sql("counted_again", "SELECT count(*) FROM product"), "2000");
     assert_nothing_left(&server, "counted_again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_frozen_as_they_come_unless_there_are_few() {
+    let server = Server::shared();
+    let filled = |rows| format!("SELECT n, md5(n::text) AS text FROM generate_series(1, {rows}) n");
+    let sql = format!("CREATE TABLE large AS {}; CREATE TABLE small AS {}", filled(40_000), filled(100));
+    server.create("unfrozen", &sql);
+    let (_folder, path) = file(&dump(&server, "unfrozen", DumpCompression::Auto).await);
+    restore(&server, "frozen", &path, OPTIONS).await.unwrap();
+    // Pages that all may see: nothing but VACUUM and COPY … FREEZE marks them.
+    let pages = "ANALYZE; SELECT relname, relallvisible, relpages FROM pg_class WHERE relname IN ('large', 'small') ORDER BY 1";
+    let expected = "large|334|334\nsmall|0|1";
+    assert_eq!(server.sql("frozen", pages), expected);
+    for database in ["unfrozen", "frozen"] {
+        server.sql("postgres", &format!("DROP DATABASE {database}"));
+    }
+}

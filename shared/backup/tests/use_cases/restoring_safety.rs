@@ -73,6 +73,47 @@ async fn the_scheduled_backup_waits_for_a_restore(#[case] dry_run: bool, #[case]
     assert_eq!((ticked.held_back, ticked.started), (0, 1 - expected.1), "held back, not lost");
 }
 
+/// It would be half of what was, and half of what comes.
+#[rstest]
+#[case::with_a_safety_backup(true)]
+#[case::without(false)]
+#[tokio::test]
+async fn nothing_is_changed_while_it_is_being_backed_up(#[case] safety_backup: bool) {
+    let shop = Shop::occupied();
+    shop.world.clock.advance(TimeDelta::days(1));
+    assert_eq!(tick(&shop.world.ports).await.unwrap().started, 1);
+    let id = shop.ask(RestoreOptions { safety_backup, ..overwriting() }).await;
+    assert_eq!(shop.slice(id).await.unwrap(), Answer::Continue, "it looks");
+    for _ in 0..3 {
+        let Answer::Wait { seconds } = shop.slice(id).await.unwrap() else { panic!("it waits") };
+        shop.world.clock.advance(TimeDelta::seconds(seconds.into()));
+    }
+    shop.assert_untouched("while the scheduled backup runs");
+    complete_open(&shop.world).await;
+    let restore = shop.drive(id).await;
+    assert_eq!(restore.state, RestoreState::Succeeded, "{:?}", restore.failure);
+    shop.assert_restored(&shop.backup, "afterwards");
+}
+
+#[rstest]
+#[case::that_only_looks(true)]
+#[case::that_changes_something(false)]
+#[tokio::test]
+async fn nobody_asks_for_a_backup_during_a_restore(#[case] dry_run: bool) {
+    let shop = Shop::occupied();
+    let id = shop.ask(RestoreOptions { dry_run, ..overwriting() }).await;
+    let ask = || request::create(&shop.world.ports, ANNA, &shop.id, BackupRequest::default(), None);
+    match ask().await {
+        Ok(_) => assert!(dry_run),
+        Err(refusal) => {
+            assert!(!dry_run && matches!(refusal, RequestError::Conflict(_)), "{refusal}");
+            assert!(refusal.to_string().contains(&format!("is being restored by {id}")), "{refusal}");
+            shop.drive(id).await;
+            ask().await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn files_that_go_below_another_prefix_are_covered_and_taken_back_there_alone() {
     let shop = Shop::occupied();

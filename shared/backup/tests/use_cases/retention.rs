@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use holdfast_backup::{
@@ -323,4 +323,45 @@ async fn days_of_the_calendar_are_the_applications() {
     let report = explain::report(&world.ports, &shop, &builders::pricing()).await.unwrap();
     assert_eq!(report.calendar.len(), 1);
     assert_eq!(report.calendar[0].date.to_string(), "2026-04-01");
+}
+
+/// Each night begins with another letter, and comes to all of them.
+#[tokio::test]
+async fn all_are_looked_after_once_wherever_the_night_begins() {
+    for days in [0, 10, 20, 36] {
+        let world = World::new();
+        world.clock.advance(TimeDelta::days(days));
+        for id in ["0", "7up", "a", "shop", "z9"] {
+            world.register(id);
+        }
+        assert_eq!(retain::run_all(&world.ports).await.unwrap().applications, 5, "{days}");
+    }
+}
+
+#[tokio::test]
+async fn a_night_without_time_says_so_and_leaves_the_registered_to_the_next() {
+    let world = World::new();
+    world.register("shop");
+    let summary = retain::run_all_within(&world.ports, Duration::ZERO).await.unwrap();
+    assert_eq!((summary.applications, summary.failed), (0, 1));
+}
+
+/// Records are kept for good, and there are many: those that nothing happens to any more are passed over, and missed by nobody.
+#[tokio::test]
+async fn what_was_let_go_long_ago_still_counts_as_the_last_success() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    let mut last = None;
+    for hours in (1..500).rev() {
+        let mut backup = world.succeeded(&shop, builders::now() - TimeDelta::hours(hours), true);
+        (backup.state, backup.expired_at) = (State::Expired, backup.finished_at);
+        last = backup.slot_at;
+        world.records.insert_backup(backup);
+    }
+    world.clock.advance(TimeDelta::days(10));
+    let summary = retain::run_all(&world.ports).await.unwrap();
+    assert_eq!((summary.overdue, summary.failed), (1, 0));
+    let told: serde_json::Value =
+        serde_json::from_str(&world.events.told().last().unwrap().detail()).unwrap();
+    assert_eq!(told["last_success_slot"], serde_json::json!(last));
 }

@@ -271,3 +271,24 @@ async fn whoever_waits_can_be_cancelled() {
     assert_eq!(state(&world, &job), State::Cancelled);
     assert_eq!(world.records.seats_taken(world.clock.now()), 1, "the other one keeps its seat");
 }
+
+/// An execution remembers only so many steps.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_long_asks_more_seldom() {
+    let world = World::new();
+    let worker = limited(&world, 1);
+    let first = requested(&world, "shop", vec![database("DEFAULT", "db.internal")]).await;
+    world.faults.on("engine.read", 1, Moment::Before, Fault::Hang);
+    assert!(killed(&worker, &first).await);
+    let next = requested(&world, "depot", vec![database("DEFAULT", "db.internal")]).await;
+    for (minutes, seconds) in [(0, 20..40), (8, 48..70), (60, 120..140)] {
+        world.clock.advance(TimeDelta::minutes(minutes));
+        // Whoever has the seat keeps it.
+        let mut seats = world.records.seats(SERVER).await.unwrap().unwrap();
+        seats.value.taken[0].until = world.clock.now() + TimeDelta::minutes(1);
+        world.records.put_seats(SERVER, &seats.value, Some(seats.version)).await.unwrap();
+        let answer = slice(&worker, &next, None, INVOCATION).await.unwrap();
+        let Answer::Wait { seconds: asked } = answer else { panic!("{answer:?}") };
+        assert!(seconds.contains(&asked), "{asked}: {seconds:?}");
+    }
+}

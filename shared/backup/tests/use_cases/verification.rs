@@ -9,6 +9,7 @@ use holdfast_backup::{
     error::{RequestError, SliceError},
     job::{Answer, Job},
     plans,
+    ports::Clock as _,
     request::{self, BackupRequest},
     retain,
     slice::slice,
@@ -226,6 +227,47 @@ async fn a_plan_has_the_newest_verified_from_time_to_time() {
     assert_eq!(night().await, 1);
     let last = world.backup(&shop, backup.id).verification.unwrap();
     assert_eq!((last.state, last.by.as_str()), (VerificationState::Running, "schedule"));
+}
+
+/// Neither what came to no result, nor what was found damaged, nor a part of what is registered is what a plan wants verified.
+#[tokio::test]
+async fn a_plan_has_another_one_verified_until_a_whole_one_has_passed() {
+    let world = World::new();
+    let (shop, backup) = backed_up(&world).await;
+    let plan = PlanId::default_plan();
+    let spec = PlanSpec { verify_days: Some(30), ..PlanSpec::default_plan() };
+    plans::put(&world.ports, "anna", &plan, spec, None).await.unwrap();
+    let whole = world.succeeded(&shop, world.clock.now() + TimeDelta::hours(1), false);
+    let mut partial = world.succeeded(&shop, world.clock.now() + TimeDelta::hours(2), false);
+    partial.services.clear();
+    world.records.insert_backup(partial.clone());
+    world.clock.advance(TimeDelta::hours(3));
+
+    let night = async || {
+        let verifying = retain::run_all(&world.ports).await.unwrap().verifying;
+        let asked = world.executions.started().into_iter().rev().find_map(|job| match job {
+            Job::Verify { id, .. } => Some(id),
+            _ => None,
+        });
+        (verifying, asked)
+    };
+    let found = |backup: &Backup, state| {
+        let mut backup = world.backup(&shop, backup.id);
+        let last = backup.verification.as_mut().unwrap();
+        last.state = state;
+        last.finished_at = Some(world.clock.now());
+        world.records.insert_backup(backup);
+    };
+    assert_eq!(night().await, (1, Some(whole.id)), "and not the newest, which lacks services");
+    found(&whole, VerificationState::Failed);
+    assert_eq!(night().await.0, 0, "not every night");
+    world.clock.advance(TimeDelta::days(1));
+    assert_eq!(night().await, (1, Some(whole.id)), "nothing was learnt of it");
+    found(&whole, VerificationState::Damaged);
+    assert_eq!(night().await, (1, Some(backup.id)), "the next good one");
+    found(&backup, VerificationState::Passed);
+    world.clock.advance(TimeDelta::days(28));
+    assert_eq!(night().await.0, 0);
 }
 
 /// One that was only read says nothing about how it is restored.
