@@ -90,6 +90,20 @@ impl PlanSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{application::ApplicationSpec, region::Region};
+
+    #[test]
+    fn the_manuals_documents_are_good() {
+        let manual = include_str!("../../../docs/registration.md");
+        let documents: Vec<&str> =
+            manual.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let application: ApplicationSpec = serde_json::from_str(documents[0]).unwrap();
+        application.validate(&Region::new("eu-central-1"), "backups").unwrap();
+        assert_eq!(application.services.len(), 3, "one of each kind");
+        let plan: PlanSpec = serde_json::from_str(documents[1]).unwrap();
+        plan.validate().unwrap();
+        assert_eq!(PlanSpec { verify_days: None, verify_level: None, ..plan }, PlanSpec::default_plan());
+    }
 
     #[test]
     fn how_far_verifications_go_is_said_with_how_often() {
