@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use futures::{StreamExt, stream};
 use holdfast_domain::{
     application::ApplicationSpec,
@@ -115,8 +115,8 @@ pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
 /// Looks after every application: gives it the next run that its plan says, where a change of the plan was interrupted,
 /// and runs its retention. Before that temporary copies of databases that have outlived their backup are deleted; of applications that
 /// were removed, what was begun is finished, and what carries an expiry goes when that comes. Trouble with one never keeps the others
-/// waiting. Once `time` is spent no more applications are begun: each night it begins with another letter, so that what is left is not
-/// the same each time.
+/// waiting. Once `time` is spent no more applications are begun: each time it begins with another letter, so that what is left is not
+/// always the same.
 pub async fn run_all_within(ports: &Ports, time: Duration) -> Result<RetentionSummary, RequestError> {
     let began = Instant::now();
     let mut total = RetentionSummary::default();
@@ -150,7 +150,7 @@ pub async fn run_all_within(ports: &Ports, time: Duration) -> Result<RetentionSu
             None => break,
         }
     }
-    let first = first_tonight(ports.clock.now());
+    let first = first_of(ports.clock.now());
     let mut after = first.clone();
     let mut is_round = after.is_none();
     loop {
@@ -187,10 +187,11 @@ pub async fn run_all_within(ports: &Ports, time: Duration) -> Result<RetentionSu
     Ok(total)
 }
 
-/// Behind which application a night begins.
-fn first_tonight(now: DateTime<Utc>) -> Option<ApplicationId> {
+/// Behind which application a run begins: not where the last night did, nor the try before this one.
+fn first_of(now: DateTime<Utc>) -> Option<ApplicationId> {
     let letters = "0123456789abcdefghijklmnopqrstuvwxyz".chars();
-    letters.cycle().nth(now.ordinal0() as usize).and_then(|letter| letter.to_string().parse().ok())
+    let moment = now.ordinal0() + now.minute();
+    letters.cycle().nth(moment as usize).and_then(|letter| letter.to_string().parse().ok())
 }
 
 async fn registered(

@@ -171,11 +171,16 @@ pub(crate) async fn ask_when_due(
     if backups.clone().any(|backup| backup.verification.as_ref().is_some_and(is_recent)) {
         return Ok(false);
     }
-    let Some(newest) = backups.filter(|backup| is_good(backup)).max_by_key(|backup| backup.id) else {
-        return Ok(false);
-    };
-    ask(ports, "schedule", &application.id, newest.id, VerificationRequest { level }).await?;
-    Ok(true)
+    let mut good: Vec<&Backup> = backups.filter(|backup| is_good(backup)).collect();
+    good.sort_by_key(|backup| std::cmp::Reverse(backup.id));
+    for backup in good {
+        // A policy may have taken it since it was read.
+        if is_good(&find(ports, &application.id, backup.id).await?.value) {
+            ask(ports, "schedule", &application.id, backup.id, VerificationRequest { level }).await?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One slice of the job that was asked for at `asked_at`: what it can of the next artifact. One that is not wanted any more is

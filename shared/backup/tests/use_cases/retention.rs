@@ -325,9 +325,9 @@ async fn days_of_the_calendar_are_the_applications() {
     assert_eq!(report.calendar[0].date.to_string(), "2026-04-01");
 }
 
-/// Each night begins with another letter, and comes to all of them.
+/// Each run begins with another letter, and comes to all of them.
 #[tokio::test]
-async fn all_are_looked_after_once_wherever_the_night_begins() {
+async fn all_are_looked_after_once_wherever_a_run_begins() {
     for days in [0, 10, 20, 36] {
         let world = World::new();
         world.clock.advance(TimeDelta::days(days));
