@@ -10,7 +10,12 @@ use super::{CLIENT_DIRS, DUMP_HELP, Which};
 
 // Without a command, a file is restored.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = DUMP_HELP)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true,
+    after_help = DUMP_HELP
+)]
 pub(crate) struct Restore {
     #[command(subcommand)]
     pub(crate) command: Option<Restores>,

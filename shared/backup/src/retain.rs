@@ -11,7 +11,7 @@ use holdfast_domain::{
     event::Event,
     id::{ApplicationId, BackupId},
     plan::PlanSpec,
-    retention::{self, Candidate, Policies, Relabel},
+    retention::{self, Candidate, Keep, Policies, Relabel},
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -353,6 +353,11 @@ async fn execute(
         }
     }
     let all_relabelled = summary.failed == failed_before;
+    if !plan.discarded.is_empty() && !stay(ports, application, &plan.kept, &by_id).await {
+        tracing::warn!(%application, "what stays has changed since it was planned; the next run plans anew");
+        summary.failed += 1;
+        return summary;
+    }
     for step in &plan.discarded {
         let Some(backup) = by_id.remove(&step.id) else { continue };
         // Another backup's new label may be what lets this one go: without it, the next run plans anew.
@@ -369,6 +374,24 @@ async fn execute(
         count(outcome, &mut summary.discarded, &mut summary.failed, application, step.id);
     }
     summary
+}
+
+/// Whether all that stays by the plan is still as good as it was `seen`: what goes, goes because of it.
+async fn stay(
+    ports: &Ports,
+    application: &ApplicationId,
+    kept: &[Keep],
+    seen: &HashMap<BackupId, Versioned<Backup>>,
+) -> bool {
+    let looks = stream::iter(kept.iter().filter_map(|step| seen.get(&step.id))).map(async |before| {
+        let found = ports.records.backup(application, before.value.id).await;
+        found.is_ok_and(|found| {
+            found.is_some_and(|now| {
+                now.value.state == State::Succeeded && now.value.is_damaged() == before.value.is_damaged()
+            })
+        })
+    });
+    looks.buffer_unordered(SIDE_BY_SIDE).all(async |is_good| is_good).await
 }
 
 impl RetentionSummary {

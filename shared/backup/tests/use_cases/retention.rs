@@ -8,7 +8,8 @@ use holdfast_backup::{
 use holdfast_domain::{
     audit::{Action, AuditEntry},
     backup::{Backup, Label, State},
-    id::ApplicationId,
+    id::{ApplicationId, PlanId},
+    plan::PlanSpec,
     retention::preview::VerdictAction,
 };
 use holdfast_testing::{
@@ -364,4 +365,30 @@ async fn what_was_let_go_long_ago_still_counts_as_the_last_success() {
     let told: serde_json::Value =
         serde_json::from_str(&world.events.told().last().unwrap().detail()).unwrap();
     assert_eq!(told["last_success_slot"], serde_json::json!(last));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_because_of_a_backup_that_has_gone_meanwhile() {
+    let world = World::new();
+    let shop = world.register("shop").value.id;
+    let plan = PlanId::default_plan();
+    let spec = PlanSpec { scheduled: "gfs:1/0/0".parse().unwrap(), ..PlanSpec::default_plan() };
+    plans::put(&world.ports, "anna", &plan, spec, None).await.unwrap();
+    let older = world.succeeded(&shop, builders::now() - TimeDelta::days(2), true);
+    let mut newer = world.succeeded(&shop, builders::now() - TimeDelta::days(1), true);
+    world.faults.on("records.backups", 1, Moment::After, Fault::Delay(Duration::from_secs(10)));
+    let somebody = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        newer.state = State::Expiring;
+        world.records.insert_backup(newer.clone());
+    };
+    let (summary, ()) = tokio::join!(retain::run(&world.ports, &shop), somebody);
+    let summary = summary.unwrap();
+    assert_eq!(
+        (summary.discarded, summary.failed),
+        (0, 1),
+        "the older one was to go, because of the newer one"
+    );
+    retain::run(&world.ports, &shop).await.unwrap();
+    assert_eq!(world.backup(&shop, older.id).state, State::Succeeded);
 }
