@@ -108,7 +108,7 @@ async fn look(
 }
 
 /// Looks after every application, for as long as that takes.
-pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
+pub async fn run_all(ports: &Ports) -> RetentionSummary {
     run_all_within(ports, Duration::MAX).await
 }
 
@@ -117,7 +117,7 @@ pub async fn run_all(ports: &Ports) -> Result<RetentionSummary, RequestError> {
 /// were removed, what was begun is finished, and what carries an expiry goes when that comes. Trouble with one never keeps the others
 /// waiting. Once `time` is spent no more applications are begun: each time it begins with another letter, so that what is left is not
 /// always the same.
-pub async fn run_all_within(ports: &Ports, time: Duration) -> Result<RetentionSummary, RequestError> {
+pub async fn run_all_within(ports: &Ports, time: Duration) -> RetentionSummary {
     let began = Instant::now();
     let mut total = RetentionSummary::default();
     match leftovers::sweep(ports).await {
@@ -130,6 +130,14 @@ pub async fn run_all_within(ports: &Ports, time: Duration) -> Result<RetentionSu
             total.failed += 1;
         }
     }
+    total.add(&all_removed(ports).await);
+    let left = time.saturating_sub(began.elapsed());
+    total.add(&all_registered(ports, left).await);
+    total
+}
+
+async fn all_removed(ports: &Ports) -> RetentionSummary {
+    let mut total = RetentionSummary::default();
     let mut after = None;
     loop {
         let page = match ports.records.removed_applications(after.as_ref(), PAGE).await {
@@ -137,7 +145,7 @@ pub async fn run_all_within(ports: &Ports, time: Duration) -> Result<RetentionSu
             Err(error) => {
                 tracing::error!(?after, %error, "the removed applications behind this one could not be read");
                 total.failed += 1;
-                break;
+                return total;
             }
         };
         let runs = stream::iter(page.items).map(async |id| {
@@ -147,44 +155,49 @@ pub async fn run_all_within(ports: &Ports, time: Duration) -> Result<RetentionSu
         total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
         match page.next {
             Some(next) => after = Some(next),
-            None => break,
+            None => return total,
         }
     }
+}
+
+/// From the first one of this run on to the last, and from the beginning up to it.
+async fn all_registered(ports: &Ports, time: Duration) -> RetentionSummary {
+    let began = Instant::now();
+    let mut total = RetentionSummary::default();
     let first = first_of(ports.clock.now());
     let mut after = first.clone();
-    let mut is_round = after.is_none();
+    // Where it ends, once it has begun again.
+    let mut last = None;
     loop {
         if began.elapsed() >= time {
             tracing::error!(?after, "there was no time for the applications behind this one");
             total.failed += 1;
-            break;
+            return total;
         }
-        // A page that cannot be read ends this part.
         let page = match ports.records.applications(after.as_ref(), PAGE).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(?after, %error, "the applications behind this one could not be read");
                 total.failed += 1;
-                break;
+                return total;
             }
         };
-        let last = if is_round { first.as_ref() } else { None };
-        let items = page.items.into_iter().filter(|one| last.is_none_or(|last| one.value.id <= *last));
-        let runs = stream::iter(items).map(async |application| {
-            let id = application.value.id.clone();
-            (id, registered(ports, application).await)
-        });
+        let is_wanted = |id: &ApplicationId| last.is_none_or(|last| id <= last);
+        let runs = stream::iter(page.items.into_iter().filter(|one| is_wanted(&one.value.id))).map(
+            async |application| {
+                let id = application.value.id.clone();
+                (id, registered(ports, application).await)
+            },
+        );
         total.add_all(runs.buffer_unordered(SIDE_BY_SIDE).collect().await);
-        after = match page.next {
-            Some(next) if last.is_none_or(|last| next < *last) => Some(next),
-            _ if is_round => break,
-            _ => {
-                is_round = true;
-                None
+        after = page.next.filter(is_wanted);
+        if after.is_none() {
+            if last.is_some() || first.is_none() {
+                return total;
             }
-        };
+            last = first.as_ref();
+        }
     }
-    Ok(total)
 }
 
 /// Behind which application a run begins: not where the last night did, nor the try before this one.

@@ -46,17 +46,17 @@ async fn what_is_left_of_a_failed_backup_is_gone_after_a_night() {
     let world = World::new();
     let backup = with_leftovers(&world).await;
     world.clock.advance(TimeDelta::minutes(29));
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "somebody may still be at it");
+    assert_eq!(retain::run_all(&world.ports).await.swept, 0, "somebody may still be at it");
     assert_eq!(world.artifacts.open_upload_count(), 1);
 
     world.clock.advance(TimeDelta::days(1));
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 1);
+    assert_eq!(retain::run_all(&world.ports).await.swept, 1);
     sweep(&world).await;
     assert_eq!(world.artifacts.version_count(&backup.prefix()), 0, "not even an old version");
     assert_eq!(world.artifacts.open_upload_count(), 0);
 
     world.clock.advance(TimeDelta::days(1));
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "once is enough");
+    assert_eq!(retain::run_all(&world.ports).await.swept, 0, "once is enough");
     assert_eq!(world.backup(&backup.application, backup.id), backup, "its record stays as it was");
 }
 
@@ -71,11 +71,11 @@ async fn of_a_good_backup_goes_what_was_staged_and_nothing_else() {
     world.artifacts.insert(&format!("{prefix}{}", mark::HOLD), "{}");
     let good = world.artifacts.object_keys();
     world.clock.advance(TimeDelta::hours(1));
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "there is nothing to sweep");
+    assert_eq!(retain::run_all(&world.ports).await.swept, 0, "there is nothing to sweep");
 
     world.artifacts.insert(&format!("{prefix}MEDIA/stretches/1/00003.json"), "{}");
     world.artifacts.begin(&format!("{prefix}MEDIA/media.tar"), "application/x-tar").await.unwrap();
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 1);
+    assert_eq!(retain::run_all(&world.ports).await.swept, 1);
     sweep(&world).await;
     assert_eq!(world.artifacts.object_keys(), good);
     assert_eq!(world.artifacts.open_upload_count(), 0);
@@ -98,11 +98,11 @@ async fn of_a_backup_that_was_let_go_nothing_that_was_written_late_stays() {
         world.artifacts.insert(&format!("{}{name}", backup.prefix()), "{}");
     }
     world.clock.advance(TimeDelta::minutes(29));
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "somebody may still be at it");
+    assert_eq!(retain::run_all(&world.ports).await.swept, 0, "somebody may still be at it");
     world.clock.advance(TimeDelta::minutes(1));
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 1);
+    assert_eq!(retain::run_all(&world.ports).await.swept, 1);
     assert_eq!(world.artifacts.object_keys(), others);
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0, "once is enough");
+    assert_eq!(retain::run_all(&world.ports).await.swept, 0, "once is enough");
     let versions = world.artifacts.version_count(&backup.prefix());
     assert!(versions > 3, "what was backed up can still be brought back: {versions}");
 }
@@ -113,7 +113,7 @@ async fn nights_look_at_what_ended_lately_and_the_end_of_each_backup_at_nothing(
     let backup = with_leftovers(&world).await;
     world.clock.advance(TimeDelta::days(8));
     let looked = world.faults.count("artifacts.open_uploads");
-    assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 0);
+    assert_eq!(retain::run_all(&world.ports).await.swept, 0);
     assert_eq!(world.faults.count("artifacts.open_uploads"), looked);
     world.clock.set(backup.finished_at.unwrap() + TimeDelta::days(1));
     retain::run(&world.ports, &backup.application).await.unwrap();
@@ -131,10 +131,10 @@ async fn trouble_with_one_is_left_to_the_next_night_and_keeps_nothing_else() {
         let backup = with_leftovers(&world).await;
         world.clock.advance(TimeDelta::days(1));
         world.faults.on(call, 1, moment, Fault::Unavailable);
-        let summary = retain::run_all(&world.ports).await.unwrap();
+        let summary = retain::run_all(&world.ports).await;
         assert_eq!((summary.applications, summary.failed), (1, 1), "{call} {moment:?}: {summary:?}");
         world.clock.advance(TimeDelta::days(1));
-        assert_eq!(retain::run_all(&world.ports).await.unwrap().swept, 1, "{call} {moment:?}");
+        assert_eq!(retain::run_all(&world.ports).await.swept, 1, "{call} {moment:?}");
         sweep(&world).await;
         assert_eq!(world.artifacts.version_count(&backup.prefix()), 0, "{call} {moment:?}");
     }
@@ -158,13 +158,13 @@ async fn an_application_that_was_removed_is_forgotten_once_nothing_can_be_left()
         let removed = world.ports.records.removed_applications(None, 10).await.unwrap();
         !removed.items.is_empty()
     };
-    retain::run_all(&world.ports).await.unwrap();
+    retain::run_all(&world.ports).await;
     assert!(is_remembered().await, "somebody may still be at it");
     world.clock.advance(TimeDelta::days(1));
-    retain::run_all(&world.ports).await.unwrap();
+    retain::run_all(&world.ports).await;
     sweep(&world).await;
     assert_eq!(world.artifacts.version_count(&backup.prefix()), 0);
     world.clock.advance(TimeDelta::days(7));
-    retain::run_all(&world.ports).await.unwrap();
+    retain::run_all(&world.ports).await;
     assert!(!is_remembered().await);
 }

@@ -216,7 +216,7 @@ async fn a_plan_has_the_newest_verified_from_time_to_time() {
     let plan = PlanId::default_plan();
     let spec = PlanSpec { verify_days: Some(30), ..PlanSpec::default_plan() };
     plans::put(&world.ports, "anna", &plan, spec, None).await.unwrap();
-    let night = async || retain::run_all(&world.ports).await.unwrap().verifying;
+    let night = async || retain::run_all(&world.ports).await.verifying;
     assert_eq!(night().await, 1);
     let started = world.executions.started();
     let Some(job @ Job::Verify { id, .. }) = started.last() else { panic!("{started:?}") };
@@ -244,7 +244,7 @@ async fn a_plan_has_another_one_verified_until_a_whole_one_has_passed() {
     world.clock.advance(TimeDelta::hours(3));
 
     let night = async || {
-        let verifying = retain::run_all(&world.ports).await.unwrap().verifying;
+        let verifying = retain::run_all(&world.ports).await.verifying;
         let asked = world.executions.started().into_iter().rev().find_map(|job| match job {
             Job::Verify { id, .. } => Some(id),
             _ => None,
@@ -281,7 +281,7 @@ async fn a_plan_says_how_far_it_goes() {
         let spec = PlanSpec { verify_days: Some(30), verify_level: Some(level), ..PlanSpec::default_plan() };
         let expected = world.ports.records.plan(&plan).await.unwrap().map(|found| found.version);
         plans::put(&world.ports, "anna", &plan, spec, expected).await.unwrap();
-        assert_eq!(retain::run_all(&world.ports).await.unwrap().verifying, asked, "{level:?}");
+        assert_eq!(retain::run_all(&world.ports).await.verifying, asked, "{level:?}");
     }
     assert_eq!(world.backup(&shop, backup.id).verification.unwrap().level, VerificationLevel::Restore);
 }
@@ -309,7 +309,7 @@ async fn one_whose_job_was_lost_is_given_up_after_a_day_and_says_nothing_about_t
     verify::ask(&world.ports, "bert", &shop, backup.id, VerificationRequest::default()).await.unwrap_err();
     for (hours, state) in [(23, VerificationState::Running), (2, VerificationState::Failed)] {
         world.clock.advance(TimeDelta::hours(hours));
-        assert_eq!(retain::run_all(&world.ports).await.unwrap().failed, 0);
+        assert_eq!(retain::run_all(&world.ports).await.failed, 0);
         assert_eq!(world.backup(&shop, backup.id).verification.unwrap().state, state);
     }
     let last = world.backup(&shop, backup.id).verification.unwrap();
