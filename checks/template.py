@@ -413,6 +413,10 @@ def check_logs(resources: dict[str, Any]) -> Iterator[str]:
             yield f"function {name}: Lambda drops what LogLevel lets through, unless ApplicationLogLevel is TRACE"
 
 
+# The alarms that there have to be, and what they are on.
+WATCHED = {"DamagedBackupsAlarm": "BackupsDamaged", "FailedBackupsAlarm": "BackupsFailed", "OverdueAlarm": "OverdueApplications"}
+
+
 def check_metrics(resources: dict[str, Any]) -> Iterator[str]:
     """An alarm on a metric of Holdfast's own is on one that its functions log, of this very stack."""
     namespace = re.search(r'NAMESPACE: &str = "(.+)";', (ROOT / "shared" / "aws" / "src" / "metrics.rs").read_text())
@@ -431,10 +435,9 @@ def check_metrics(resources: dict[str, Any]) -> Iterator[str]:
         )
         if alarm["MetricName"] not in logged:
             yield f"{name}: no function logs the metric {alarm['MetricName']}"
-    watched = {alarm["MetricName"] for alarm in own.values()}
-    for metric in ("BackupsDamaged", "BackupsFailed", "OverdueApplications"):
-        if metric not in watched:
-            yield f"no alarm is on {metric}, so that nobody hears of backups that do not succeed"
+    for name, metric in WATCHED.items():
+        if name not in own:
+            yield f"{name} is missing, an alarm on {metric}: nobody hears of backups that do not succeed"
     functions = of_type(resources, "AWS::Serverless::Function")
     for name in ("WorkerFunction", "RestoreFunction", "RetentionFunction"):
         variables = functions[name]["Environment"]["Variables"]
