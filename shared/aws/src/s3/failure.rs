@@ -42,8 +42,8 @@ fn judge(status: u16, code: Option<&str>, what: &str, explained: impl Fn() -> St
         }
         Some(
             "InternalError" | "SlowDown" | "ServiceUnavailable" | "RequestTimeout" | "OperationAborted"
-            // What was sent arrived as something else, or not whole.
-            | "BadDigest" | "IncompleteBody"
+            // What was sent did not arrive whole.
+            | "IncompleteBody"
             // The credentials of a warm function are renewed; clocks are set.
             | "ExpiredToken" | "RequestTimeTooSkewed"
             | "ThrottlingException" | "KMS.ThrottlingException" | "KMS.InternalException",
@@ -93,9 +93,8 @@ mod tests {
         "the storage refused object a: the bucket is in another region than the one that was asked"
     )]
     #[case(400, Some("InvalidPart"), "object a has changed meanwhile")]
-    #[case(400, Some("BadDigest"), "the storage could not be reached: object a: said")]
+    #[case(400, Some("BadDigest"), "the storage refused object a: said")]
     #[case(400, Some("ExpiredToken"), "the storage could not be reached: object a: said")]
-    #[case(400, Some("EntityTooSmall"), "the storage refused object a: said")]
     #[case(200, Some("InternalError"), "the storage could not be reached: object a: said")]
     #[case(503, Some("SlowDown"), "the storage could not be reached: object a: said")]
     #[case(500, None, "the storage could not be reached: object a: said")]

@@ -9,11 +9,15 @@ use secrecy::ExposeSecret as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Mutex,
 };
 
 use crate::emulator;
 
 const STACK: &str = "holdfast";
+
+/// Whoever lists what there is describes all of it, which moves it on: such tests take turns.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Makes something be there, with nothing behind it (local/rds.py).
 async fn register(kind: &str, identifier: &str, more: &str) {
@@ -90,6 +94,7 @@ async fn names_left(instances: &RdsInstances, name: &str) -> Vec<Kind> {
 /// From a source over its snapshot to a copy, and to nothing again; each call may be repeated.
 #[tokio::test]
 async fn an_instance_is_copied_and_deleted() {
+    let _turn = TURN.lock().await;
     let (instances, source, name) =
         (instances().await, emulator::unique("source"), emulator::unique("holdfast"));
     register("db", &source, r#","engine":"postgres""#).await;
@@ -148,6 +153,7 @@ async fn an_instance_is_copied_and_deleted() {
 
 #[tokio::test]
 async fn a_cluster_is_copied_and_deleted() {
+    let _turn = TURN.lock().await;
     let (instances, source, name) =
         (instances().await, emulator::unique("source"), emulator::unique("holdfast"));
     register("cluster", &source, r#","engine":"aurora-postgresql""#).await;
@@ -197,6 +203,7 @@ async fn what_is_not_there_is_not_there() {
 
 #[tokio::test]
 async fn what_others_have_made_is_left_alone() {
+    let _turn = TURN.lock().await;
     let (instances, name) = (instances().await, emulator::unique("holdfast-others"));
     register("snapshot", &name, r#","engine":"postgres","tags":{"holdfast:stack":"another"}"#).await;
     let found = instances.find(Kind::Snapshot, &name).await;
