@@ -114,7 +114,7 @@ fn good_lines_are_understood(#[case] line: &str) {
 #[case("dump --output s3://dumps", ErrorKind::ValueValidation, "names no object")]
 #[case("dump --output s3:/dumps/a", ErrorKind::ValueValidation, "s3://bucket/key")]
 #[case("dump --output s3://dumps/a --storage-class DEEP_ARCHIVE", ErrorKind::InvalidValue, "GLACIER_IR")]
-#[case("restore", ErrorKind::MissingRequiredArgument, "FILE")]
+#[case("restore", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, "<COMMAND>")]
 #[case("restore create shop", ErrorKind::MissingRequiredArgument, "--from")]
 #[case("restore create shop --from newest", ErrorKind::ValueValidation, "latest")]
 #[case(
