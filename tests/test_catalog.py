@@ -63,19 +63,22 @@ def items(platform):
     return [item for page in pages for item in page["Items"]]
 
 
+def table_of_the_manual():
+    return json.loads((ROOT / "docs" / "catalog.md").read_text().split("```json\n")[1].split("```")[0])
+
+
 def drop(platform):
     """Drops the table, and makes an empty one as docs/catalog.md says."""
     tables, name = platform.stack.client("dynamodb"), platform.stack.table
     tables.update_table(TableName=name, DeletionProtectionEnabled=False)
     tables.delete_table(TableName=name)
-    made = json.loads((ROOT / "docs" / "catalog.md").read_text().split("```json\n")[1].split("```")[0])
-    tables.create_table(TableName=name, **made)
+    tables.create_table(TableName=name, **table_of_the_manual())
     assert items(platform) == []
 
 
 def test_the_table_that_is_made_by_hand_is_the_templates(losing):
     """But for what can only be turned on afterwards."""
-    made = json.loads((ROOT / "docs" / "catalog.md").read_text().split("```json\n")[1].split("```")[0])
+    made = table_of_the_manual()
     table = template.load((ROOT / "template.yaml").read_text())["Resources"]["Table"]["Properties"]
     encrypted = {"SSEEnabled": made.pop("SSESpecification")["Enabled"], "SSEType": "KMS"}
     later = {"PointInTimeRecoverySpecification", "TimeToLiveSpecification"}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use holdfast_aws::{
+    clock,
     config::{EventsConfig, LogConfig},
     metrics::Metrics,
     telemetry, wire,
@@ -51,8 +52,7 @@ async fn answer(
     let summary = match call {
         Call::One { application } => retain::run(ports, &application).await?,
         Call::All(_) => {
-            let now = u64::try_from(ports.clock.now().timestamp_millis()).unwrap_or(0);
-            let time = Duration::from_millis(deadline.saturating_sub(now)).saturating_sub(SPARE);
+            let time = clock::time_left(ports.clock.as_ref(), deadline, SPARE);
             let summary = retain::run_all_within(ports, time).await;
             let now = ports.clock.now();
             metrics.count("OverdueApplications", summary.overdue, None, now);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
-use holdfast_aws::{config::LogConfig, telemetry, wire};
+use holdfast_aws::{clock, config::LogConfig, telemetry, wire};
 use holdfast_backup::{
     ports::Ports,
     tick::{self, TickSummary},
@@ -27,8 +27,7 @@ async fn main() -> Result<(), Error> {
 /// What the event says does not matter: a tick goes by the records and the time it is now, and ends before `deadline`, in
 /// milliseconds since 1970.
 async fn answer(ports: &Ports, deadline: u64) -> Result<TickSummary, Error> {
-    let now = u64::try_from(ports.clock.now().timestamp_millis()).unwrap_or(0);
-    let time = Duration::from_millis(deadline.saturating_sub(now)).saturating_sub(SPARE);
+    let time = clock::time_left(ports.clock.as_ref(), deadline, SPARE);
     let summary = tick::tick_within(ports, time).await?;
     tracing::info!(?summary, "ticked");
     // What could not be looked at is logged by name; the error is for the alarm.

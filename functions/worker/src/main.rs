@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use holdfast_aws::{
+    clock,
     config::{ClientsConfig, DumpsConfig, IsolatedConfig, LogConfig, MediaConfig},
     memory, telemetry, wire,
 };
@@ -41,19 +42,13 @@ async fn answer(
 ) -> Result<Answer, Refusal> {
     let outcome = match &call {
         Call::Slice { job, range } => {
-            let time = time_left(worker, context.deadline);
+            let time = clock::time_left(worker.ports.clock.as_ref(), context.deadline, SPARE);
             Box::pin(slice::slice(worker, job, range.as_ref(), time)).await
         }
         Call::Abort { job, error } => abort::abort(worker, job, error).await,
     };
     tracing::info!(?call, ?outcome, peak_memory_bytes = memory::peak_bytes(), "called");
     outcome.map_err(Refusal)
-}
-
-/// The time for work until `deadline`, in milliseconds since 1970, when Lambda kills the process.
-fn time_left(worker: &Worker, deadline: u64) -> Duration {
-    let now = u64::try_from(worker.ports.clock.now().timestamp_millis()).unwrap_or(0);
-    Duration::from_millis(deadline.saturating_sub(now)).saturating_sub(SPARE)
 }
 
 /// A slice's error as Lambda reports it: its type decides whether the state machine tries again, and its message carries

@@ -1,6 +1,6 @@
 //! The time.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use holdfast_backup::ports::Clock;
@@ -13,4 +13,10 @@ impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
         SystemTime::now().into()
     }
+}
+
+/// The time for work until `deadline`, in milliseconds since 1970, when Lambda kills the process; `spare` of it is left.
+pub fn time_left(clock: &dyn Clock, deadline: u64, spare: Duration) -> Duration {
+    let now = u64::try_from(clock.now().timestamp_millis()).unwrap_or(0);
+    Duration::from_millis(deadline.saturating_sub(now)).saturating_sub(spare)
 }

@@ -77,14 +77,23 @@ pub(crate) async fn all_backups(
     ports: &Ports,
     application: &ApplicationId,
 ) -> Result<Vec<Versioned<Backup>>, RequestError> {
-    let mut all = Vec::new();
+    backups_that(ports, application, |_| true).await
+}
+
+/// Those of an application that are wanted, newest first. The others are not held in memory.
+pub(crate) async fn backups_that(
+    ports: &Ports,
+    application: &ApplicationId,
+    mut is_wanted: impl FnMut(&Backup) -> bool,
+) -> Result<Vec<Versioned<Backup>>, RequestError> {
+    let mut found = Vec::new();
     let mut before = None;
     loop {
         let page = ports.records.backups(application, before, PAGE).await?;
-        all.extend(page.items);
+        found.extend(page.items.into_iter().filter(|backup| is_wanted(&backup.value)));
         match page.next {
             Some(next) => before = Some(next),
-            None => return Ok(all),
+            None => return Ok(found),
         }
     }
 }

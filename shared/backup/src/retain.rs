@@ -272,21 +272,16 @@ async fn removed(ports: &Ports, id: &ApplicationId) -> Result<RetentionSummary, 
 /// those by which its schedule and its verifications are judged: the last scheduled one that succeeded, and those that were verified.
 async fn unsettled(ports: &Ports, id: &ApplicationId) -> Result<Vec<Versioned<Backup>>, RequestError> {
     let now = ports.clock.now();
-    let (mut found, mut last_slot, mut before) = (Vec::new(), None, None);
-    loop {
-        let page = ports.records.backups(id, before, PAGE).await?;
-        for backup in page.items {
-            let slot = overdue::success_slot(&backup.value);
-            if !is_settled(&backup.value, now) || slot > last_slot || backup.value.verification.is_some() {
-                last_slot = last_slot.max(slot);
-                found.push(backup);
-            }
+    let mut last_slot = None;
+    discard::backups_that(ports, id, |backup| {
+        let slot = overdue::success_slot(backup);
+        let is_wanted = !is_settled(backup, now) || slot > last_slot || backup.verification.is_some();
+        if is_wanted {
+            last_slot = last_slot.max(slot);
         }
-        match page.next {
-            Some(next) => before = Some(next),
-            None => return Ok(found),
-        }
-    }
+        is_wanted
+    })
+    .await
 }
 
 /// Whether nothing happens to a backup any more. One that can still be brought back has to be looked after.
@@ -440,11 +435,13 @@ pub(crate) fn candidates<'a>(
     backups: impl Iterator<Item = &'a Backup>,
     spec: Option<&ApplicationSpec>,
 ) -> Vec<Candidate> {
-    let lacks = |backup: &Backup| {
-        let mut services = spec.into_iter().flat_map(|spec| &spec.services);
-        services.any(|service| !backup.services.contains(service.name()))
-    };
+    let lacks = |backup| spec.is_some_and(|spec| !has_all(backup, spec));
     backups.filter_map(|backup| Some(Candidate::of(backup)?.with_partial(lacks(backup)))).collect()
+}
+
+/// Whether a backup was made of every service that is registered.
+pub(crate) fn has_all(backup: &Backup, spec: &ApplicationSpec) -> bool {
+    spec.services.iter().all(|service| backup.services.contains(service.name()))
 }
 
 async fn relabel(

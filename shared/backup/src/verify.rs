@@ -32,6 +32,7 @@ use crate::{
     job::{Answer, Job},
     marks,
     ports::{ApplicationRecord, Ports, RecordsError, Versioned},
+    retain,
     slice::{self, Worker},
 };
 
@@ -152,10 +153,7 @@ pub(crate) async fn ask_when_due(
     level: VerificationLevel,
 ) -> Result<bool, RequestError> {
     let now = ports.clock.now();
-    let is_whole = |backup: &Backup| {
-        let mut services = application.spec.services.iter();
-        services.all(|service| backup.services.contains(service.name()))
-    };
+    let is_whole = |backup: &Backup| retain::has_all(backup, &application.spec);
     let is_good = |backup: &Backup| backup.state == State::Succeeded && !backup.is_damaged();
     let any_whole = backups.iter().any(|backup| is_good(backup) && is_whole(backup));
     let backups = backups.iter().filter(|backup| !any_whole || is_whole(backup));
